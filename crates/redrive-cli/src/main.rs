@@ -1,0 +1,2 @@
+//! The redrive binary.
+fn main() {}
