@@ -1,1 +1,24 @@
 //! Redis Streams consumers done right.
+
+mod backend;
+mod codec;
+mod dead_letter;
+mod error;
+mod handler;
+mod message;
+mod names;
+mod outcome;
+mod retry;
+mod stats;
+mod verdict;
+
+pub use backend::{Keep, OnAck, Order};
+pub use codec::{Decode, DecodeError, Encode, Json, Raw};
+pub use dead_letter::{Layout, Reason};
+pub use error::{BoxError, Error, ErrorKind};
+pub use handler::Handler;
+pub use message::{Fields, Lineage, Message};
+pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Source, StreamKey};
+pub use outcome::{Failure, IntoOutcome, Outcome};
+pub use retry::{Backoff, Jitter, RetryPolicy};
+pub use stats::{ConsumerStats, GroupState, Stats};

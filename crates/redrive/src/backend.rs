@@ -1,0 +1,357 @@
+//! The seam: what a broker does, in domain words. Defined by the conformance suite, which every
+//! backend passes whole. Durations cross it, timestamps never do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::dead_letter::{Layout, Reason};
+use crate::error::Error;
+use crate::message::Fields;
+use crate::names::{ConsumerName, EntryId, GroupStart, Source, StreamKey};
+use crate::stats::Stats;
+
+/// What a broker does for anybody: add, look, replay, purge; and let a consumer in.
+#[async_trait]
+pub(crate) trait Backend: Send + Sync + 'static {
+    /// Lets a consumer into a group, which is created if it is missing.
+    async fn join(&self, membership: Membership) -> Result<Arc<dyn Seat>, Error>;
+
+    /// Adds entries in this order and answers their ids. Never sent twice: after an error it is
+    /// unknown which were added.
+    async fn append(&self, stream: &StreamKey, entries: &[Fields]) -> Result<Vec<EntryId>, Error>;
+
+    /// The entries of a stream within a range; a missing stream has none.
+    async fn entries(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error>;
+
+    /// Puts dead letters back, each once however often it is asked, and answers in this order.
+    async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error>;
+
+    /// Removes dead letters for good; `true` for each that was there.
+    async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error>;
+
+    /// The health of a source and its dead-letter queue.
+    async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error>;
+}
+
+/// What a consumer that has joined a group does. One per running processor.
+///
+/// Every call but [`receive`](Self::receive) may be repeated after an error: it answers what it
+/// answered, or that it is already so.
+#[async_trait]
+pub(crate) trait Seat: Send + Sync + 'static {
+    /// Up to `max` entries nobody has had yet, waiting for the first as long as `block`; `None`
+    /// does not wait. Never drop this future: what it was about to answer would be held by a
+    /// live consumer and known to nobody until the lease is over.
+    async fn receive(&self, max: usize, block: Option<Duration>) -> Result<Vec<Delivery>, Error>;
+
+    /// One round of taking over what is due and what others left behind, from `cursor` on.
+    async fn tend(&self, max: usize, cursor: Cursor) -> Result<Tended, Error>;
+
+    /// Charges runs that are about to start on messages taken over. Asked again with the same
+    /// nonce it charges nothing more. Answers in this order.
+    async fn begin(&self, leases: &[Fence], nonce: &str) -> Result<Vec<Begun>, Error>;
+
+    /// Keeps held messages from being taken over. Answers in this order.
+    async fn renew(&self, leases: &[Fence]) -> Result<Vec<Renewed>, Error>;
+
+    /// Ends deliveries. Answers in this order.
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Error>;
+
+    /// Creates the group again after it vanished: where that loses nothing just below what was
+    /// still to be done, else at the first entry. An existing group is left alone.
+    async fn restore(&self) -> Result<(), Error>;
+
+    /// Removes the consumer if nothing is pending on it.
+    async fn leave(&self) -> Result<(), Error>;
+
+    /// Ends a [`receive`](Self::receive) that waits, early and cleanly, where the broker can.
+    async fn wake(&self);
+
+    /// How many entries of the whole group are pending.
+    async fn pending(&self) -> Result<u64, Error>;
+
+    /// Where the leases of this seat are renewed from.
+    fn renewed_on(&self) -> RenewedOn;
+
+    /// The server's clock, in Unix ms, as well as it is known without asking. For showing only.
+    fn now_ms(&self) -> u64;
+}
+
+/// Where the leases of a seat are renewed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RenewedOn {
+    /// The caller's runtime: its clock is the broker's clock.
+    CallersRuntime,
+    /// A thread of its own, so that a handler that blocks the runtime does not lose its leases.
+    OwnThread,
+}
+
+/// Who joins which group, and by which rules.
+#[derive(Clone, Debug)]
+pub(crate) struct Membership {
+    pub(crate) source: Source,
+    pub(crate) consumer: ConsumerName,
+    pub(crate) start: GroupStart,
+    pub(crate) lease: Duration,
+    pub(crate) foreign_lease: Duration,
+    pub(crate) max_attempts: u32,
+    pub(crate) max_crashes: u32,
+    pub(crate) dead_letters: StreamKey,
+    pub(crate) layout: Layout,
+    pub(crate) on_ack: OnAck,
+}
+
+/// What becomes of an acknowledged entry. Default: it stays in the stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnAck {
+    /// It stays, for other groups and for looking back.
+    #[default]
+    Keep,
+    /// It is deleted. Only for streams with one group: the others would never see it.
+    Delete,
+}
+
+/// An entry of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) id: EntryId,
+    pub(crate) fields: Fields,
+}
+
+/// Ids from `low` to `high`, both included; at most `limit` of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IdRange {
+    pub(crate) low: EntryId,
+    pub(crate) high: EntryId,
+    pub(crate) order: Order,
+    pub(crate) limit: usize,
+}
+
+/// In which order entries are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Order {
+    /// The lowest id first.
+    Oldest,
+    /// The highest id first.
+    #[default]
+    Newest,
+}
+
+/// The identity of one delivery of one entry: who settles it must still have exactly this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fence {
+    pub(crate) id: EntryId,
+    /// The delivery count.
+    pub(crate) token: u64,
+    pub(crate) charge: Charge,
+}
+
+/// Whether a delivery is charged to the message: if its process ends now, that was a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Charge {
+    /// Yes, by the server: its first delivery, received by this seat.
+    Fresh,
+    /// No: taken over and not begun.
+    TakenOver,
+    /// Yes, by [`Seat::begin`].
+    Begun,
+}
+
+impl Fence {
+    pub(crate) fn is_charged(self) -> bool {
+        self.charge != Charge::TakenOver
+    }
+}
+
+/// The right to settle one delivery. Not `Clone`: settling consumes it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub(crate) fence: Fence,
+    /// The tombstone that stands in the dead-letter queue since the entry was seen trimmed.
+    pub(crate) tombstone: Option<EntryId>,
+}
+
+impl Lease {
+    pub(crate) fn new(id: EntryId, token: u64, charge: Charge) -> Self {
+        Self {
+            fence: Fence { id, token, charge },
+            tombstone: None,
+        }
+    }
+}
+
+/// A message received or taken over.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    pub(crate) lease: Lease,
+    pub(crate) fields: Fields,
+    /// Recorded failures.
+    pub(crate) failures: u32,
+    /// Booked crashes, and the open one.
+    pub(crate) crashes: u32,
+}
+
+/// How far a sweep over what is pending has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cursor(pub(crate) EntryId);
+
+impl Cursor {
+    /// Where a sweep starts, and what is answered when it has reached the end.
+    pub(crate) const START: Self = Self(EntryId::MIN);
+}
+
+/// What one round of taking over did.
+#[derive(Debug, Default)]
+pub(crate) struct Tended {
+    pub(crate) taken: Vec<Delivery>,
+    /// Messages given up in this round: those whose budget was used, those that were trimmed.
+    pub(crate) dead: Vec<Died>,
+    /// Messages that were to be given up and could not be, each with the reason; still pending.
+    pub(crate) refused: Vec<(EntryId, Error)>,
+    /// Where the next round goes on; [`Cursor::START`] after the end of a sweep.
+    pub(crate) cursor: Cursor,
+    /// Time to the next due message, if one waits.
+    pub(crate) next_due: Option<Duration>,
+}
+
+/// A message given up, and its dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Died {
+    pub(crate) id: EntryId,
+    pub(crate) reason: Reason,
+    pub(crate) dead_letter: EntryId,
+}
+
+/// Answer of [`Seat::begin`].
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// Charged: run it. The token has changed.
+    Started {
+        token: u64,
+        failures: u32,
+        crashes: u32,
+    },
+    /// Somebody else has it, or it waits: do not run it.
+    Lost,
+    /// It is no longer pending: do not run it.
+    Gone,
+    /// Given up here.
+    Died(Died),
+    /// It was to be given up and could not be; still pending.
+    Refused(Error),
+}
+
+/// Answer of [`Seat::renew`].
+#[derive(Debug)]
+pub(crate) enum Renewed {
+    /// Held for another lease.
+    Held,
+    /// Somebody else has it.
+    Lost,
+    /// It is no longer pending.
+    Gone,
+    /// The entry was trimmed; this tombstone stands for it until the lease is settled.
+    Trimmed { tombstone: EntryId },
+    /// The tombstone could not be written; still pending.
+    Refused(Error),
+}
+
+/// How one delivery ends.
+#[derive(Debug)]
+pub(crate) struct Settlement {
+    pub(crate) lease: Lease,
+    /// The message, for the case that the stream no longer has it.
+    pub(crate) fields: Fields,
+    pub(crate) how: How,
+}
+
+/// The ways a delivery ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Done. Not fenced: refusing it would only add a run.
+    Ack,
+    /// One failure recorded; due again after the delay.
+    Retry { delay: Duration, fault: Fault },
+    /// Nothing charged; due again after the delay.
+    Defer { delay: Duration },
+    /// Given up. `charge` says whether the run that ended it is a recorded failure.
+    DeadLetter {
+        reason: Reason,
+        fault: Fault,
+        failed: Failed,
+    },
+    /// Handed back: nothing charged, due at once.
+    Release,
+}
+
+/// Whether a dead letter's last run counts among its recorded failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// A handler ran and failed.
+    Yes,
+    /// No handler ran.
+    No,
+}
+
+/// What went wrong, as it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// UTF-8, at most 8 KiB.
+    pub(crate) error: String,
+    pub(crate) kind: Option<String>,
+    /// 16 hex digits.
+    pub(crate) fingerprint: String,
+}
+
+/// Answer of [`Seat::settle`].
+#[derive(Debug)]
+pub(crate) enum Settled {
+    /// As asked, now or before.
+    Done,
+    /// Given up, as asked, or because the entry was trimmed and its run did not succeed.
+    Died(Died),
+    /// The lease was lost: nothing was recorded.
+    Stale,
+    /// No longer pending: nothing was recorded.
+    Gone,
+    /// The broker refused this one; still pending, ask again.
+    Refused(Error),
+}
+
+/// One dead letter to put back.
+#[derive(Clone, Debug)]
+pub(crate) struct Replay {
+    pub(crate) dead_letter: EntryId,
+    pub(crate) target: StreamKey,
+    /// The whole new entry.
+    pub(crate) fields: Fields,
+    pub(crate) keep: Keep,
+}
+
+/// Whether a replayed dead letter stays in the queue. Default: it is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Keep {
+    /// Removed in the same step.
+    #[default]
+    Remove,
+    /// A copy is put back, the dead letter stays.
+    Copy,
+}
+
+/// Answer of [`Backend::replay`].
+#[derive(Debug)]
+pub(crate) enum Replayed {
+    /// Put back under this id.
+    Added(EntryId),
+    /// It had been put back before, under this id.
+    Already(EntryId),
+    /// There is no such dead letter.
+    NotFound,
+    /// The broker refused this one; nothing has changed.
+    Refused(Error),
+}

@@ -1,0 +1,299 @@
+//! Names of things in Redis: entries, streams, groups, consumers; parsed once, at the boundary.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind};
+
+/// The id of a stream entry: milliseconds and a sequence number, as Redis orders them.
+///
+/// Displayed and parsed as `1712-0`; a bare `1712` parses as `1712-0`.
+///
+/// ```
+/// use redrive::EntryId;
+/// let id: EntryId = "1712-3".parse()?;
+/// assert_eq!(id.to_string(), "1712-3");
+/// assert!(id > "1712".parse()?);
+/// # Ok::<(), redrive::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct EntryId {
+    millis: u64,
+    seq: u64,
+}
+
+impl EntryId {
+    /// The id below every entry: `0-0`.
+    pub const MIN: Self = Self { millis: 0, seq: 0 };
+    /// The id above every entry.
+    pub const MAX: Self = Self {
+        millis: u64::MAX,
+        seq: u64::MAX,
+    };
+
+    /// An id from its two parts.
+    #[must_use]
+    pub const fn new(millis: u64, seq: u64) -> Self {
+        Self { millis, seq }
+    }
+
+    /// The first part: Unix time in milliseconds, unless the producer chose its own ids.
+    #[must_use]
+    pub const fn millis(self) -> u64 {
+        self.millis
+    }
+
+    /// The second part: the sequence number within the millisecond.
+    #[must_use]
+    pub const fn seq(self) -> u64 {
+        self.seq
+    }
+
+    /// The id just below this one; `0-0` has none and stays.
+    ///
+    /// Computed here and not in a script: Lua numbers are doubles.
+    pub(crate) const fn predecessor(self) -> Self {
+        match (self.millis, self.seq) {
+            (0, 0) => self,
+            (millis, 0) => Self::new(millis - 1, u64::MAX),
+            (millis, seq) => Self::new(millis, seq - 1),
+        }
+    }
+
+    /// The id just above this one; the highest has none and stays.
+    pub(crate) const fn successor(self) -> Self {
+        match (self.millis, self.seq) {
+            (u64::MAX, u64::MAX) => self,
+            (millis, u64::MAX) => Self::new(millis + 1, 0),
+            (millis, seq) => Self::new(millis, seq + 1),
+        }
+    }
+
+    /// Parses the bytes of an id as a server sends them.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        std::str::from_utf8(bytes).ok()?.parse().ok()
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.millis, self.seq)
+    }
+}
+
+impl FromStr for EntryId {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for anything but `MILLIS-SEQ` or `MILLIS` in decimal digits.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let number = |part: &str| {
+            // `u64::from_str` takes a leading `+`, Redis does not.
+            let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+            digits.then(|| part.parse::<u64>().ok()).flatten()
+        };
+        let parsed = match text.split_once('-') {
+            Some((millis, seq)) => number(millis).zip(number(seq)),
+            None => number(text).map(|millis| (millis, 0)),
+        };
+        parsed
+            .map(|(millis, seq)| Self { millis, seq })
+            .ok_or_else(|| {
+                Error::new(ErrorKind::Invalid, format!("reading the entry id {text:?}"))
+                    .hint("an entry id is two numbers, such as 1712-0, or the first alone")
+            })
+    }
+}
+
+impl serde::Serialize for EntryId {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(Arc<str>);
+
+        impl $type {
+            /// Checks the name and keeps it.
+            ///
+            /// # Errors
+            ///
+            /// [`ErrorKind::Invalid`] when the name is empty.
+            pub fn new(name: impl AsRef<str>) -> Result<Self, Error> {
+                match name.as_ref() {
+                    "" => Err(Error::new(
+                        ErrorKind::Invalid,
+                        concat!("reading the name of a ", $what),
+                    )
+                    .hint(concat!("a ", $what, " needs a name of at least one character"))),
+                    name => Ok(Self(name.into())),
+                }
+            }
+
+            /// The name itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = Error;
+            fn from_str(name: &str) -> Result<Self, Error> {
+                Self::new(name)
+            }
+        }
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&self.0)
+            }
+        }
+    };
+}
+
+name! {
+    /// The key of a stream, a source of messages or a dead-letter queue.
+    StreamKey, "stream"
+}
+name! {
+    /// The name of a consumer group.
+    GroupName, "group"
+}
+name! {
+    /// The name of a consumer in a group; one per running processor.
+    ConsumerName, "consumer"
+}
+
+impl StreamKey {
+    /// The dead-letter stream of this stream, unless another one is named: `STREAM:dlq`.
+    #[must_use]
+    pub fn default_dead_letters(&self) -> Self {
+        Self(format!("{self}:dlq").into())
+    }
+}
+
+impl ConsumerName {
+    /// `consumer_` and 8 random hex digits: two processes never share one by accident.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(format!("consumer_{:08x}", fastrand::u32(..)).into())
+    }
+}
+
+/// Where messages come from: a stream, seen through one of its consumer groups.
+///
+/// ```
+/// use redrive::Source;
+/// let source = Source::new("orders", "billing")?;
+/// assert_eq!(source.to_string(), "orders/billing");
+/// # Ok::<(), redrive::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Source {
+    /// The stream's key.
+    pub stream: StreamKey,
+    /// The consumer group.
+    pub group: GroupName,
+}
+
+impl Source {
+    /// A source from the names of its stream and its group.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] when one of the names is empty.
+    pub fn new(stream: impl AsRef<str>, group: impl AsRef<str>) -> Result<Self, Error> {
+        Ok(Self {
+            stream: StreamKey::new(stream)?,
+            group: GroupName::new(group)?,
+        })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.stream, self.group)
+    }
+}
+
+/// Where a group begins when it has to be created. Default: with the first entry.
+///
+/// Used only when a processor starts and finds neither the group nor what an earlier one left
+/// behind about it; an existing group is taken as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupStart {
+    /// With the first entry of the stream (`0`).
+    #[default]
+    First,
+    /// With what is added from now on (`$`).
+    New,
+    /// With the first entry above this id.
+    After(EntryId),
+}
+
+impl FromStr for GroupStart {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for anything but `0`, `$` or an entry id.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "0" => Ok(Self::First),
+            "$" => Ok(Self::New),
+            id => Ok(Self::After(id.parse()?)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_parse_as_redis_writes_them_and_nothing_else() {
+        for (text, millis, seq) in [("1712-0", 1712, 0), ("1712", 1712, 0), ("0-1", 0, 1)] {
+            assert_eq!(text.parse::<EntryId>().unwrap(), EntryId::new(millis, seq));
+        }
+        for text in [
+            "",
+            "-",
+            "1-",
+            "-1",
+            "1-2-3",
+            "+1-0",
+            " 1-0",
+            "18446744073709551616-0",
+            "a-b",
+        ] {
+            let refused = text.parse::<EntryId>().unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Invalid, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_predecessor_of_an_id_is_exact_beyond_what_a_double_holds() {
+        let id = EntryId::new(9_007_199_254_740_993, 0);
+        assert_eq!(
+            id.predecessor(),
+            EntryId::new(9_007_199_254_740_992, u64::MAX)
+        );
+        assert_eq!(id.predecessor().successor(), id);
+        assert_eq!(EntryId::MIN.predecessor(), EntryId::MIN);
+        assert_eq!(EntryId::MAX.successor(), EntryId::MAX);
+    }
+}
