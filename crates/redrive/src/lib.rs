@@ -5,6 +5,7 @@ mod codec;
 mod dead_letter;
 mod error;
 mod handler;
+mod memory;
 mod message;
 mod names;
 mod outcome;
