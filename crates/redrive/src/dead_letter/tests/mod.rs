@@ -1,5 +1,6 @@
 //! Tests of dead letters, and what they share.
 
+mod interop;
 mod laws;
 mod reading;
 mod replaying;
