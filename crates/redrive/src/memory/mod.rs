@@ -6,7 +6,6 @@ mod hints;
 mod inspect;
 #[cfg(test)]
 pub(crate) mod lab;
-mod obituary;
 mod seat;
 mod settle;
 mod stream;
