@@ -4,6 +4,7 @@ mod backend;
 mod codec;
 mod dead_letter;
 mod error;
+mod fingerprint;
 mod handler;
 mod message;
 mod names;
