@@ -200,7 +200,7 @@ pub(crate) struct Delivery {
 pub(crate) struct Cursor(pub(crate) EntryId);
 
 impl Cursor {
-    /// Where a sweep starts, and what is answered when it has reached the end.
+    /// Where a sweep starts.
     pub(crate) const START: Self = Self(EntryId::MIN);
 }
 
@@ -212,8 +212,8 @@ pub(crate) struct Tended {
     pub(crate) dead: Vec<Died>,
     /// Messages that were to be given up and could not be, each with the reason; still pending.
     pub(crate) refused: Vec<(EntryId, Error)>,
-    /// Where the next round goes on; [`Cursor::START`] after the end of a sweep.
-    pub(crate) cursor: Cursor,
+    /// Where the next round goes on; `None` after the end of a sweep.
+    pub(crate) cursor: Option<Cursor>,
     /// Time to the next due message, if one waits.
     pub(crate) next_due: Option<Duration>,
 }

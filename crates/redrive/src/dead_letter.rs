@@ -33,6 +33,19 @@ impl Reason {
             Self::Trimmed => "trimmed",
         }
     }
+
+    /// The reason of this name.
+    pub(crate) fn from_stored(name: &str) -> Option<Self> {
+        [
+            Self::AttemptsExhausted,
+            Self::CrashLoop,
+            Self::Rejected,
+            Self::Undecodable,
+            Self::Trimmed,
+        ]
+        .into_iter()
+        .find(|reason| reason.as_str() == name)
+    }
 }
 
 /// How a dead letter's fields are laid out. All are read everywhere; a processor writes one.

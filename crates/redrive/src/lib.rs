@@ -9,6 +9,7 @@ mod handler;
 mod message;
 mod names;
 mod outcome;
+mod redis;
 mod retry;
 mod stats;
 mod verdict;

@@ -15,7 +15,9 @@ pub(super) async fn require(link: &Link) -> Result<(), Error> {
     let known = match link.send(&command, "asking what the server can do").await {
         Ok(known) => known,
         // A user who may not ask may still be allowed to work: the commands themselves will tell.
-        Err(error) if error.kind() == ErrorKind::Denied && is_authenticated(link).await => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::Denied && is_authenticated(link).await => {
+            return Ok(());
+        }
         Err(error) => return Err(error),
     };
     match wire::list(known, "the commands of the server")?.first() {
@@ -34,8 +36,6 @@ async fn is_authenticated(link: &Link) -> bool {
     match link.send(&command, "asking the server").await {
         Ok(_) => true,
         // NOPERM for this very key is an answer to a user who got in; NOAUTH is not.
-        Err(error) => error
-            .cure()
-            .is_some_and(|hint| hint.contains("ACL")),
+        Err(error) => error.cure().is_some_and(|hint| hint.contains("ACL")),
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, IntoConnectionInfo, Pipeline};
 use redis::{RedisError, TlsCertificates, Value};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::sync::Mutex;
 
 use super::errors::{self, After};
@@ -66,8 +68,10 @@ impl Address {
         let shown = info.addr().to_string();
         let secure = matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. });
         if !secure && (tls.ca.is_some() || tls.certificate.is_some() || tls.key.is_some()) {
-            return Err(Error::new(ErrorKind::Invalid, format!("connecting to {shown}"))
-                .hint("certificates are for rediss:// URLs; this one is not encrypted"));
+            return Err(
+                Error::new(ErrorKind::Invalid, format!("connecting to {shown}"))
+                    .hint("certificates are for rediss:// URLs; this one is not encrypted"),
+            );
         }
         let client = if secure {
             // The library leaves the choice of cryptography to the application; one that has
@@ -80,10 +84,15 @@ impl Address {
                 }),
                 (None, None) => None,
                 _ => {
-                    return Err(Error::new(ErrorKind::Invalid, format!("connecting to {shown}"))
-                        .hint("a client certificate and its key go together"));
+                    return Err(
+                        Error::new(ErrorKind::Invalid, format!("connecting to {shown}"))
+                            .hint("a client certificate and its key go together"),
+                    );
                 }
             };
+            if tls.ca.as_deref().is_some_and(|pem| !holds_certificate(pem)) {
+                return Err(bad_pem(&shown));
+            }
             let certificates = TlsCertificates {
                 client_tls,
                 root_cert: tls.ca.clone(),
@@ -92,10 +101,7 @@ impl Address {
         } else {
             Client::open(info)
         };
-        let client = client.map_err(|_| {
-            Error::new(ErrorKind::Invalid, format!("reading the certificates for {shown}"))
-                .hint("CA, certificate and key are PEM files")
-        })?;
+        let client = client.map_err(|_| bad_pem(&shown))?;
         Ok(Self { client, shown })
     }
 
@@ -103,7 +109,9 @@ impl Address {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(ANSWER));
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+        let connecting = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config);
         connecting.await.map_err(|cause| {
             let error = errors::error(cause, format!("connecting to {}", self.shown));
             match error.kind() {
@@ -114,6 +122,21 @@ impl Address {
             }
         })
     }
+}
+
+/// Whether a PEM text holds a certificate: without one every server would be refused, and the
+/// handshake could not say why.
+fn holds_certificate(pem: &[u8]) -> bool {
+    let mut found = CertificateDer::pem_slice_iter(pem);
+    found.next().is_some_and(|first| first.is_ok())
+}
+
+fn bad_pem(shown: &str) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format!("reading the certificates for {shown}"),
+    )
+    .hint("CA, certificate and key are PEM files")
 }
 
 /// A connection that is made when it is first used, shared by everybody who holds the link, and
@@ -163,13 +186,20 @@ impl Link {
     async fn after(&self, error: &RedisError, generation: u64) {
         if errors::sort(error).1 == After::Rebuild {
             let mut live = self.live.lock().await;
-            if live.as_ref().is_some_and(|live| live.generation == generation) {
+            if live
+                .as_ref()
+                .is_some_and(|live| live.generation == generation)
+            {
                 *live = None;
             }
         }
     }
 
-    async fn raw(&self, command: &Cmd, doing: &'static str) -> Result<Result<Value, RedisError>, Error> {
+    async fn raw(
+        &self,
+        command: &Cmd,
+        doing: &'static str,
+    ) -> Result<Result<Value, RedisError>, Error> {
         let (mut connection, generation) = self.connection().await.map_err(|e| e.during(doing))?;
         let answer: Result<Value, RedisError> = command.query_async(&mut connection).await;
         if let Err(error) = &answer {
@@ -187,7 +217,11 @@ impl Link {
 
     /// Several commands in one round trip; an error of one is its own answer, as
     /// [`Value::ServerError`].
-    pub(super) async fn send_all(&self, commands: &Pipeline, doing: &'static str) -> Result<Vec<Value>, Error> {
+    pub(super) async fn send_all(
+        &self,
+        commands: &Pipeline,
+        doing: &'static str,
+    ) -> Result<Vec<Value>, Error> {
         let (mut connection, generation) = self.connection().await.map_err(|e| e.during(doing))?;
         let answer: Result<Vec<Value>, RedisError> = commands.query_async(&mut connection).await;
         match answer {
@@ -200,7 +234,12 @@ impl Link {
     }
 
     /// A script by its hash, and by its text where the server does not know it (any more).
-    pub(super) async fn eval(&self, script: &Script, call: &Call, doing: &'static str) -> Result<Value, Error> {
+    pub(super) async fn eval(
+        &self,
+        script: &Script,
+        call: &Call,
+        doing: &'static str,
+    ) -> Result<Value, Error> {
         match self.raw(&call.by_hash(script), doing).await? {
             Err(error) if error.code() == Some("NOSCRIPT") => {
                 self.send(&call.by_text(script), doing).await
@@ -262,26 +301,45 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_work_is_refused_without_showing_its_password() {
-        for url in ["redis://user:hunter2@host:notaport", "redis://:hunter2@host/x", "redis://"] {
+        for url in [
+            "redis://user:hunter2@host:notaport",
+            "redis://:hunter2@host/x",
+            "redis://",
+        ] {
             let Err(error) = Address::parse(url, &Tls::default()) else {
                 continue;
             };
             assert_eq!(error.kind(), ErrorKind::Invalid);
             assert!(!format!("{error:?} {error}").contains("hunter2"), "{url}");
         }
-        let address = Address::parse("redis://user:hunter2@localhost:1/2", &Tls::default()).unwrap();
+        let address =
+            Address::parse("redis://user:hunter2@localhost:1/2", &Tls::default()).unwrap();
         assert_eq!(format!("{address:?}"), "localhost:1");
     }
 
     #[test]
     fn certificates_need_an_encrypted_url_and_come_in_pairs() {
-        let tls = Tls { ca: Some(b"x".to_vec()), ..Tls::default() };
+        let tls = Tls {
+            ca: Some(b"x".to_vec()),
+            ..Tls::default()
+        };
         let error = Address::parse("redis://localhost", &tls).unwrap_err();
         assert!(error.cure().unwrap().contains("rediss://"));
-        let tls = Tls { key: Some(b"x".to_vec()), ..Tls::default() };
+        let tls = Tls {
+            key: Some(b"x".to_vec()),
+            ..Tls::default()
+        };
         let error = Address::parse("rediss://localhost", &tls).unwrap_err();
         assert!(error.cure().unwrap().contains("go together"));
-        let tls = Tls { ca: Some(b"not pem".to_vec()), ..Tls::default() };
-        assert_eq!(Address::parse("rediss://localhost", &tls).unwrap_err().kind(), ErrorKind::Invalid);
+        let tls = Tls {
+            ca: Some(b"not pem".to_vec()),
+            ..Tls::default()
+        };
+        assert_eq!(
+            Address::parse("rediss://localhost", &tls)
+                .unwrap_err()
+                .kind(),
+            ErrorKind::Invalid
+        );
     }
 }

@@ -83,7 +83,9 @@ pub(super) fn sort(error: &RedisError) -> (ErrorKind, After, Option<&'static str
         redis::ErrorKind::Io if is_tls(error) => (
             ErrorKind::Denied,
             After::Rebuild,
-            Some("the TLS handshake failed: check the CA, the client certificate and the host name"),
+            Some(
+                "the TLS handshake failed: check the CA, the client certificate and the host name",
+            ),
         ),
         redis::ErrorKind::Parse | redis::ErrorKind::UnexpectedReturnType => {
             (ErrorKind::Protocol, After::Rebuild, None)
@@ -93,7 +95,8 @@ pub(super) fn sort(error: &RedisError) -> (ErrorKind, After, Option<&'static str
 }
 
 fn is_tls(error: &RedisError) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    let cause =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
     cause.is_some_and(|cause| {
         cause
             .get_ref()
@@ -145,29 +148,93 @@ mod tests {
     fn server_errors_are_sorted_into_their_classes() {
         use After::{Keep, Rebuild};
         for (line, kind, after) in [
-            ("NOGROUP No such key 'a' or consumer group 'b'", ErrorKind::NoGroup, Keep),
+            (
+                "NOGROUP No such key 'a' or consumer group 'b'",
+                ErrorKind::NoGroup,
+                Keep,
+            ),
             (
                 "ERR Error running script (call to f_6): @user_script:17: @user_script: 17: \
                  -NOGROUP No such key 'a' or consumer group 'b'",
                 ErrorKind::NoGroup,
                 Keep,
             ),
-            ("READONLY You can't write against a read only replica.", ErrorKind::Unavailable, Rebuild),
-            ("UNBLOCKED the stream key no longer exists", ErrorKind::Unavailable, Rebuild),
-            ("LOADING Redis is loading the dataset in memory", ErrorKind::Unavailable, Keep),
-            ("MASTERDOWN Link with MASTER is down", ErrorKind::Unavailable, Keep),
-            ("BUSY Redis is busy running a script.", ErrorKind::Unavailable, Keep),
-            ("NOREPLICAS Not enough good replicas to write.", ErrorKind::Unavailable, Keep),
-            ("MISCONF Errors writing to the AOF file", ErrorKind::Unavailable, Keep),
-            ("OOM command not allowed when used memory > 'maxmemory'.", ErrorKind::Unavailable, Keep),
-            ("TRYAGAIN Multiple keys request during rehashing", ErrorKind::Unavailable, Keep),
-            ("CLUSTERDOWN The cluster is down", ErrorKind::Unavailable, Keep),
-            ("ERR max number of clients reached", ErrorKind::Unavailable, Rebuild),
-            ("NOPERM this user has no permissions", ErrorKind::Denied, Keep),
+            (
+                "READONLY You can't write against a read only replica.",
+                ErrorKind::Unavailable,
+                Rebuild,
+            ),
+            (
+                "UNBLOCKED the stream key no longer exists",
+                ErrorKind::Unavailable,
+                Rebuild,
+            ),
+            (
+                "LOADING Redis is loading the dataset in memory",
+                ErrorKind::Unavailable,
+                Keep,
+            ),
+            (
+                "MASTERDOWN Link with MASTER is down",
+                ErrorKind::Unavailable,
+                Keep,
+            ),
+            (
+                "BUSY Redis is busy running a script.",
+                ErrorKind::Unavailable,
+                Keep,
+            ),
+            (
+                "NOREPLICAS Not enough good replicas to write.",
+                ErrorKind::Unavailable,
+                Keep,
+            ),
+            (
+                "MISCONF Errors writing to the AOF file",
+                ErrorKind::Unavailable,
+                Keep,
+            ),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                ErrorKind::Unavailable,
+                Keep,
+            ),
+            (
+                "TRYAGAIN Multiple keys request during rehashing",
+                ErrorKind::Unavailable,
+                Keep,
+            ),
+            (
+                "CLUSTERDOWN The cluster is down",
+                ErrorKind::Unavailable,
+                Keep,
+            ),
+            (
+                "ERR max number of clients reached",
+                ErrorKind::Unavailable,
+                Rebuild,
+            ),
+            (
+                "NOPERM this user has no permissions",
+                ErrorKind::Denied,
+                Keep,
+            ),
             ("NOAUTH Authentication required.", ErrorKind::Denied, Keep),
-            ("WRONGPASS invalid username-password pair", ErrorKind::Denied, Keep),
-            ("WRONGTYPE Operation against a key", ErrorKind::WrongType, Keep),
-            ("ERR unknown command 'XREADGROUP'", ErrorKind::Protocol, Keep),
+            (
+                "WRONGPASS invalid username-password pair",
+                ErrorKind::Denied,
+                Keep,
+            ),
+            (
+                "WRONGTYPE Operation against a key",
+                ErrorKind::WrongType,
+                Keep,
+            ),
+            (
+                "ERR unknown command 'XREADGROUP'",
+                ErrorKind::Protocol,
+                Keep,
+            ),
         ] {
             let (sorted, connection, _) = sort(&server(line));
             assert_eq!((sorted, connection), (kind, after), "{line}");
@@ -179,7 +246,10 @@ mod tests {
         let broken = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         assert_eq!(sort(&broken).0, ErrorKind::Unreachable);
         let silent = RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
-        assert_eq!((sort(&silent).0, sort(&silent).1), (ErrorKind::TimedOut, After::Rebuild));
+        assert_eq!(
+            (sort(&silent).0, sort(&silent).1),
+            (ErrorKind::TimedOut, After::Rebuild)
+        );
     }
 
     #[test]

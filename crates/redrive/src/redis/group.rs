@@ -30,8 +30,14 @@ pub(super) struct StreamInfo {
 fn again_at(mark: Option<Mark>, stream: Option<StreamInfo>) -> EntryId {
     match (mark, stream) {
         (
-            Some(Mark { id, added: Some(then) }),
-            Some(StreamInfo { last, added: Some(now) }),
+            Some(Mark {
+                id,
+                added: Some(then),
+            }),
+            Some(StreamInfo {
+                last,
+                added: Some(now),
+            }),
         ) if last >= id && now >= then => id.predecessor(),
         _ => EntryId::MIN,
     }
@@ -55,7 +61,11 @@ pub(super) async fn create(link: &Link, source: &Source, start: GroupStart) -> R
 }
 
 /// Creates the group again for a processor that runs: `mark` is what it remembers.
-pub(super) async fn restore(link: &Link, source: &Source, mark: Option<Mark>) -> Result<EntryId, Error> {
+pub(super) async fn restore(
+    link: &Link,
+    source: &Source,
+    mark: Option<Mark>,
+) -> Result<EntryId, Error> {
     let mark = match stored_mark(link, source).await? {
         None => mark,
         stored => stored,
@@ -87,10 +97,14 @@ fn says(error: &Error, word: &str) -> bool {
 async fn exists(link: &Link, source: &Source) -> Result<bool, Error> {
     let mut command = cmd("XINFO");
     command.arg("GROUPS").arg(source.stream.as_str());
-    let groups = link.send(&command, "looking at the consumer groups").await?;
+    let groups = link
+        .send(&command, "looking at the consumer groups")
+        .await?;
     for group in wire::list(groups, "groups")? {
         let name = Table::read(group)?.take("name");
-        let name = name.map(|name| wire::bytes(name, "a group's name")).transpose()?;
+        let name = name
+            .map(|name| wire::bytes(name, "a group's name"))
+            .transpose()?;
         if name.is_some_and(|name| name == source.group.as_str()) {
             return Ok(true);
         }
@@ -112,7 +126,9 @@ async fn stream_info(link: &Link, source: &Source) -> Result<Option<StreamInfo>,
                 added: info.count("entries-added"),
             }))
         }
-        Err(error) if error.kind() == ErrorKind::Protocol && says(&error, "no such key") => Ok(None),
+        Err(error) if error.kind() == ErrorKind::Protocol && says(&error, "no such key") => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
@@ -123,7 +139,9 @@ async fn stored_mark(link: &Link, source: &Source) -> Result<Option<Mark>, Error
         .arg(GroupKeys::of(source).meta)
         .arg("mark")
         .arg("entries-added");
-    let stored = link.send(&command, "looking for the low-water mark").await?;
+    let stored = link
+        .send(&command, "looking for the low-water mark")
+        .await?;
     let mut stored = wire::list(stored, "the mark")?.into_iter();
     Ok(read_mark(stored.next(), stored.next()))
 }
@@ -142,11 +160,17 @@ mod tests {
     use super::*;
 
     fn mark(millis: u64, added: Option<u64>) -> Option<Mark> {
-        Some(Mark { id: EntryId::new(millis, 0), added })
+        Some(Mark {
+            id: EntryId::new(millis, 0),
+            added,
+        })
     }
 
     fn stream(millis: u64, added: Option<u64>) -> Option<StreamInfo> {
-        Some(StreamInfo { last: EntryId::new(millis, 0), added })
+        Some(StreamInfo {
+            last: EntryId::new(millis, 0),
+            added,
+        })
     }
 
     #[test]

@@ -4,8 +4,8 @@ use redis::{Pipeline, Value, cmd};
 
 use super::connection::Link;
 use super::wire::{self, Table};
-use super::{answer, errors, keys};
-use crate::error::{Error, ErrorKind};
+use super::{answer, keys};
+use crate::error::Error;
 use crate::names::{Source, StreamKey};
 use crate::stats::{ConsumerStats, GroupState, Stats};
 
@@ -25,7 +25,11 @@ pub(super) async fn stats(link: &Link, source: &Source, dlq: &StreamKey) -> Resu
         .arg(&["dead_lettered", "imported", "dropped"]);
     commands.cmd("XINFO").arg("STREAM").arg(stream);
     commands.cmd("XINFO").arg("GROUPS").arg(stream);
-    commands.cmd("XINFO").arg("CONSUMERS").arg(stream).arg(group);
+    commands
+        .cmd("XINFO")
+        .arg("CONSUMERS")
+        .arg(stream)
+        .arg(group);
     commands
         .cmd("XPENDING")
         .arg(stream)
@@ -77,7 +81,11 @@ pub(super) async fn stats(link: &Link, source: &Source, dlq: &StreamKey) -> Resu
         stats.last_delivered_id = table.id("last-delivered-id");
         // Servers lose count when entries are trimmed or deleted, but nothing is behind the end.
         let at_the_end = stats.last_delivered_id >= stats.last_entry_id;
-        stats.lag = if at_the_end { Some(0) } else { table.count("lag") };
+        stats.lag = if at_the_end {
+            Some(0)
+        } else {
+            table.count("lag")
+        };
         stats.lag_exact = at_the_end || (stats.lag.is_some() && added.is_some() && added == length);
     }
     if stats.state == GroupState::NoGroup {
@@ -99,7 +107,9 @@ pub(super) async fn stats(link: &Link, source: &Source, dlq: &StreamKey) -> Resu
     let oldest = wire::list(answer(next()?, DOING)?, "pending entries")?;
     if let Some(row) = oldest.into_iter().next() {
         let idle = wire::list(row, "a pending entry")?.into_iter().nth(2);
-        stats.oldest_pending_ms = idle.map(|idle| wire::count(idle, "an idle time")).transpose()?;
+        stats.oldest_pending_ms = idle
+            .map(|idle| wire::count(idle, "an idle time"))
+            .transpose()?;
     }
     stats.waiting = Some(wire::count(answer(next()?, DOING)?, "a count")?);
     Ok(stats)
@@ -123,5 +133,8 @@ pub(super) async fn pending(link: &Link, source: &Source) -> Result<u64, Error> 
         .arg(source.group.as_str());
     let summary = link.send(&command, "counting what is pending").await?;
     let count = wire::list(summary, "a summary")?.into_iter().next();
-    wire::count(count.ok_or_else(|| wire::unexpected("a summary"))?, "a count")
+    wire::count(
+        count.ok_or_else(|| wire::unexpected("a summary"))?,
+        "a count",
+    )
 }

@@ -101,7 +101,10 @@ mod tests {
         let keys = GroupKeys::of(&Source::new("orders", "billing").unwrap());
         assert_eq!(keys.due, "{orders}:redrive:billing:due");
         assert_eq!(keys.alive("c1"), "{orders}:redrive:billing:alive:c1");
-        let (dlq, target) = (StreamKey::new("orders:dlq").unwrap(), StreamKey::new("orders").unwrap());
+        let (dlq, target) = (
+            StreamKey::new("orders:dlq").unwrap(),
+            StreamKey::new("orders").unwrap(),
+        );
         assert_eq!(ledger(&dlq), "{orders:dlq}:redrive:ledger");
         assert_eq!(
             receipts(&target, &dlq, 20_779),

@@ -12,6 +12,9 @@ mod seat;
 mod settle;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,9 +23,7 @@ use redis::{Pipeline, Value, cmd};
 pub(crate) use connection::Tls;
 use connection::{Address, Call, Link};
 
-use crate::backend::{
-    Backend, Entry, IdRange, Membership, Order, Replay, Replayed, Seat,
-};
+use crate::backend::{Backend, Entry, IdRange, Membership, Order, Replay, Replayed, Seat};
 use crate::error::Error;
 use crate::message::Fields;
 use crate::names::{EntryId, Source, StreamKey};

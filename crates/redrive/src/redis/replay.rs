@@ -20,7 +20,11 @@ const CALL_BYTES: usize = 4 << 20;
 /// How often a large entry is tried when others try the same one.
 const TRIES: usize = 10;
 
-pub(super) async fn replay(link: &Link, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error> {
+pub(super) async fn replay(
+    link: &Link,
+    dlq: &StreamKey,
+    orders: &[Replay],
+) -> Result<Vec<Replayed>, Error> {
     let today = today(link).await?;
     let mut answers = Vec::with_capacity(orders.len());
     let mut rest = orders;
@@ -34,8 +38,7 @@ pub(super) async fn replay(link: &Link, dlq: &StreamKey, orders: &[Replay]) -> R
         let together = rest.iter().take(CALL).take_while(|order| {
             let fits = size == 0 || size + order.fields.size() <= CALL_BYTES;
             size += order.fields.size() + 1;
-            fits
-                && order.target == first.target
+            fits && order.target == first.target
                 && order.keep == first.keep
                 && order.fields.len() <= SCRIPT_FIELDS
         });
@@ -50,7 +53,10 @@ pub(super) async fn replay(link: &Link, dlq: &StreamKey, orders: &[Replay]) -> R
 async fn today(link: &Link) -> Result<u64, Error> {
     let time = link.send(&cmd("TIME"), DOING).await?;
     let seconds = wire::list(time, "the server's time")?.into_iter().next();
-    let seconds = wire::count(seconds.ok_or_else(|| wire::unexpected("the server's time"))?, "a time")?;
+    let seconds = wire::count(
+        seconds.ok_or_else(|| wire::unexpected("the server's time"))?,
+        "a time",
+    )?;
     Ok(seconds / DAY)
 }
 
@@ -90,13 +96,17 @@ async fn replay_some(
     let mut call = call(dlq, &first.target, today);
     call.arg(word(first.keep)).number(expiry(today));
     for order in orders {
-        call.number(order.dead_letter).number(order.fields.len() * 2);
+        call.number(order.dead_letter)
+            .number(order.fields.len() * 2);
         for (name, value) in order.fields.pairs() {
             call.arg(name.clone()).arg(value.clone());
         }
     }
     let answer = link.eval(&scripts::REPLAY, &call, DOING).await?;
-    wire::rows(answer, orders.len())?.into_iter().map(read).collect()
+    wire::rows(answer, orders.len())?
+        .into_iter()
+        .map(read)
+        .collect()
 }
 
 fn read(mut row: Row) -> Result<Replayed, Error> {
@@ -119,12 +129,17 @@ async fn replay_large(
 ) -> Result<Replayed, Error> {
     let reserve = |nonce: &str| {
         let mut reserve = call(dlq, &order.target, today);
-        reserve.number(expiry(today)).number(order.dead_letter).arg(nonce.to_owned());
+        reserve
+            .number(expiry(today))
+            .number(order.dead_letter)
+            .arg(nonce.to_owned());
         reserve
     };
     for _ in 0..TRIES {
         let nonce = format!("{:016x}", fastrand::u64(..));
-        let reserved = link.eval(&scripts::REPLAY_RESERVE, &reserve(&nonce), DOING).await?;
+        let reserved = link
+            .eval(&scripts::REPLAY_RESERVE, &reserve(&nonce), DOING)
+            .await?;
         let row = Row::read(reserved)?;
         if row.word != "reserved" {
             return read(row);
@@ -142,8 +157,12 @@ async fn replay_large(
         commands.add_command(add(&order.target, &order.fields));
         commands.add_command(complete.by_text(&scripts::REPLAY_COMPLETE));
         let mut values = link.send_all(&commands, DOING).await?.into_iter().skip(1);
-        let added = values.next().ok_or_else(|| wire::unexpected("a transaction"))?;
-        let completed = values.next().ok_or_else(|| wire::unexpected("a transaction"))?;
+        let added = values
+            .next()
+            .ok_or_else(|| wire::unexpected("a transaction"))?;
+        let completed = values
+            .next()
+            .ok_or_else(|| wire::unexpected("a transaction"))?;
         if let Value::ServerError(refused) = added {
             return Ok(Replayed::Refused(errors::error(refused.into(), DOING)));
         }

@@ -4,11 +4,17 @@ use std::sync::LazyLock;
 
 /// A script's text and the hash by which a server that has seen it knows it.
 #[derive(Debug)]
-pub(super) struct Script(redis::Script);
+pub(super) struct Script {
+    text: String,
+    hash: String,
+}
 
 impl Script {
     fn new(text: &str) -> Self {
-        Self(redis::Script::new(text))
+        Self {
+            hash: redis::Script::new(text).get_hash().to_owned(),
+            text: text.to_owned(),
+        }
     }
 
     /// A script that ends or keeps deliveries: it begins with what all of these share.
@@ -17,11 +23,11 @@ impl Script {
     }
 
     pub(super) fn hash(&self) -> &str {
-        self.0.get_hash()
+        &self.hash
     }
 
     pub(super) fn text(&self) -> &str {
-        self.0.get_code()
+        &self.text
     }
 }
 

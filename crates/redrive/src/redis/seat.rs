@@ -17,7 +17,7 @@ use super::keys::{self, GroupKeys};
 use super::wire::{self, Row};
 use super::{CALL, inspect, scripts, settle};
 use crate::backend::{
-    Begun, Charge, Cursor, Delivery, Fence, Lease, Membership, RenewedOn, Renewed, Seat, Settled,
+    Begun, Charge, Cursor, Delivery, Fence, Lease, Membership, Renewed, RenewedOn, Seat, Settled,
     Settlement, Tended,
 };
 use crate::dead_letter::Layout;
@@ -69,13 +69,20 @@ impl RedisSeat {
     /// Creates what is missing, makes this consumer known as redrive's, and clears away those that
     /// are no more.
     pub(super) async fn join(&self) -> Result<(), Error> {
-        group::create(&self.commands, &self.membership.source, self.membership.start).await?;
+        group::create(
+            &self.commands,
+            &self.membership.source,
+            self.membership.start,
+        )
+        .await?;
         let mut register = cmd("HSET");
         register
             .arg(&self.keys.consumers)
             .arg(self.membership.consumer.as_str())
             .arg(millis(self.membership.lease));
-        self.commands.send(&register, "registering the consumer").await?;
+        self.commands
+            .send(&register, "registering the consumer")
+            .await?;
         self.stay_alive(&self.commands).await?;
         self.reap().await
     }
@@ -126,7 +133,10 @@ impl RedisSeat {
         for name in names {
             call.arg(name.clone());
         }
-        self.commands.eval(&scripts::REAP, &call, doing).await.map(drop)
+        self.commands
+            .eval(&scripts::REAP, &call, doing)
+            .await
+            .map(drop)
     }
 
     /// The keys and first arguments of every script that ends or keeps deliveries.
@@ -158,7 +168,9 @@ impl RedisSeat {
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         // Nothing in here is left half done by a panic: the values are replaced whole.
-        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.known
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn claim(&self, max: usize, cursor: Cursor) -> Result<Tended, Error> {
@@ -196,7 +208,9 @@ impl RedisSeat {
                 tended.dead.push(row.died()?);
             } else {
                 let id = row.id()?;
-                tended.refused.push((id, errors::refusal(&row.text()?, "writing a dead letter")));
+                tended
+                    .refused
+                    .push((id, errors::refusal(&row.text()?, "writing a dead letter")));
             }
         }
         let mut known = self.known();
@@ -209,7 +223,10 @@ impl RedisSeat {
 
 fn taken(row: Value) -> Result<Delivery, Error> {
     let mut row = wire::list(row, "a message taken over")?.into_iter();
-    let mut next = || row.next().ok_or_else(|| wire::unexpected("a message taken over"));
+    let mut next = || {
+        row.next()
+            .ok_or_else(|| wire::unexpected("a message taken over"))
+    };
     let id = wire::id(next()?, "an id")?;
     let token = wire::count(next()?, "a delivery count")?;
     Ok(Delivery {
@@ -241,7 +258,10 @@ impl Seat for RedisSeat {
             .arg("STREAMS")
             .arg(self.membership.source.stream.as_str())
             .arg(">");
-        let reply = self.reader.read(&command, block.unwrap_or_default()).await?;
+        let reply = self
+            .reader
+            .read(&command, block.unwrap_or_default())
+            .await?;
         let entries = wire::read_reply(reply)?;
         Ok(entries
             .into_iter()
@@ -263,7 +283,8 @@ impl Seat for RedisSeat {
         let mut begun = Vec::with_capacity(leases.len());
         for some in leases.chunks(CALL) {
             let mut call = self.call();
-            call.number(self.membership.max_attempts).arg(nonce.to_owned());
+            call.number(self.membership.max_attempts)
+                .arg(nonce.to_owned());
             for lease in some {
                 call.number(lease.id).number(lease.token);
             }
@@ -327,7 +348,8 @@ impl Seat for RedisSeat {
         let mut gone = cmd("DEL");
         gone.arg(self.keys.alive_of(&self.membership.consumer));
         self.commands.send(&gone, doing).await?;
-        self.reap_some(&[self.membership.consumer.to_string()], doing).await
+        self.reap_some(&[self.membership.consumer.to_string()], doing)
+            .await
     }
 
     async fn wake(&self) {
@@ -363,7 +385,9 @@ pub(super) fn refused(row: &mut Row) -> Result<Error, Error> {
 
 /// A duration as the server takes it; never 0, which often means "for ever" there.
 pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
+    u64::try_from(duration.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1)
 }
 
 /// The one connection for blocked reads. While a read is under way the connection is out of its

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use redis::{Pipeline, cmd};
+use redis::cmd;
 
-use super::seat::{RedisSeat, millis, refused};
+use super::seat::{RedisSeat, refused};
 use super::wire::{self, Row};
-use super::{CALL, answer, scripts};
+use super::{CALL, scripts};
 use crate::backend::{Charge, Failed, Fault, How, OnAck, Settled, Settlement};
 use crate::dead_letter::Reason;
 use crate::error::Error;
+use crate::fingerprint::clip;
 use crate::names::EntryId;
 
 /// How much of an error the state of a waiting message keeps.
@@ -36,10 +37,19 @@ fn way(settlement: &Settlement) -> Way {
     }
 }
 
-pub(super) async fn settle(seat: &RedisSeat, settlements: &[Settlement]) -> Result<Vec<Settled>, Error> {
+pub(super) async fn settle(
+    seat: &RedisSeat,
+    settlements: &[Settlement],
+) -> Result<Vec<Settled>, Error> {
     let mut answers: Vec<Option<Settled>> = Vec::new();
     answers.resize_with(settlements.len(), || None);
-    for which in [Way::Ack, Way::AckWithHints, Way::PutBack, Way::DeadLetter, Way::Resolve] {
+    for which in [
+        Way::Ack,
+        Way::AckWithHints,
+        Way::PutBack,
+        Way::DeadLetter,
+        Way::Resolve,
+    ] {
         let indices: Vec<usize> = (0..settlements.len())
             .filter(|&i| way(&settlements[i]) == which)
             .collect();
@@ -84,7 +94,9 @@ async fn ack(seat: &RedisSeat, some: &[&Settlement], which: Way) -> Result<Vec<S
     if seat.membership.on_ack == OnAck::Delete {
         let mut command = cmd("XDEL");
         command.arg(stream).arg(&ids);
-        seat.commands.send(&command, "deleting what was acknowledged").await?;
+        seat.commands
+            .send(&command, "deleting what was acknowledged")
+            .await?;
     }
     Ok(some.iter().map(|_| Settled::Done).collect())
 }
@@ -94,7 +106,7 @@ async fn put_back(seat: &RedisSeat, some: &[&Settlement]) -> Result<Vec<Settled>
     for settlement in some {
         let fence = settlement.lease.fence;
         let (how, delay, error) = match &settlement.how {
-            How::Retry { delay, fault } => ("retry", *delay, cut(&fault.error, STATE_ERROR)),
+            How::Retry { delay, fault } => ("retry", *delay, clip(&fault.error, STATE_ERROR)),
             How::Defer { delay } => ("defer", *delay, ""),
             _ => ("release", Duration::ZERO, ""),
         };
@@ -105,7 +117,10 @@ async fn put_back(seat: &RedisSeat, some: &[&Settlement]) -> Result<Vec<Settled>
             .number(delay.as_millis())
             .arg(error.to_owned());
     }
-    let answer = seat.commands.eval(&scripts::PUT_BACK, &call, "putting messages back").await?;
+    let answer = seat
+        .commands
+        .eval(&scripts::PUT_BACK, &call, "putting messages back")
+        .await?;
     let mut settled = Vec::with_capacity(some.len());
     for (row, settlement) in wire::rows(answer, some.len())?.into_iter().zip(some) {
         settled.push(read(seat, row, settlement).await?);
@@ -117,7 +132,12 @@ async fn dead_letter(seat: &RedisSeat, some: &[&Settlement]) -> Result<Vec<Settl
     let mut call = seat.call();
     for settlement in some {
         let fence = settlement.lease.fence;
-        let How::DeadLetter { reason, fault, failed } = &settlement.how else {
+        let How::DeadLetter {
+            reason,
+            fault,
+            failed,
+        } = &settlement.how
+        else {
             continue;
         };
         call.number(fence.id)
@@ -129,7 +149,10 @@ async fn dead_letter(seat: &RedisSeat, some: &[&Settlement]) -> Result<Vec<Settl
             .arg(fault.kind.clone().unwrap_or_default())
             .arg(fault.fingerprint.clone());
     }
-    let answer = seat.commands.eval(&scripts::DEAD_LETTER, &call, "writing dead letters").await?;
+    let answer = seat
+        .commands
+        .eval(&scripts::DEAD_LETTER, &call, "writing dead letters")
+        .await?;
     let mut settled = Vec::with_capacity(some.len());
     for (row, settlement) in wire::rows(answer, some.len())?.into_iter().zip(some) {
         settled.push(read(seat, row, settlement).await?);
@@ -180,10 +203,6 @@ async fn resolve_one(
     };
     let fence = settlement.lease.fence;
     let fields = &settlement.fields;
-    if how == "failed" && fields.len() > super::replay::SCRIPT_FIELDS {
-        // More than a script's arguments can hold in one XADD is packed by the script itself; the
-        // arguments of the call are not limited.
-    }
     let mut call = seat.call();
     call.number(tombstone)
         .arg(how)
@@ -198,7 +217,10 @@ async fn resolve_one(
             call.arg(name.clone()).arg(value.clone());
         }
     }
-    let answer = seat.commands.eval(&scripts::RESOLVE, &call, "settling a trimmed message").await?;
+    let answer = seat
+        .commands
+        .eval(&scripts::RESOLVE, &call, "settling a trimmed message")
+        .await?;
     let mut row = Row::read(answer)?;
     Ok(match row.word.as_str() {
         "ok" => Settled::Done,
@@ -206,9 +228,4 @@ async fn resolve_one(
         "died" => Settled::Died(row.died()?),
         _ => Settled::Refused(refused(&mut row)?),
     })
-}
-
-/// The first `most` bytes of a text, less where that would cut a character.
-fn cut(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
 }

@@ -124,7 +124,8 @@ impl Table {
     }
 
     pub(super) fn count(&mut self, name: &str) -> Option<u64> {
-        self.take(name).and_then(|value| count(value, "a count").ok())
+        self.take(name)
+            .and_then(|value| count(value, "a count").ok())
     }
 
     pub(super) fn id(&mut self, name: &str) -> Option<EntryId> {
@@ -167,7 +168,7 @@ impl Row {
         let reason = self.text()?;
         Ok(Died {
             id,
-            reason: Reason::from_name(&reason).ok_or_else(|| unexpected("a reason"))?,
+            reason: Reason::from_stored(&reason).ok_or_else(|| unexpected("a reason"))?,
             dead_letter: self.id()?,
         })
     }

@@ -2,7 +2,7 @@
 --
 -- ARGV 4 cursor, 5 how many to take, 6 lease of this consumer in ms, 7 lease of foreign consumers
 --      in ms, 8 max attempts, 9 cursor of the scan over the state
--- Returns: next cursor ('0-0' after the end), server ms, ms to the next due time (-1: none waits),
+-- Returns: next cursor ('' after the end of a sweep), server ms, ms to the next due time (-1: none waits),
 --      low-water mark, entries-added (-1: the server does not tell), next cursor of the state scan,
 --      taken {id, count, failures, crashes, fields}, ended {rows of bury}
 -- NOGROUP is raised.
@@ -80,7 +80,7 @@ if take > 0 then
       end
     end
   end
-  if not stopped and #rows < PAGE then cursor = '0-0' end
+  if not stopped and #rows < PAGE then cursor = '' end
 end
 
 -- What others acknowledged leaves state behind.
