@@ -16,7 +16,7 @@ mod verdict;
 
 pub use backend::{Keep, OnAck, Order};
 pub use codec::{Decode, DecodeError, Encode, Json, Raw};
-pub use dead_letter::{Layout, Reason};
+pub use dead_letter::{DeadLetter, DeadLetterLayout, Layout, Reason};
 pub use error::{BoxError, Error, ErrorKind};
 pub use handler::Handler;
 pub use message::{Fields, Lineage, Message};
