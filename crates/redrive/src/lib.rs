@@ -6,6 +6,7 @@ mod dead_letter;
 mod error;
 mod fingerprint;
 mod handler;
+mod memory;
 mod message;
 mod names;
 mod outcome;

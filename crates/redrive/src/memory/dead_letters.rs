@@ -1,0 +1,186 @@
+//! The dead-letter queue in memory: writing, replaying, purging, and the books about it.
+
+use std::collections::BTreeMap;
+
+use crate::backend::{Failed, Fault, Fence, How, Keep, Replay, Replayed};
+use crate::dead_letter::Reason;
+use crate::error::{Error, ErrorKind};
+use crate::message::Fields;
+use crate::names::{ConsumerName, EntryId, StreamKey};
+
+use super::hints::State;
+use super::obituary::{Obituary, compose};
+use super::settle::Turn;
+use super::stream::Pending;
+use super::world::{Kept, Moment};
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// What a queue was given and what it gave up. What others do to the stream is not in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ledger {
+    pub(super) dead_lettered: u64,
+    pub(super) replayed: u64,
+    pub(super) purged: u64,
+}
+
+/// What was replayed: by target, queue and dead letter; the new id and when.
+pub(super) type Receipts = BTreeMap<(StreamKey, StreamKey, EntryId), Receipt>;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Receipt {
+    added: EntryId,
+    day: u64,
+}
+
+impl Receipt {
+    /// The keys of a day and of the two before it are looked at.
+    fn is_valid(self, now: Moment) -> bool {
+        now.ms() / DAY_MS <= self.day + 2
+    }
+}
+
+/// Why a message is given up, and what is known of it.
+pub(super) struct Burial<'a> {
+    pub(super) reason: Reason,
+    fault: &'a Fault,
+    failures: u32,
+    crashes: u32,
+    deliveries: u64,
+    consumer: ConsumerName,
+    first_failure_ms: Option<u64>,
+}
+
+impl<'a> Burial<'a> {
+    /// Of a message that nobody is running.
+    pub(super) fn of(reason: Reason, state: &'a State, pending: &Pending) -> Self {
+        Self {
+            reason,
+            fault: &state.fault,
+            failures: state.failures,
+            crashes: state.crashes_at(pending.count),
+            deliveries: pending.count,
+            consumer: pending.consumer.clone(),
+            first_failure_ms: state.first_failure_ms,
+        }
+    }
+
+    /// Of a message whose tombstone stands and whose state went with it.
+    pub(super) fn remembered(fence: Fence, consumer: &ConsumerName, fault: &'a Fault) -> Self {
+        Self {
+            reason: Reason::Trimmed,
+            fault,
+            failures: 0,
+            crashes: 0,
+            deliveries: fence.token,
+            consumer: consumer.clone(),
+            first_failure_ms: None,
+        }
+    }
+
+    /// By its holder: what is open is then this very run, which has not crashed.
+    pub(super) fn ended_by(mut self, fence: Fence, state: &State) -> Self {
+        if fence.is_charged() {
+            self.crashes = state.crashes;
+        }
+        self
+    }
+
+    /// With what its last run said.
+    pub(super) fn with(mut self, how: &'a How, now: Moment) -> Self {
+        let (fault, failed) = match how {
+            How::Retry { fault, .. } => (fault, Failed::Yes),
+            How::DeadLetter { fault, failed, .. } => (fault, *failed),
+            How::Ack | How::Defer { .. } | How::Release => return self,
+        };
+        self.fault = fault;
+        if failed == Failed::Yes {
+            self.failures = self.failures.saturating_add(1);
+            self.first_failure_ms.get_or_insert(now.ms());
+        }
+        self
+    }
+}
+
+impl Turn<'_> {
+    /// Adds a dead letter and counts it. A refusal has changed nothing.
+    pub(super) fn write(
+        &mut self,
+        id: EntryId,
+        fields: Option<&Fields>,
+        burial: &Burial<'_>,
+    ) -> Result<EntryId, Error> {
+        let about = Obituary {
+            source: &self.member.source,
+            id,
+            reason: burial.reason,
+            error: &burial.fault.error,
+            error_kind: burial.fault.kind.as_deref(),
+            fingerprint: &burial.fault.fingerprint,
+            failures: burial.failures.into(),
+            crashes: burial.crashes.into(),
+            deliveries: burial.deliveries,
+            consumer: burial.consumer.as_str(),
+            first_at_ms: burial.first_failure_ms,
+            dead_at_us: self.now.us(),
+        };
+        let (_, composed) = compose(self.member.layout, fields, &about);
+        let dlq = &self.member.dead_letters;
+        let dead_letter = self.kept.add(dlq, composed, self.now)?;
+        self.kept.ledger(dlq).dead_lettered += 1;
+        Ok(dead_letter)
+    }
+}
+
+impl Kept {
+    pub(super) fn ledger(&mut self, dlq: &StreamKey) -> &mut Ledger {
+        self.ledgers.entry(dlq.clone()).or_default()
+    }
+
+    /// Puts a dead letter back, once however often it is asked.
+    pub(super) fn replay(&mut self, dlq: &StreamKey, order: &Replay, now: Moment) -> Replayed {
+        self.receipts.retain(|_, receipt| receipt.is_valid(now));
+        let key = (order.target.clone(), dlq.clone(), order.dead_letter);
+        if let Some(receipt) = self.receipts.get(&key).copied() {
+            // A copy was put back before, or the first try ended half-way.
+            self.take_out(dlq, order);
+            return Replayed::Already(receipt.added);
+        }
+        let stands = self
+            .streams
+            .get(dlq)
+            .is_some_and(|stream| stream.entries.contains_key(&order.dead_letter));
+        if !stands {
+            return Replayed::NotFound;
+        }
+        if order.fields.is_empty() {
+            return Replayed::Refused(Error::new(
+                ErrorKind::Invalid,
+                format!("replaying {} without fields", order.dead_letter),
+            ));
+        }
+        match self.add(&order.target, order.fields.clone(), now) {
+            Err(error) => Replayed::Refused(error),
+            Ok(added) => {
+                let day = now.ms() / DAY_MS;
+                self.receipts.insert(key, Receipt { added, day });
+                self.take_out(dlq, order);
+                Replayed::Added(added)
+            }
+        }
+    }
+
+    fn take_out(&mut self, dlq: &StreamKey, order: &Replay) {
+        if order.keep == Keep::Remove && self.delete(dlq, order.dead_letter) {
+            self.ledger(dlq).replayed += 1;
+        }
+    }
+
+    pub(super) fn purge(&mut self, dlq: &StreamKey, id: EntryId) -> bool {
+        let removed = self.delete(dlq, id);
+        if removed {
+            self.ledger(dlq).purged += 1;
+        }
+        removed
+    }
+}

@@ -1,0 +1,105 @@
+//! Looking at a world in memory: ranges of entries, and health.
+
+use std::ops::RangeInclusive;
+
+use crate::backend::{Entry, IdRange, Order};
+use crate::error::Error;
+use crate::message::Fields;
+use crate::names::{EntryId, Source, StreamKey};
+use crate::stats::{ConsumerStats, GroupState, Stats};
+
+use super::hints::millis;
+use super::stream::{Group, Stream};
+use super::world::{Kept, Moment};
+
+impl Kept {
+    pub(super) fn entries(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error> {
+        self.check_type(stream)?;
+        let Some(stream) = self.streams.get(stream) else {
+            return Ok(Vec::new());
+        };
+        if range.low > range.high {
+            return Ok(Vec::new());
+        }
+        let entry = |(id, fields): (&EntryId, &Fields)| Entry {
+            id: *id,
+            fields: fields.clone(),
+        };
+        let ids: RangeInclusive<EntryId> = range.low..=range.high;
+        let found = stream.entries.range(ids);
+        Ok(match range.order {
+            Order::Oldest => found.take(range.limit).map(entry).collect(),
+            Order::Newest => found.rev().take(range.limit).map(entry).collect(),
+        })
+    }
+
+    pub(super) fn stats(&self, source: &Source, dlq: &StreamKey, now: Moment) -> Stats {
+        let mut stats = Stats::empty(
+            source.stream.clone(),
+            source.group.clone(),
+            dlq.clone(),
+            GroupState::Missing,
+        );
+        if let Some(queue) = self.streams.get(dlq) {
+            stats.dlq_length = queue.entries.len() as u64;
+        }
+        if let Some(ledger) = self.ledgers.get(dlq) {
+            stats.dlq_arrivals = ledger.dead_lettered;
+        }
+        let Some(stream) = self.streams.get(&source.stream) else {
+            return stats;
+        };
+        stats.state = GroupState::NoGroup;
+        stats.stream_length = Some(stream.entries.len() as u64);
+        stats.last_entry_id = (stream.added > 0).then_some(stream.last_id);
+        if let Some(group) = stream.groups.get(&source.group) {
+            self.group_stats(&mut stats, source, stream, group, now);
+        }
+        stats
+    }
+
+    fn group_stats(
+        &self,
+        stats: &mut Stats,
+        source: &Source,
+        stream: &Stream,
+        group: &Group,
+        now: Moment,
+    ) {
+        stats.state = GroupState::Ok;
+        stats.pending_messages = Some(group.pending.len() as u64);
+        stats.waiting = Some(self.waiting(source, group));
+        stats.consumers = Some(group.consumers.len() as u64);
+        stats.consumer_list = group
+            .consumers
+            .iter()
+            .map(|(name, seen_ms)| ConsumerStats {
+                name: name.to_string(),
+                pending: group.pending_on(name) as u64,
+                idle_ms: now.ms().saturating_sub(*seen_ms),
+            })
+            .collect();
+        stats.last_delivered_id = Some(group.last_delivered);
+        let undelivered = group.last_delivered.successor()..;
+        stats.lag = Some(stream.entries.range(undelivered).count() as u64);
+        stats.lag_exact = true;
+        stats.oldest_pending_ms = group
+            .pending
+            .first_key_value()
+            .map(|(_, oldest)| millis(oldest.idle(now)));
+    }
+
+    /// Those whose due time is valid; begun ones may still have an old one.
+    fn waiting(&self, source: &Source, group: &Group) -> u64 {
+        let Some(hints) = self.hints.get(source) else {
+            return 0;
+        };
+        let waits = |id: &EntryId| {
+            let (Some(pending), Some(state)) = (group.pending.get(id), hints.states.get(id)) else {
+                return false;
+            };
+            state.hint == pending.count
+        };
+        hints.due.ids().filter(waits).count() as u64
+    }
+}

@@ -1,0 +1,209 @@
+//! The broker in memory: Redis streams and the settle protocol as a model, for tests, doc tests
+//! and trying things out.
+
+mod dead_letters;
+mod hints;
+mod inspect;
+#[cfg(test)]
+pub(crate) mod lab;
+mod obituary;
+mod seat;
+mod settle;
+mod stream;
+mod takeover;
+mod world;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+use async_trait::async_trait;
+
+use crate::backend::{Backend, Entry, IdRange, Membership, Replay, Replayed, Seat};
+use crate::error::Error;
+use crate::message::Fields;
+use crate::names::{EntryId, Source, StreamKey};
+use crate::stats::Stats;
+
+use seat::MemorySeat;
+use world::{Kept, Moment, World};
+
+/// The worlds that have a name, as long as somebody holds them.
+static NAMED: LazyLock<Mutex<HashMap<String, Weak<World>>>> = LazyLock::new(Mutex::default);
+
+/// A broker that lives in this process and ends with its last handle.
+///
+/// A clone is the same handle: closing one closes all of them. [`named`](Self::named) gives
+/// another handle to the same world, which is closed by itself.
+#[derive(Clone)]
+pub(crate) struct Memory {
+    world: Arc<World>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Memory {
+    /// An empty world of its own.
+    pub(crate) fn new() -> Self {
+        Self::over(Arc::new(World::new()))
+    }
+
+    /// The world of this name in this process; an empty one if nobody holds it.
+    pub(crate) fn named(name: &str) -> Self {
+        let mut worlds = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
+        worlds.retain(|_, world| world.strong_count() > 0);
+        let world = worlds.get(name).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let world = Arc::new(World::new());
+            worlds.insert(name.to_owned(), Arc::downgrade(&world));
+            world
+        });
+        Self::over(world)
+    }
+
+    fn over(world: Arc<World>) -> Self {
+        Self {
+            world,
+            closed: Arc::default(),
+        }
+    }
+
+    /// Ends this handle and its clones: from now on every call is an error of kind `Closed`, and
+    /// so is what waits.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.world.changed.notify_waiters();
+    }
+
+    /// All there is, and what time it is: one step of the model happens under one such lock.
+    fn open(&self) -> Result<(MutexGuard<'_, Kept>, Moment), Error> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::closed());
+        }
+        let kept = self.world.kept();
+        // Asked under the lock, so that time never runs backwards from one step to the next.
+        let now = self.world.now();
+        Ok((kept, now))
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Backend for Memory {
+    async fn join(&self, membership: Membership) -> Result<Arc<dyn Seat>, Error> {
+        Ok(Arc::new(MemorySeat::take(self.clone(), membership)?))
+    }
+
+    async fn append(&self, stream: &StreamKey, entries: &[Fields]) -> Result<Vec<EntryId>, Error> {
+        let ids = {
+            let (mut kept, now) = self.open()?;
+            kept.append(stream, entries, now)?
+        };
+        self.world.changed.notify_waiters();
+        Ok(ids)
+    }
+
+    async fn entries(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error> {
+        let (kept, _) = self.open()?;
+        kept.entries(stream, range)
+    }
+
+    async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error> {
+        let answers = {
+            let (mut kept, now) = self.open()?;
+            orders
+                .iter()
+                .map(|order| kept.replay(dlq, order, now))
+                .collect()
+        };
+        self.world.changed.notify_waiters();
+        Ok(answers)
+    }
+
+    async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
+        let (mut kept, _) = self.open()?;
+        Ok(ids.iter().map(|id| kept.purge(dlq, *id)).collect())
+    }
+
+    async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {
+        let (kept, now) = self.open()?;
+        Ok(kept.stats(source, dlq, now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::names::EntryId;
+
+    fn stream() -> StreamKey {
+        StreamKey::new("orders").unwrap()
+    }
+
+    fn fields() -> Fields {
+        [("kind", "order")].into_iter().collect()
+    }
+
+    async fn length(memory: &Memory) -> usize {
+        let all = IdRange {
+            low: EntryId::MIN,
+            high: EntryId::MAX,
+            order: crate::backend::Order::Oldest,
+            limit: 100,
+        };
+        memory.entries(&stream(), all).await.unwrap().len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_world_is_shared_by_clones_and_by_name_and_by_nothing_else() {
+        let alone = Memory::new();
+        let shared = Memory::named("shared by name");
+        let again = Memory::named("shared by name");
+        alone.append(&stream(), &[fields()]).await.unwrap();
+        again
+            .append(&stream(), &[fields(), fields()])
+            .await
+            .unwrap();
+        assert_eq!(length(&alone.clone()).await, 1);
+        assert_eq!(length(&shared).await, 2);
+        assert_eq!(length(&Memory::named("another name")).await, 0);
+        assert_eq!(length(&Memory::new()).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_named_world_ends_with_its_last_handle() {
+        let first = Memory::named("ends");
+        first.append(&stream(), &[fields()]).await.unwrap();
+        drop(first);
+        assert_eq!(length(&Memory::named("ends")).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_a_handle_closes_its_clones_and_leaves_the_others_open() {
+        let memory = Memory::named("closing");
+        let clone = memory.clone();
+        let other = Memory::named("closing");
+        memory.close();
+        let refused = clone.append(&stream(), &[fields()]).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Closed);
+        assert_eq!(length(&other).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ids_are_the_time_and_grow_within_one_millisecond() {
+        let memory = Memory::new();
+        let ids = memory
+            .append(&stream(), &[fields(), fields()])
+            .await
+            .unwrap();
+        tokio::time::advance(std::time::Duration::from_millis(7)).await;
+        let later = memory.append(&stream(), &[fields()]).await.unwrap();
+        assert_eq!(ids[1], EntryId::new(ids[0].millis(), 1));
+        assert_eq!(later, [EntryId::new(ids[0].millis() + 7, 0)]);
+    }
+}

@@ -1,0 +1,369 @@
+//! The settle protocol: begin, renew, and the ways a delivery ends.
+
+use crate::backend::{
+    Begun, Died, Fault, Fence, How, Membership, OnAck, Renewed, Settled, Settlement,
+};
+use crate::dead_letter::Reason;
+use crate::error::Error;
+use crate::message::Fields;
+use crate::names::EntryId;
+
+use super::dead_letters::Burial;
+use super::hints::{Hints, Own, State, millis};
+use super::stream::Pending;
+use super::world::{Kept, Moment};
+
+/// One step of one seat: all there is, who acts, and when.
+pub(super) struct Turn<'a> {
+    pub(super) kept: &'a mut Kept,
+    pub(super) member: &'a Membership,
+    pub(super) now: Moment,
+}
+
+/// What a settlement finds.
+enum Found {
+    /// Mine, this delivery, and the payload is there.
+    Mine(State),
+    /// Mine, this delivery, and the entry was trimmed.
+    Trimmed(State),
+    /// This delivery was ended before.
+    Already,
+    Lost,
+    Gone,
+}
+
+impl<'a> Turn<'a> {
+    pub(super) fn new(kept: &'a mut Kept, member: &'a Membership, now: Moment) -> Self {
+        Self { kept, member, now }
+    }
+
+    /// Charges a run that is about to start.
+    pub(super) fn begin(&mut self, fence: Fence, nonce: &str) -> Begun {
+        let Fence { id, token, .. } = fence;
+        let Some(pending) = self.pending(id) else {
+            self.hints().forget(id);
+            return Begun::Gone;
+        };
+        let mut state = self.state(id, token);
+        if !self.is_mine(&pending) {
+            return Begun::Lost;
+        }
+        if pending.count == token + 1 && state.nonce == nonce {
+            return Begun::Started {
+                token: token + 1,
+                failures: state.failures,
+                crashes: state.crashes,
+            };
+        }
+        if pending.count != token || self.is_waiting(id, &pending) {
+            return Begun::Lost;
+        }
+        let crashes = state.crashes_at(token);
+        if self.payload(id).is_none() {
+            let burial = Burial::of(Reason::Trimmed, &state, &pending);
+            return match self.bury(id, None, &burial) {
+                Ok(died) => Begun::Died(died),
+                Err(error) => Begun::Refused(error),
+            };
+        }
+        if crashes > state.crashes {
+            state.booked = token;
+        }
+        state.crashes = crashes;
+        state.open = token + 1;
+        state.hint = 0;
+        nonce.clone_into(&mut state.nonce);
+        let begun = Begun::Started {
+            token: token + 1,
+            failures: state.failures,
+            crashes,
+        };
+        self.hold(id);
+        if let Some(pending) = self.group_pending(id) {
+            pending.count += 1;
+        }
+        self.hints().states.insert(id, state);
+        begun
+    }
+
+    /// Keeps a held message from being taken over; never takes one back.
+    pub(super) fn renew(&mut self, fence: Fence) -> Renewed {
+        let Fence { id, token, .. } = fence;
+        let Some(pending) = self.pending(id) else {
+            self.hints().forget(id);
+            return Renewed::Gone;
+        };
+        if !self.is_mine(&pending) || pending.count != token {
+            self.unbook(fence, &pending);
+            return Renewed::Lost;
+        }
+        if self.payload(id).is_some() {
+            self.hold(id);
+            return Renewed::Held;
+        }
+        let state = self.state(id, token);
+        let burial = Burial::of(Reason::Trimmed, &state, &pending).ended_by(fence, &state);
+        match self.bury(id, None, &burial) {
+            Ok(died) => Renewed::Trimmed {
+                tombstone: died.dead_letter,
+            },
+            Err(error) => Renewed::Refused(error),
+        }
+    }
+
+    /// Ends a delivery.
+    pub(super) fn settle(&mut self, settlement: &Settlement) -> Settled {
+        if let Some(tombstone) = settlement.lease.tombstone {
+            return self.resolve(settlement, tombstone);
+        }
+        let fence = settlement.lease.fence;
+        let id = fence.id;
+        if settlement.how == How::Ack {
+            return self.ack(id);
+        }
+        let (state, is_there) = match self.find(fence, &settlement.how) {
+            Found::Mine(state) => (state, true),
+            Found::Trimmed(state) => (state, false),
+            Found::Already => return Settled::Done,
+            Found::Lost => return Settled::Stale,
+            Found::Gone => return Settled::Gone,
+        };
+        match &settlement.how {
+            // Bytes that only this process still has must not be waited for, or handed back.
+            _ if !is_there => self.end(settlement, &state, Reason::Trimmed),
+            How::DeadLetter { reason, .. } => self.end(settlement, &state, *reason),
+            how => {
+                self.put_back(fence, state, how);
+                Settled::Done
+            }
+        }
+    }
+
+    fn find(&mut self, fence: Fence, how: &How) -> Found {
+        let Fence { id, token, .. } = fence;
+        let Some(pending) = self.pending(id) else {
+            self.hints().forget(id);
+            return Found::Gone;
+        };
+        let state = self.state(id, token);
+        // Before the fence: after a lost reply somebody else may have it already, and this is
+        // still the answer. What was taken over again under the same count is another lease, and
+        // can only have been ended by being put back in the queue for its due time.
+        let ended = if fence.is_charged() {
+            state.has_ended(token)
+        } else {
+            state.hint == token && self.kept_due(id)
+        };
+        let dies = matches!(how, How::DeadLetter { .. });
+        if ended && !dies {
+            return Found::Already;
+        }
+        if !self.is_mine(&pending) || pending.count != token {
+            self.unbook(fence, &pending);
+            return Found::Lost;
+        }
+        if ended {
+            return Found::Already;
+        }
+        if self.payload(id).is_none() {
+            return Found::Trimmed(state);
+        }
+        Found::Mine(state)
+    }
+
+    /// Retry, defer, release: the message stays pending, and has a due time.
+    fn put_back(&mut self, fence: Fence, mut state: State, how: &How) {
+        let Fence { id, token, .. } = fence;
+        let delay = match how {
+            How::Retry { delay, fault } => {
+                state.record_failure(fault, self.now);
+                *delay
+            }
+            How::Defer { delay } => *delay,
+            How::Ack | How::DeadLetter { .. } | How::Release => std::time::Duration::ZERO,
+        };
+        // Handing back what was taken over and not begun forgives nothing.
+        if fence.is_charged() {
+            state.open = 0;
+        }
+        state.hint = token;
+        self.hold(id);
+        let due_ms = self.now.ms().saturating_add(millis(delay));
+        let hints = self.hints();
+        hints.states.insert(id, state);
+        hints.due.set(id, due_ms);
+    }
+
+    /// Moves a message to the dead-letter queue with its bytes.
+    fn end(&mut self, settlement: &Settlement, state: &State, reason: Reason) -> Settled {
+        let fence = settlement.lease.fence;
+        let Some(pending) = self.pending(fence.id) else {
+            return Settled::Gone;
+        };
+        let burial = Burial::of(reason, state, &pending)
+            .ended_by(fence, state)
+            .with(&settlement.how, self.now);
+        let stored = self.payload(fence.id);
+        let fields = stored.as_ref().unwrap_or(&settlement.fields);
+        match self.bury(fence.id, Some(fields), &burial) {
+            Ok(died) => Settled::Died(died),
+            Err(error) => Settled::Refused(error),
+        }
+    }
+
+    /// Ends what was trimmed while it was held, and has a tombstone: success takes that back,
+    /// anything else puts the bytes in its place.
+    fn resolve(&mut self, settlement: &Settlement, tombstone: EntryId) -> Settled {
+        let fence = settlement.lease.fence;
+        let dlq = &self.member.dead_letters;
+        let stands = self
+            .kept
+            .streams
+            .get(dlq)
+            .is_some_and(|stream| stream.entries.contains_key(&tombstone));
+        if !stands {
+            return Settled::Done;
+        }
+        let answer = if settlement.how == How::Ack {
+            Settled::Done
+        } else {
+            let silent = Fault::default();
+            let burial = Burial::remembered(fence, &self.member.consumer, &silent)
+                .with(&settlement.how, self.now);
+            match self.write(fence.id, Some(&settlement.fields), &burial) {
+                Ok(dead_letter) => Settled::Died(Died {
+                    id: fence.id,
+                    reason: Reason::Trimmed,
+                    dead_letter,
+                }),
+                Err(error) => return Settled::Refused(error),
+            }
+        };
+        self.kept.delete(dlq, tombstone);
+        let ledger = self.kept.ledger(dlq);
+        ledger.dead_lettered = ledger.dead_lettered.saturating_sub(1);
+        answer
+    }
+
+    /// Not fenced: the work is done, refusing it would only add a run.
+    fn ack(&mut self, id: EntryId) -> Settled {
+        let was_pending = self.pending(id).is_some();
+        self.remove(id);
+        if self.member.on_ack == OnAck::Delete {
+            self.kept.delete(&self.member.source.stream, id);
+        }
+        if was_pending {
+            Settled::Done
+        } else {
+            Settled::Gone
+        }
+    }
+
+    /// A lost lease is not a crash: takes back what was booked, or would be, for this delivery.
+    fn unbook(&mut self, fence: Fence, pending: &Pending) {
+        let token = fence.token;
+        if !fence.is_charged() {
+            return;
+        }
+        let mut state = self.state(fence.id, pending.count);
+        if state.booked == token && state.crashes > 0 {
+            state.crashes -= 1;
+            state.booked = 0;
+        } else if pending.count == token && state.open == token {
+            state.open = 0;
+        } else {
+            return;
+        }
+        self.hints().states.insert(fence.id, state);
+    }
+
+    /// `XACK`, and the hints with it.
+    pub(super) fn remove(&mut self, id: EntryId) {
+        if let Some(group) = self.kept.group_mut(&self.member.source) {
+            group.pending.remove(&id);
+        }
+        self.hints().forget(id);
+    }
+
+    /// `XCLAIM … JUSTID` to this seat.
+    pub(super) fn hold(&mut self, id: EntryId) {
+        let Membership {
+            source, consumer, ..
+        } = self.member;
+        if let Some(group) = self.kept.group_mut(source) {
+            group.claim(id, consumer, self.now);
+        }
+    }
+
+    /// A sign of life, as long as the consumer is still registered.
+    pub(super) fn give_sign(&mut self) {
+        let (now, member) = (self.now, self.member);
+        if let Some(own) = self.hints().own.get_mut(&member.consumer) {
+            *own = Own::seen(member.lease, now);
+        }
+    }
+
+    pub(super) fn hints(&mut self) -> &mut Hints {
+        self.kept
+            .hints
+            .entry(self.member.source.clone())
+            .or_default()
+    }
+
+    pub(super) fn pending(&self, id: EntryId) -> Option<Pending> {
+        let group = self.kept.group(&self.member.source).ok()?;
+        group.pending.get(&id).cloned()
+    }
+
+    fn group_pending(&mut self, id: EntryId) -> Option<&mut Pending> {
+        self.kept
+            .group_mut(&self.member.source)?
+            .pending
+            .get_mut(&id)
+    }
+
+    pub(super) fn payload(&self, id: EntryId) -> Option<Fields> {
+        let stream = self.kept.streams.get(&self.member.source.stream)?;
+        stream.entries.get(&id).cloned()
+    }
+
+    pub(super) fn state(&self, id: EntryId, count: u64) -> State {
+        self.kept
+            .hints
+            .get(&self.member.source)
+            .and_then(|hints| hints.states.get(&id))
+            .cloned()
+            .unwrap_or_else(|| State::unwritten(count))
+    }
+
+    fn kept_due(&self, id: EntryId) -> bool {
+        self.kept
+            .hints
+            .get(&self.member.source)
+            .is_some_and(|hints| hints.due.contains(id))
+    }
+
+    /// Whether its due time is valid: nobody has begun it since.
+    pub(super) fn is_waiting(&self, id: EntryId, pending: &Pending) -> bool {
+        self.kept_due(id) && self.state(id, pending.count).hint == pending.count
+    }
+
+    fn is_mine(&self, pending: &Pending) -> bool {
+        pending.consumer == self.member.consumer
+    }
+
+    pub(super) fn bury(
+        &mut self,
+        id: EntryId,
+        fields: Option<&Fields>,
+        burial: &Burial<'_>,
+    ) -> Result<Died, Error> {
+        let dead_letter = self.write(id, fields, burial)?;
+        self.remove(id);
+        Ok(Died {
+            id,
+            reason: burial.reason,
+            dead_letter,
+        })
+    }
+}
