@@ -7,15 +7,16 @@
 --      taken {id, count, failures, crashes, fields}, ended {rows of bury}
 -- NOGROUP is raised.
 
-local cursor, take, lease, foreign = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local cursor, lease, foreign = ARGV[4], tonumber(ARGV[6]), tonumber(ARGV[7])
 local max_attempts, scan = tonumber(ARGV[8]), ARGV[9]
 local MOST, PAGE = 100, 1000
+local take = math.min(tonumber(ARGV[5]), MOST)
 
 redis.call('XPENDING', STREAM, GROUP)
 
 local taken, ended = {}, {}
 
-local function room() return #taken < take and #taken + #ended < MOST end
+local function room() return #taken + #ended < take end
 
 local function offer(id, n, owner)
   local s, fields = load(id, n), payload(id)
@@ -31,7 +32,7 @@ end
 
 -- What is due. A due time that belongs to an earlier delivery is stale and is dropped.
 if take > 0 then
-  local due = redis.call('ZRANGEBYSCORE', DUE, '-inf', int(NOW), 'LIMIT', 0, math.min(take, MOST))
+  local due = redis.call('ZRANGEBYSCORE', DUE, '-inf', int(NOW), 'LIMIT', 0, take)
   for _, id in ipairs(due) do
     redis.call('ZREM', DUE, id)
     local row = pending(id)
@@ -57,28 +58,26 @@ if take > 0 then
   local rows = redis.call('XPENDING', STREAM, GROUP, cursor == '0-0' and '-' or '(' .. cursor, '+', PAGE)
   local stopped = false
   for _, row in ipairs(rows) do
-    if not room() then
-      stopped = true
-      break
-    end
     local id, owner, idle, n = row[1], row[2], row[3], row[4]
-    cursor = id
     if idle >= lease_of(owner) then
       local s = load(id, n)
       if waits(id, s, n) then
-        local fields = payload(id)
-        if fields then
+        if payload(id) then
           -- Refreshed to its owner: whoever looks at idle times alone must not take it early.
           redis.call('XCLAIM', STREAM, GROUP, owner, 0, id, 'JUSTID')
         else
           ended[#ended + 1] = bury(id, nil, { n = n, f = s.f, x = crashes(s, n), first = s.first,
             consumer = owner })
         end
+      elseif not room() then
+        stopped = true
+        break
       else
         redis.call('ZREM', DUE, id)
         offer(id, n, owner)
       end
     end
+    cursor = id
   end
   if not stopped and #rows < PAGE then cursor = '' end
 end

@@ -90,25 +90,39 @@ end
 
 -- ==== dead letters
 
--- How many of a flat list's items are the user's: a block that replay appended is not.
+-- Whether a text is a number as it is written here: no sign, no leading zero, at most `most`.
+local function canonical(text, most)
+  if text ~= '0' and not string.match(text, '^[1-9]%d*$') then return false end
+  return #text < #most or (#text == #most and text <= most)
+end
+
+local U64, U32 = '18446744073709551615', '4294967295'
+
+-- How many of a flat list's items are the user's, and the lineage behind them: a block that replay
+-- appended is not the user's. A block with nothing before it was not appended by replay.
 local function own(fields)
   local n, campaign = #fields, nil
-  if n >= 6 and fields[n - 1] == 'redrive-campaign' then
+  if n >= 2 and fields[n - 1] == 'redrive-campaign' and fields[n] ~= '' then
     campaign = fields[n]
     n = n - 2
   end
-  if n >= 4 and fields[n - 1] == 'redrive-replays' and fields[n - 3] == 'redrive-replayed-from'
-    and string.match(fields[n], '^%d+$') and string.match(fields[n - 2], '^%d+%-%d+$') then
-    return n - 4, fields[n - 2], fields[n], campaign
+  if n >= 6 and fields[n - 1] == 'redrive-replays' and fields[n - 3] == 'redrive-replayed-from' then
+    local replays, from = fields[n], fields[n - 2]
+    local ms, seq = string.match(from, '^(%d+)%-(%d+)$')
+    if ms and canonical(ms, U64) and canonical(seq, U64) and replays ~= '0'
+      and canonical(replays, U32) then
+      return n - 4, from, replays, campaign
+    end
   end
   return #fields
 end
 
+-- Names that would be misread in a flat dead letter: its own five, and the mark of a native one.
 local FLAT = { original_stream = true, original_id = true, failure_reason = true,
-  attempts = true, dlq_timestamp = true }
+  attempts = true, dlq_timestamp = true, ['redrive-v'] = true }
 
 local function flat_can_hold(fields)
-  if #fields > 7800 then return false end
+  if own(fields) > 7800 then return false end
   for i = 1, #fields, 2 do
     if FLAT[fields[i]] then return false end
   end
@@ -161,7 +175,7 @@ local function native(id, fields, about)
   put('consumer', about.consumer)
   if about.first > 0 then put('first-at', int(about.first)) end
   put('dead-at', int(NOW))
-  if replays ~= '0' then put('replays', replays) end
+  put('replays', replays)
   put('campaign', campaign)
   put('replayed-from', from)
   put('packed', packed)
