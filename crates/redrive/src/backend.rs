@@ -25,6 +25,9 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// The entries of a stream within a range; a missing stream has none.
     async fn entries(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error>;
 
+    /// How many entries a stream has; a missing stream has none.
+    async fn length(&self, stream: &StreamKey) -> Result<u64, Error>;
+
     /// Puts dead letters back, each once however often it is asked, and answers in this order.
     async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error>;
 

@@ -112,6 +112,12 @@ impl Backend for Memory {
         kept.entries(stream, range)
     }
 
+    async fn length(&self, stream: &StreamKey) -> Result<u64, Error> {
+        let (kept, _) = self.open()?;
+        let entries = kept.streams.get(stream).map(|stream| stream.entries.len());
+        Ok(entries.unwrap_or(0) as u64)
+    }
+
     async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error> {
         let answers = {
             let (mut kept, now) = self.open()?;

@@ -87,6 +87,13 @@ impl Backend for Redis {
         wire::entries(self.link.send(&command, "reading entries").await?)
     }
 
+    async fn length(&self, stream: &StreamKey) -> Result<u64, Error> {
+        let mut command = cmd("XLEN");
+        command.arg(stream.as_str());
+        let length = self.link.send(&command, "counting entries").await?;
+        wire::count(length, "a length")
+    }
+
     async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error> {
         replay::replay(&self.link, dlq, orders).await
     }
