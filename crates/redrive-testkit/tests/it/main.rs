@@ -2,6 +2,7 @@
 
 mod lifetime;
 mod server;
+mod tidy;
 mod tools;
 
 use std::time::Duration;
