@@ -135,6 +135,17 @@ impl Backend for Memory {
         Ok(ids.iter().map(|id| kept.purge(dlq, *id)).collect())
     }
 
+    async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error> {
+        let (mut kept, _) = self.open()?;
+        kept.streams.remove(&source.stream);
+        kept.streams.remove(dlq);
+        kept.hints.remove(source);
+        kept.ledgers.remove(dlq);
+        kept.receipts
+            .retain(|(target, from, _), _| *target != source.stream || from != dlq);
+        Ok(())
+    }
+
     async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {
         let (kept, now) = self.open()?;
         Ok(kept.stats(source, dlq, now))
