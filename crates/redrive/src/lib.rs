@@ -12,6 +12,7 @@ mod memory;
 mod message;
 mod names;
 mod outcome;
+mod redis;
 mod retry;
 mod stats;
 mod verdict;
