@@ -4,6 +4,7 @@ mod backend;
 mod codec;
 mod dead_letter;
 mod error;
+mod fingerprint;
 mod handler;
 mod memory;
 mod message;
@@ -15,7 +16,7 @@ mod verdict;
 
 pub use backend::{Keep, OnAck, Order};
 pub use codec::{Decode, DecodeError, Encode, Json, Raw};
-pub use dead_letter::{Layout, Reason};
+pub use dead_letter::{DeadLetter, DeadLetterLayout, Layout, Reason};
 pub use error::{BoxError, Error, ErrorKind};
 pub use handler::Handler;
 pub use message::{Fields, Lineage, Message};
