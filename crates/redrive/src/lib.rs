@@ -10,8 +10,10 @@ mod memory;
 mod message;
 mod names;
 mod outcome;
+mod processor;
 mod retry;
 mod stats;
+mod telemetry;
 mod verdict;
 
 pub use backend::{Keep, OnAck, Order};
@@ -22,5 +24,6 @@ pub use handler::Handler;
 pub use message::{Fields, Lineage, Message};
 pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Source, StreamKey};
 pub use outcome::{Failure, IntoOutcome, Outcome};
+pub use processor::{Processor, ProcessorBuilder, ProcessorOptions, Recovered, Totals};
 pub use retry::{Backoff, Jitter, RetryPolicy};
 pub use stats::{ConsumerStats, GroupState, Stats};

@@ -1,0 +1,129 @@
+//! What the handler said becomes what is done with its message.
+
+use std::time::Duration;
+
+use super::drain::Stop;
+use super::execution::Ran;
+use super::held::Standing;
+use super::run::Run;
+use crate::backend::{Failed, Fault, How};
+use crate::dead_letter::Reason;
+use crate::fingerprint::fingerprint;
+use crate::names::EntryId;
+use crate::outcome::Failure;
+use crate::telemetry;
+use crate::verdict::{Verdict, judge};
+
+/// How much of an error's text is kept, in bytes.
+const MOST_ERROR: usize = 8 * 1024;
+/// How much of an error's kind is kept, in bytes.
+const MOST_KIND: usize = 256;
+/// The longest delay that is asked for: ten years, far from what a server's clock can hold.
+const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+impl Run {
+    /// A handler has returned.
+    pub(super) fn spoke(&mut self, id: EntryId, ran: Ran) {
+        let Some(held) = self.held.get(&id) else {
+            return;
+        };
+        let roll = fastrand::f64();
+        let (how, discarded) = match ran {
+            Ran::Spoke(outcome) => {
+                decided(judge(outcome, held.history, &self.plan.options.retry, roll))
+            }
+            Ran::Undecodable(error) => (undecodable(&error.to_string()), None),
+        };
+        // The work is done, or need not be: refusing that would only add a run.
+        if how == How::Ack {
+            return self.end(id, how, discarded);
+        }
+        if held.standing == Standing::Lost {
+            telemetry::stale(&self.plan.source, id);
+            return self.release_slot(id);
+        }
+        // It was told to stop: what it says of that is not the message's fault.
+        let told_to_stop = self.stop.as_ref().is_some_and(Stop::has_cancelled);
+        self.end(id, if told_to_stop { How::Release } else { how }, None);
+    }
+}
+
+/// The settlement of a verdict, and why the message was discarded.
+fn decided(verdict: Verdict) -> (How, Option<String>) {
+    let how = match verdict {
+        Verdict::Ack => How::Ack,
+        Verdict::Discard(reason) => return (How::Ack, Some(reason)),
+        Verdict::RetryIn { delay, failure } => How::Retry {
+            delay: delay.min(LONGEST_DELAY),
+            fault: fault(failure),
+        },
+        Verdict::DeferBy(delay) => How::Defer {
+            delay: delay.min(LONGEST_DELAY),
+        },
+        Verdict::DeadLetter { reason, failure } => How::DeadLetter {
+            reason,
+            fault: fault(failure),
+            failed: Failed::Yes,
+        },
+        Verdict::Release => How::Release,
+    };
+    (how, None)
+}
+
+fn undecodable(error: &str) -> How {
+    How::DeadLetter {
+        reason: Reason::Undecodable,
+        fault: fault(Failure {
+            error: error.to_owned(),
+            kind: None,
+        }),
+        failed: Failed::No,
+    }
+}
+
+fn fault(failure: Failure) -> Fault {
+    let error = cut(failure.error, MOST_ERROR);
+    let kind = failure.kind.map(|kind| cut(kind, MOST_KIND));
+    Fault {
+        fingerprint: fingerprint(kind.as_deref(), &error),
+        error,
+        kind,
+    }
+}
+
+/// The beginning of a text, at most so many bytes of it, whole characters only.
+fn cut(mut text: String, most: usize) -> String {
+    let end = (0..=most.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end))
+        .unwrap_or(0);
+    text.truncate(end);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_cut_between_characters() {
+        assert_eq!(cut("short".to_owned(), 8), "short");
+        assert_eq!(cut("aé".to_owned(), 2), "a");
+        let long = fault(Failure {
+            error: "é".repeat(5_000),
+            kind: None,
+        });
+        assert_eq!(long.error.len(), 8 * 1024);
+    }
+
+    #[test]
+    fn a_delay_without_end_is_ten_years() {
+        let (how, _) = decided(Verdict::DeferBy(Duration::MAX));
+        assert_eq!(
+            how,
+            How::Defer {
+                delay: LONGEST_DELAY
+            }
+        );
+    }
+}
