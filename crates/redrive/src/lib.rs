@@ -1,6 +1,8 @@
 //! Redis Streams consumers done right.
 
 mod backend;
+mod broker;
+mod closing;
 mod codec;
 mod dead_letter;
 mod error;
@@ -11,12 +13,14 @@ mod message;
 mod names;
 mod outcome;
 mod processor;
+mod producer;
 mod retry;
 mod stats;
 mod telemetry;
 mod verdict;
 
 pub use backend::{Keep, OnAck, Order};
+pub use broker::Broker;
 pub use codec::{Decode, DecodeError, Encode, Json, Raw};
 pub use dead_letter::{DeadLetter, DeadLetterLayout, Layout, Reason};
 pub use error::{BoxError, Error, ErrorKind};
@@ -25,5 +29,6 @@ pub use message::{Fields, Lineage, Message};
 pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Source, StreamKey};
 pub use outcome::{Failure, IntoOutcome, Outcome};
 pub use processor::{Processor, ProcessorBuilder, ProcessorOptions, Recovered, Totals};
+pub use producer::Producer;
 pub use retry::{Backoff, Jitter, RetryPolicy};
 pub use stats::{ConsumerStats, GroupState, Stats};
