@@ -12,6 +12,8 @@ mod receipt;
 mod run;
 mod settler;
 mod start;
+#[cfg(test)]
+mod tests;
 mod totals;
 
 use std::future::{Future, pending};
