@@ -25,11 +25,17 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// The entries of a stream within a range; a missing stream has none.
     async fn entries(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error>;
 
+    /// How many entries a stream has; a missing stream has none.
+    async fn length(&self, stream: &StreamKey) -> Result<u64, Error>;
+
     /// Puts dead letters back, each once however often it is asked, and answers in this order.
     async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error>;
 
     /// Removes dead letters for good; `true` for each that was there.
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error>;
+
+    /// Deletes a stream, its dead letters, and everything kept beside them for this group.
+    async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error>;
 
     /// The health of a source and its dead-letter queue.
     async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error>;
@@ -200,7 +206,7 @@ pub(crate) struct Delivery {
 pub(crate) struct Cursor(pub(crate) EntryId);
 
 impl Cursor {
-    /// Where a sweep starts, and what is answered when it has reached the end.
+    /// Where a sweep starts.
     pub(crate) const START: Self = Self(EntryId::MIN);
 }
 
@@ -212,8 +218,8 @@ pub(crate) struct Tended {
     pub(crate) dead: Vec<Died>,
     /// Messages that were to be given up and could not be, each with the reason; still pending.
     pub(crate) refused: Vec<(EntryId, Error)>,
-    /// Where the next round goes on; [`Cursor::START`] after the end of a sweep.
-    pub(crate) cursor: Cursor,
+    /// Where the next round goes on; `None` after the end of a sweep.
+    pub(crate) cursor: Option<Cursor>,
     /// Time to the next due message, if one waits.
     pub(crate) next_due: Option<Duration>,
 }

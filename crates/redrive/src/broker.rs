@@ -7,14 +7,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
 use crate::closing::Closing;
+use crate::dead_letter_queue::DeadLetterQueue;
 use crate::error::{Error, ErrorKind};
 use crate::memory::Memory;
 use crate::names::{Source, StreamKey};
 use crate::processor::{Processor, ProcessorBuilder};
 use crate::producer::Producer;
+use crate::redis::{Redis, Tls};
 use crate::stats::Stats;
 
-const WHAT_WORKS: &str = "a URL is one of redis://HOST, rediss://HOST (TLS), unix:PATH, \
+const WHAT_WORKS: &str = "a URL is one of redis://HOST, rediss://HOST (TLS), unix:///PATH, \
      memory: (a broker of its own) and memory:NAME (shared within this process)";
 
 /// A connection to where streams live. Cheap to clone; clones share the connection, and are
@@ -38,16 +40,19 @@ pub struct Broker {
 impl Broker {
     /// Connects to the broker of this URL. `memory:` is private to this broker and its clones,
     /// `memory:NAME` is shared by all of this name in the process, for as long as one of them
-    /// is there.
+    /// is there; `redis://`, `rediss://` and `unix://` are a server, with user, password and
+    /// database where the URL names them.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] for a URL of another form.
+    /// [`ErrorKind::Invalid`] for a URL of another form; or why the server cannot be used.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         let backend: Arc<dyn Backend> = match url.split_once(':') {
             Some(("memory", "")) => Arc::new(Memory::new()),
             Some(("memory", name)) => Arc::new(Memory::named(name)),
-            // The Redis backend is plugged in here: redis, rediss, unix.
+            Some(("redis" | "rediss" | "redis+unix" | "unix", _)) => {
+                Arc::new(Redis::connect(url, &Tls::default()).await?)
+            }
             other => return Err(unknown(other.map(|(scheme, _)| scheme))),
         };
         Ok(Self::over(backend))
@@ -91,6 +96,23 @@ impl Broker {
         dead_letters: &StreamKey,
     ) -> Result<Stats, Error> {
         self.backend.stats(source, dead_letters).await
+    }
+
+    /// The dead-letter queue in this stream: a source's is
+    /// [`StreamKey::default_dead_letters`], unless its processors were given another.
+    #[must_use]
+    pub fn dead_letters(&self, stream: StreamKey) -> DeadLetterQueue {
+        DeadLetterQueue::new(self.clone(), stream)
+    }
+
+    /// Deletes a stream, this dead-letter queue, and everything that redrive keeps beside them for
+    /// this group. For tests and demonstrations: nothing of it can be had back.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not do it.
+    pub async fn erase(&self, source: &Source, dead_letters: &StreamKey) -> Result<(), Error> {
+        self.backend.erase(source, dead_letters).await
     }
 
     /// Closes the broker and all its clones: from now on every call is an error of kind

@@ -55,12 +55,20 @@ impl Backend for Closing<dyn Backend> {
         self.unless_closed(self.inner.entries(stream, range)).await
     }
 
+    async fn length(&self, stream: &StreamKey) -> Result<u64, Error> {
+        self.unless_closed(self.inner.length(stream)).await
+    }
+
     async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error> {
         self.unless_closed(self.inner.replay(dlq, orders)).await
     }
 
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
         self.unless_closed(self.inner.purge(dlq, ids)).await
+    }
+
+    async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error> {
+        self.unless_closed(self.inner.erase(source, dlq)).await
     }
 
     async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {

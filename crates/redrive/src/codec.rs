@@ -110,6 +110,11 @@ impl<T: Serialize> Encode<T> for Json {
     }
 }
 
+/// The first present of the fields that may hold a whole payload.
+pub(crate) fn payload_of(fields: &Fields) -> Option<&[u8]> {
+    PAYLOAD_FIELDS.iter().find_map(|name| fields.get(name))
+}
+
 /// What went wrong and where, without the payload: an error of the target type may quote it.
 fn safe(error: &serde_json::Error) -> String {
     let what = match error.classify() {

@@ -96,6 +96,12 @@ impl Error {
         self
     }
 
+    /// The same error of a step within something larger: that is what it was doing.
+    pub(crate) fn during(mut self, doing: &'static str) -> Self {
+        self.doing = format!("{} ({doing})", self.doing).into();
+        self
+    }
+
     pub(crate) fn closed() -> Self {
         Self::new(ErrorKind::Closed, "using a broker after close")
     }

@@ -109,7 +109,7 @@ impl Reason {
         }
     }
 
-    fn from_stored(name: &str) -> Option<Self> {
+    pub(crate) fn from_stored(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == name)
     }
 }
@@ -193,7 +193,7 @@ pub struct DeadLetter {
     pub replays: u32,
     /// Who had it last, made valid UTF-8. Native only.
     pub consumer: Option<String>,
-    /// When it was first delivered, in Unix ms of the server's clock. Native only.
+    /// When it first failed, in Unix ms of the server's clock. Native only.
     pub first_at_ms: Option<u64>,
     /// When it was given up, in Unix ms of the clock of the server, or in the flat layout of
     /// whoever wrote it.

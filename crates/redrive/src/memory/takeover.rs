@@ -26,10 +26,7 @@ impl Turn<'_> {
     pub(super) fn tend(&mut self, max: usize, cursor: Cursor) -> Result<Tended, Error> {
         self.kept.group(&self.member.source)?;
         self.kept.register(self.member, self.now);
-        let mut round = Tended {
-            cursor,
-            ..Tended::default()
-        };
+        let mut round = Tended::default();
         let left = max - self.take_due(max, &mut round).min(max);
         self.scan(left, cursor, &mut round);
         self.sweep();
@@ -65,9 +62,9 @@ impl Turn<'_> {
     fn scan(&mut self, max: usize, cursor: Cursor, round: &mut Tended) {
         let page = self.page(cursor);
         let mut next = if page.len() < PAGE {
-            Cursor::START
+            None
         } else {
-            page.last().map_or(Cursor::START, |(id, _)| Cursor(*id))
+            page.last().map(|(id, _)| Cursor(*id))
         };
         let mut examined = cursor;
         let mut chosen = 0;
@@ -76,7 +73,7 @@ impl Turn<'_> {
                 if self.is_waiting(id, &pending) {
                     self.keep_waiting(id, &pending, round);
                 } else if chosen == max {
-                    next = examined;
+                    next = Some(examined);
                     break;
                 } else {
                     chosen += 1;

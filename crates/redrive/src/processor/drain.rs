@@ -7,7 +7,6 @@ use tokio::time::{Instant, timeout};
 use super::health::Backoff;
 use super::held::{Stage, Standing};
 use super::run::Run;
-use crate::backend::How;
 use crate::error::{Error, ErrorKind};
 use crate::names::EntryId;
 use crate::telemetry;
@@ -66,7 +65,7 @@ impl Run {
             .collect();
         for id in not_started {
             self.refused.remove(&id);
-            self.settle(id, How::Release);
+            self.hand_back(id);
         }
         self.wake();
     }
@@ -117,7 +116,7 @@ impl Run {
             self.summary.totals.cut_off += 1;
             match self.held.get(&id) {
                 Some(held) if held.standing == Standing::Lost => self.release_slot(id),
-                _ => self.settle(id, How::Release),
+                _ => self.hand_back(id),
             }
         }
     }

@@ -7,15 +7,13 @@ use super::execution::Ran;
 use super::held::Standing;
 use super::run::Run;
 use crate::backend::{Failed, Fault, How};
-use crate::dead_letter::Reason;
+use crate::dead_letter::{ERROR_LIMIT, Reason};
 use crate::fingerprint::fingerprint;
 use crate::names::EntryId;
 use crate::outcome::Failure;
 use crate::telemetry;
 use crate::verdict::{Verdict, judge};
 
-/// How much of an error's text is kept, in bytes.
-const MOST_ERROR: usize = 8 * 1024;
 /// How much of an error's kind is kept, in bytes.
 const MOST_KIND: usize = 256;
 /// The longest delay that is asked for: ten years, far from what a server's clock can hold.
@@ -43,8 +41,16 @@ impl Run {
             return self.release_slot(id);
         }
         // It was told to stop: what it says of that is not the message's fault.
-        let told_to_stop = self.stop.as_ref().is_some_and(Stop::has_cancelled);
-        self.end(id, if told_to_stop { How::Release } else { how }, None);
+        if self.stop.as_ref().is_some_and(Stop::has_cancelled) {
+            return self.hand_back(id);
+        }
+        self.end(id, how, None);
+    }
+
+    /// Gives a message to whoever takes it next, uncharged.
+    pub(super) fn hand_back(&mut self, id: EntryId) {
+        let (how, _) = decided(Verdict::Release);
+        self.end(id, how, None);
     }
 }
 
@@ -82,7 +88,7 @@ fn undecodable(error: &str) -> How {
 }
 
 fn fault(failure: Failure) -> Fault {
-    let error = cut(failure.error, MOST_ERROR);
+    let error = cut(failure.error, ERROR_LIMIT);
     let kind = failure.kind.map(|kind| cut(kind, MOST_KIND));
     Fault {
         fingerprint: fingerprint(kind.as_deref(), &error),

@@ -183,9 +183,9 @@ impl Intake {
     /// A claim round answered.
     pub(crate) fn tended(&mut self, max: usize, tended: &Tended, now: Instant) {
         self.answered();
-        self.cursor = tended.cursor;
+        self.cursor = tended.cursor.unwrap_or(Cursor::START);
         let full = tended.taken.len() >= max;
-        let more = full || tended.cursor != Cursor::START;
+        let more = full || tended.cursor.is_some();
         self.next_tend = if more {
             now
         } else {
@@ -268,7 +268,7 @@ mod tests {
         Next::Ask(Call::Tend { max, cursor })
     }
 
-    fn tended(taken: usize, cursor: Cursor, next_due: Option<Duration>) -> Tended {
+    fn tended(taken: usize, cursor: Option<Cursor>, next_due: Option<Duration>) -> Tended {
         let delivery = |n| Delivery {
             lease: Lease::new(EntryId::new(n, 0), 1, Charge::TakenOver),
             fields: Fields::default(),
@@ -288,7 +288,7 @@ mod tests {
         let start = Instant::now();
         let mut intake = Intake::new(Extent::UntilStopped, 100, 5 * SECOND, start);
         assert_eq!(intake.next(view(start)), tend(100, Cursor::START));
-        intake.tended(100, &tended(0, Cursor::START, None), start);
+        intake.tended(100, &tended(0, None, None), start);
         assert_eq!(intake.next(view(start)), read(Some(SECOND)));
         intake.read_answered(Some(SECOND), 0);
         assert_eq!(intake.next(view(start + SECOND)), tend(100, Cursor::START));
@@ -298,10 +298,10 @@ mod tests {
     fn a_claim_round_follows_at_once_when_it_was_full_or_has_not_come_to_the_end() {
         let start = Instant::now();
         let mut intake = Intake::new(Extent::UntilStopped, 100, 5 * SECOND, start);
-        intake.tended(100, &tended(100, Cursor::START, None), start);
+        intake.tended(100, &tended(100, None, None), start);
         assert_eq!(intake.next(view(start)), tend(100, Cursor::START));
         let middle = Cursor(EntryId::new(7, 0));
-        intake.tended(100, &tended(0, middle, None), start);
+        intake.tended(100, &tended(0, Some(middle), None), start);
         assert_eq!(intake.next(view(start)), tend(100, middle));
     }
 
@@ -309,11 +309,11 @@ mod tests {
     fn a_read_waits_no_longer_than_the_next_due_time() {
         let start = Instant::now();
         let mut intake = Intake::new(Extent::UntilStopped, 100, 5 * SECOND, start);
-        intake.tended(100, &tended(0, Cursor::START, Some(SECOND / 4)), start);
+        intake.tended(100, &tended(0, None, Some(SECOND / 4)), start);
         assert_eq!(intake.next(view(start)), read(Some(SECOND / 4)));
         intake.due_in(SECOND / 10, start);
         assert_eq!(intake.next(view(start)), read(Some(SECOND / 10)));
-        intake.tended(100, &tended(0, Cursor::START, Some(Duration::ZERO)), start);
+        intake.tended(100, &tended(0, None, Some(Duration::ZERO)), start);
         assert_eq!(intake.next(view(start)), read(Some(TEND_AT_MOST_EVERY)));
     }
 
@@ -336,7 +336,7 @@ mod tests {
     fn a_run_until_idle_ends_after_an_empty_read_with_nothing_held_here_or_elsewhere() {
         let start = Instant::now();
         let mut intake = Intake::new(Extent::UntilIdle, 100, 5 * SECOND, start);
-        intake.tended(100, &tended(0, Cursor::START, None), start);
+        intake.tended(100, &tended(0, None, None), start);
         assert_eq!(intake.next(view(start)), read(None));
         intake.read_answered(None, 0);
         let busy = View {
@@ -363,7 +363,7 @@ mod tests {
                 intake.next(view(start)),
                 Next::Ask(Call::Tend { .. })
             ));
-            intake.tended(100, &tended(100, Cursor::START, None), start);
+            intake.tended(100, &tended(100, None, None), start);
             assert_eq!(intake.next(view(start)), read(Some(5 * SECOND)));
             intake.read_answered(Some(5 * SECOND), 1);
             let busy = View {

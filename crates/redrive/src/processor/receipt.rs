@@ -8,7 +8,7 @@ use super::health::Part;
 use super::held::{Held, Stage, Standing};
 use super::leases::Report;
 use super::run::Run;
-use crate::backend::{Delivery, Died, How, Renewed, Seat, Tended};
+use crate::backend::{Delivery, Died, Renewed, Seat, Tended};
 use crate::error::{Error, ErrorKind};
 use crate::names::{EntryId, Source};
 use crate::telemetry;
@@ -116,7 +116,7 @@ impl Run {
         let age = self.age(id);
         self.held.insert(id, Held::new(delivery, age));
         if self.stop.is_some() {
-            self.settle(id, How::Release);
+            self.hand_back(id);
         } else {
             self.queue.push_back(id);
         }

@@ -22,24 +22,14 @@ const ACK_WAIT: Duration = Duration::from_millis(5);
 const MOST_SETTLED: usize = 100;
 /// What waits to be settled. One call of a lane is under way at a time; what ends meanwhile goes
 /// together into the next. Acks have a lane of their own: they succeed where writes are refused.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Lane {
-    part: Part,
     waiting: VecDeque<EntryId>,
     oldest: Option<Instant>,
     busy: bool,
 }
 
 impl Lane {
-    pub(super) fn new(part: Part) -> Self {
-        Self {
-            part,
-            waiting: VecDeque::new(),
-            oldest: None,
-            busy: false,
-        }
-    }
-
     /// Whether no slot will become free by this lane.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && !self.busy
@@ -85,12 +75,8 @@ async fn send(
 }
 
 impl Run {
-    /// Ends a held message. Its slot stays taken until the broker has confirmed it.
-    pub(super) fn settle(&mut self, id: EntryId, how: How) {
-        self.end(id, how, None);
-    }
-
-    /// As [`settle`](Self::settle); `discarded` says why the message need not be done.
+    /// Ends a held message. Its slot stays taken until the broker has confirmed it. `discarded`
+    /// says why it need not be done.
     pub(super) fn end(&mut self, id: EntryId, how: How, discarded: Option<String>) {
         let part = match how {
             How::Ack => Part::Acks,

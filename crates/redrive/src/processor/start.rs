@@ -10,7 +10,7 @@ use super::health::{Backoff, Health, Part};
 use super::held::Stage;
 use super::receipt::restoring;
 use super::run::{Answer, Run};
-use crate::backend::{Begun, Fence, How, Seat};
+use crate::backend::{Begun, Fence, Seat};
 use crate::dead_letter::Reason;
 use crate::error::{Error, ErrorKind};
 use crate::names::{EntryId, Source};
@@ -189,7 +189,7 @@ impl Run {
 
     fn run_unless_stopping(&mut self, id: EntryId) {
         if self.stop.is_some() {
-            self.settle(id, How::Release);
+            self.hand_back(id);
         } else {
             self.run(id);
         }

@@ -1,0 +1,49 @@
+# Every command that a developer types. GNU make 3.81 is enough; recipes are POSIX sh.
+
+.DEFAULT_GOAL := help
+# The steps of `make test` stand in the order in which they should fail.
+.NOTPARALLEL:
+.PHONY: help demo test test-needs fmt fmt-check lint doc doctest unit sabotage clean
+
+CARGO ?= cargo
+# What runs the tests: nextest or cargo.
+RUNNER ?= nextest
+
+help: ## List these commands (the default)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+demo: ## Watch messages being retried, recovered and dead-lettered; no server needed
+	@$(CARGO) run --locked -q -p redrive-cli --bin redrive -- demo
+
+test: test-needs fmt-check lint doc doctest unit ## Everything that has to pass; RUNNER=cargo does without nextest
+
+test-needs: ## Install what the tests need and is missing: a Redis server, nextest
+	@RUNNER='$(RUNNER)' CARGO='$(CARGO)' sh scripts/install-test-needs.sh
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+fmt-check: ## Check that the code is formatted
+	$(CARGO) fmt --all --check
+
+lint: ## Run clippy, warnings are errors
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+doc: ## Build the documentation, warnings are errors
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
+
+doctest: ## Run the examples in the documentation
+	$(CARGO) test --doc --workspace --locked
+
+unit: ## Run the tests; RUNNER=cargo does without nextest
+ifeq ($(RUNNER),cargo)
+	$(CARGO) test --workspace --all-targets --locked
+else
+	$(CARGO) nextest run --workspace --locked
+endif
+
+sabotage: ## Break one guarantee after another and see its test fail
+	@scripts/sabotage.sh
+
+clean: ## Remove what was built
+	$(CARGO) clean

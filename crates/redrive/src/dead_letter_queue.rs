@@ -1,0 +1,546 @@
+//! The dead letters of a stream: looking at them, putting them back, removing them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::backend::{Backend, IdRange, Keep, Order, Replay, Replayed};
+use crate::broker::Broker;
+use crate::dead_letter::{self, DeadLetter};
+use crate::error::{BoxError, Error, ErrorKind};
+use crate::message::Fields;
+use crate::names::{EntryId, StreamKey};
+use crate::selection::{Page, Selection, Which};
+
+/// How many dead letters one step of a bulk operation takes.
+const STEP: usize = 100;
+/// How many ids and failures a report lists.
+const LISTED: usize = 1_000;
+/// How often a step that the server did not answer is asked again before the operation ends with
+/// the error. Each is safe to ask again.
+const TRIES: u32 = 6;
+
+/// A dead-letter stream: every layout is read, whoever wrote it.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use redrive::{Broker, Page, Selection, ReplayOptions, StreamKey};
+/// let broker = Broker::connect("memory:").await?;
+/// let queue = broker.dead_letters(StreamKey::new("orders:dlq")?);
+/// let listing = queue.list(Page::default()).await?;
+/// assert_eq!(listing.total, 0);
+/// let report = queue.replay_many(&Selection::all(), &ReplayOptions::default()).await?;
+/// assert_eq!(report.replayed, 0);
+/// # Ok::<(), redrive::Error>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct DeadLetterQueue {
+    broker: Broker,
+    stream: StreamKey,
+}
+
+/// A part of a dead-letter queue.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Listing {
+    /// The dead letters of this page, in its order.
+    pub dead_letters: Vec<DeadLetter>,
+    /// How many the queue holds altogether.
+    pub total: u64,
+    /// The page after this one, if there may be more.
+    pub next: Option<Page>,
+}
+
+/// A dead letter with its payload decoded, where it can be.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// The dead letter.
+    pub dead_letter: DeadLetter,
+    /// The payload as JSON: the first present of the fields `data`, `payload`, `body`, `json`.
+    /// `None` when there is none or it does not decode; its bytes are in the dead letter's fields.
+    pub payload: Option<serde_json::Value>,
+}
+
+type Migration = Arc<dyn Fn(&Fields) -> Result<Fields, BoxError> + Send + Sync>;
+
+/// How dead letters are put back. Default: each to the stream it came from, removed from the
+/// queue, as it is, unless it has been replayed 5 times before.
+#[derive(Clone)]
+#[must_use = "options do nothing until they are given to a replay"]
+pub struct ReplayOptions {
+    target: Option<StreamKey>,
+    keep: Keep,
+    max_replays: Option<u32>,
+    migration: Option<Migration>,
+}
+
+impl Default for ReplayOptions {
+    fn default() -> Self {
+        Self {
+            target: None,
+            keep: Keep::Remove,
+            max_replays: Some(5),
+            migration: None,
+        }
+    }
+}
+
+impl fmt::Debug for ReplayOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplayOptions")
+            .field("target", &self.target)
+            .field("keep", &self.keep)
+            .field("max_replays", &self.max_replays)
+            .field("migrates", &self.migration.is_some())
+            .finish()
+    }
+}
+
+impl ReplayOptions {
+    /// Puts them on this stream. Default: the one each came from.
+    pub fn target(mut self, stream: StreamKey) -> Self {
+        self.target = Some(stream);
+        self
+    }
+
+    /// Whether they stay in the queue. Default: removed.
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Leaves out what has been replayed this often; `None` leaves out nothing. Default 5.
+    /// A replay of one dead letter by its id does not ask.
+    pub fn max_replays(mut self, most: impl Into<Option<u32>>) -> Self {
+        self.max_replays = most.into();
+        self
+    }
+
+    /// Changes the message's own fields on the way. A dead letter whose migration fails stays as
+    /// it is and is named in the report.
+    pub fn migrate<F, E>(mut self, migration: F) -> Self
+    where
+        F: Fn(&Fields) -> Result<Fields, E> + Send + Sync + 'static,
+        E: Into<BoxError>,
+    {
+        self.migration = Some(Arc::new(move |fields| {
+            migration(fields).map_err(Into::into)
+        }));
+        self
+    }
+}
+
+/// What a bulk replay did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ReplayReport {
+    /// How many were selected.
+    pub selected: u64,
+    /// Put back now.
+    pub replayed: u64,
+    /// Put back before, by this or another call.
+    pub already: u64,
+    /// Left out: replayed too often.
+    pub skipped: u64,
+    /// Not put back, still in the queue.
+    pub failed: u64,
+    /// The first 1,000 of these, with what went wrong.
+    pub failures: Vec<ReplayFailure>,
+    /// Whether there are more failures than listed.
+    pub failures_truncated: bool,
+    /// The first 1,000 new ids, in the order of the selection.
+    pub new_ids: Vec<EntryId>,
+    /// Whether there are more new ids than listed.
+    pub new_ids_truncated: bool,
+}
+
+/// A dead letter that could not be put back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ReplayFailure {
+    /// The dead letter.
+    pub id: EntryId,
+    /// Why.
+    pub error: String,
+}
+
+impl ReplayReport {
+    fn fail(&mut self, id: EntryId, error: &Error) {
+        self.failed += 1;
+        if self.failures.len() < LISTED {
+            let error = error.to_string();
+            self.failures.push(ReplayFailure { id, error });
+        } else {
+            self.failures_truncated = true;
+        }
+    }
+
+    fn added(&mut self, id: EntryId) {
+        self.replayed += 1;
+        if self.new_ids.len() < LISTED {
+            self.new_ids.push(id);
+        } else {
+            self.new_ids_truncated = true;
+        }
+    }
+}
+
+/// What a purge did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PurgeReport {
+    /// How many were selected.
+    pub selected: u64,
+    /// Removed now.
+    pub purged: u64,
+}
+
+impl DeadLetterQueue {
+    pub(crate) fn new(broker: Broker, stream: StreamKey) -> Self {
+        Self { broker, stream }
+    }
+
+    /// The stream that holds the dead letters.
+    #[must_use]
+    pub fn stream(&self) -> &StreamKey {
+        &self.stream
+    }
+
+    /// One page of the queue, and how many there are altogether. An empty or missing stream is an
+    /// empty listing.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot answer, or the stream's key holds something else.
+    pub async fn list(&self, page: Page) -> Result<Listing, Error> {
+        let backend = self.broker.backend();
+        let total = backend.length(&self.stream).await?;
+        let (low, high) = match (page.order, page.from) {
+            (Order::Oldest, from) => (from.unwrap_or(EntryId::MIN), EntryId::MAX),
+            (Order::Newest, from) => (EntryId::MIN, from.unwrap_or(EntryId::MAX)),
+        };
+        let range = IdRange {
+            low,
+            high,
+            order: page.order,
+            limit: page.limit,
+        };
+        let dead_letters = read_range(backend, &self.stream, range).await?;
+        let next = dead_letters
+            .last()
+            .filter(|_| dead_letters.len() == page.limit)
+            .map(|last| match page.order {
+                Order::Oldest => page.from(last.id.successor()),
+                Order::Newest => page.from(last.id.predecessor()),
+            });
+        Ok(Listing {
+            dead_letters,
+            total,
+            next,
+        })
+    }
+
+    /// One dead letter; `None` when there is none of this id.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot answer.
+    pub async fn get(&self, id: EntryId) -> Result<Option<DeadLetter>, Error> {
+        self.read_one(id).await
+    }
+
+    /// One dead letter with its payload decoded; `None` when there is none of this id. A payload
+    /// that does not decode is no error.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot answer.
+    pub async fn inspect(&self, id: EntryId) -> Result<Option<Inspection>, Error> {
+        let dead_letter = self.read_one(id).await?;
+        Ok(dead_letter.map(|dead_letter| Inspection {
+            payload: crate::codec::payload_of(&dead_letter.fields)
+                .and_then(|payload| serde_json::from_slice(payload).ok()),
+            dead_letter,
+        }))
+    }
+
+    /// Puts one dead letter back and answers the id of the new entry. Asked again it answers the
+    /// same id, as long as the receipt is kept (two days and more), and adds nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`], "dead letter not found: ID". [`ErrorKind::Refused`] when there is
+    /// nothing to put back (a tombstone), no target is known, or the migration fails; nothing has
+    /// changed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop and to ask again: nothing is doubled.
+    pub async fn replay(&self, id: EntryId, options: &ReplayOptions) -> Result<EntryId, Error> {
+        let order = match self.read_one(id).await? {
+            Some(letter) => order(&letter, options)?,
+            // It may have been put back a moment ago: its receipt, at the target, still knows.
+            None => match options.target.clone().or_else(|| self.source_by_name()) {
+                Some(target) => Replay {
+                    dead_letter: id,
+                    target,
+                    fields: Fields::default(),
+                    keep: options.keep,
+                },
+                None => return Err(not_found(id)),
+            },
+        };
+        let answer = self.ask(std::slice::from_ref(&order)).await?.0.pop();
+        match answer {
+            Some(Replayed::Added(new) | Replayed::Already(new)) => Ok(new),
+            Some(Replayed::Refused(error)) => Err(error),
+            Some(Replayed::NotFound) | None => Err(not_found(id)),
+        }
+    }
+
+    /// Puts back all that are selected, the oldest first. Works on what is there when it starts.
+    /// One that cannot be put back stays, and stops nobody.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot answer, also after some tries. Ask again: what was put back is not
+    /// put back twice.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop and to ask again: nothing is doubled, nothing is skipped.
+    pub async fn replay_many(
+        &self,
+        selection: &Selection,
+        options: &ReplayOptions,
+    ) -> Result<ReplayReport, Error> {
+        let mut report = ReplayReport::default();
+        let mut selected = self.select(selection).await?;
+        while let Some(step) = self.next_step(&mut selected).await? {
+            let mut orders = Vec::with_capacity(step.len());
+            for found in step {
+                report.selected += 1;
+                let letter = match found {
+                    Ok(letter) => letter,
+                    Err(missing) => {
+                        report.fail(missing, &not_found(missing));
+                        continue;
+                    }
+                };
+                if options
+                    .max_replays
+                    .is_some_and(|most| letter.replays >= most)
+                {
+                    report.skipped += 1;
+                    continue;
+                }
+                match order(&letter, options) {
+                    Ok(order) => orders.push(order),
+                    Err(error) => report.fail(letter.id, &error),
+                }
+            }
+            let (answers, asked_again) = self.ask(&orders).await?;
+            for (order, answer) in orders.iter().zip(answers) {
+                match answer {
+                    Replayed::Added(new) => report.added(new),
+                    // Its first answer was lost on the way: it was this call that put it back.
+                    Replayed::Already(new) if asked_again => report.added(new),
+                    Replayed::Already(_) => report.already += 1,
+                    Replayed::NotFound => {
+                        report.fail(order.dead_letter, &not_found(order.dead_letter));
+                    }
+                    Replayed::Refused(error) => report.fail(order.dead_letter, &error),
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    /// Removes all that are selected for good.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot answer. What is removed by then stays removed.
+    pub async fn purge(&self, selection: &Selection) -> Result<PurgeReport, Error> {
+        let mut report = PurgeReport::default();
+        let mut selected = self.select(selection).await?;
+        while let Some(step) = self.next_step(&mut selected).await? {
+            report.selected += step.len() as u64;
+            let ids: Vec<EntryId> = step.iter().flatten().map(|letter| letter.id).collect();
+            let removed = self.broker.backend().purge(&self.stream, &ids).await?;
+            report.purged += removed.iter().filter(|&&removed| removed).count() as u64;
+        }
+        Ok(report)
+    }
+
+    async fn read_one(&self, id: EntryId) -> Result<Option<DeadLetter>, Error> {
+        let range = IdRange {
+            low: id,
+            high: id,
+            order: Order::Oldest,
+            limit: 1,
+        };
+        Ok(read_range(self.broker.backend(), &self.stream, range)
+            .await?
+            .pop())
+    }
+
+    /// The stream whose default dead-letter stream this is, by its name.
+    fn source_by_name(&self) -> Option<StreamKey> {
+        let name = self.stream.as_str().strip_suffix(":dlq")?;
+        StreamKey::new(name).ok()
+    }
+
+    /// Asks for replays until there is an answer; says whether it had to ask again.
+    async fn ask(&self, orders: &[Replay]) -> Result<(Vec<Replayed>, bool), Error> {
+        let mut tries = 1;
+        loop {
+            match self.broker.backend().replay(&self.stream, orders).await {
+                Err(error) if error.kind().is_transient() && tries < TRIES => {
+                    let most = Duration::from_millis(50 << tries);
+                    tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
+                    tries += 1;
+                }
+                answer => return Ok((answer?, tries > 1)),
+            }
+        }
+    }
+
+    async fn select(&self, selection: &Selection) -> Result<Selected, Error> {
+        let left = selection.limit.unwrap_or(usize::MAX);
+        let rest = match &selection.which {
+            Which::Ids(ids) => Rest::Ids(ids.clone().into_iter()),
+            Which::All => {
+                let newest = IdRange {
+                    low: EntryId::MIN,
+                    high: EntryId::MAX,
+                    order: Order::Newest,
+                    limit: 1,
+                };
+                let newest = self.broker.backend().entries(&self.stream, newest).await?;
+                Rest::Range {
+                    next: EntryId::MIN,
+                    // What dies from now on is not picked up again.
+                    newest: newest.first().map(|entry| entry.id),
+                }
+            }
+        };
+        Ok(Selected { left, rest })
+    }
+
+    /// The next of what is selected, each found or missing; `None` at the end.
+    async fn next_step(
+        &self,
+        selected: &mut Selected,
+    ) -> Result<Option<Vec<Result<DeadLetter, EntryId>>>, Error> {
+        let most = selected.left.min(STEP);
+        if most == 0 {
+            return Ok(None);
+        }
+        let step = match &mut selected.rest {
+            Rest::Ids(ids) => {
+                let mut step = Vec::new();
+                for id in ids.by_ref().take(most) {
+                    step.push(self.read_one(id).await?.ok_or(id));
+                }
+                step
+            }
+            Rest::Range { newest: None, .. } => return Ok(None),
+            Rest::Range {
+                next,
+                newest: Some(newest),
+            } => {
+                let range = IdRange {
+                    low: *next,
+                    high: *newest,
+                    order: Order::Oldest,
+                    limit: most,
+                };
+                let step = read_range(self.broker.backend(), &self.stream, range).await?;
+                if let Some(last) = step.last() {
+                    *next = last.id.successor();
+                }
+                step.into_iter().map(Ok).collect()
+            }
+        };
+        selected.left -= step.len();
+        Ok((!step.is_empty()).then_some(step))
+    }
+}
+
+/// How far a bulk operation has come.
+struct Selected {
+    left: usize,
+    rest: Rest,
+}
+
+enum Rest {
+    Ids(std::vec::IntoIter<EntryId>),
+    Range {
+        next: EntryId,
+        newest: Option<EntryId>,
+    },
+}
+
+async fn read_range(
+    backend: &Arc<dyn Backend>,
+    stream: &StreamKey,
+    range: IdRange,
+) -> Result<Vec<DeadLetter>, Error> {
+    let entries = backend.entries(stream, range).await?;
+    Ok(entries
+        .into_iter()
+        .map(|entry| dead_letter::read(entry.id, entry.fields))
+        .collect())
+}
+
+fn not_found(id: EntryId) -> Error {
+    Error::new(ErrorKind::NotFound, format!("dead letter not found: {id}"))
+        .hint("it was replayed or purged, or its id is of another queue")
+}
+
+/// What puts this dead letter back.
+fn order(letter: &DeadLetter, options: &ReplayOptions) -> Result<Replay, Error> {
+    let target = options
+        .target
+        .clone()
+        .or_else(|| dead_letter::default_target(letter));
+    let target = target.ok_or_else(|| {
+        Error::new(
+            ErrorKind::Refused,
+            format!(
+                "replaying the dead letter {}, which does not say where it came from",
+                letter.id
+            ),
+        )
+        .hint("name the target stream")
+    })?;
+    let fields = match &options.migration {
+        None => dead_letter::replay_fields(letter)?,
+        Some(migration) => {
+            // What cannot be put back is refused before anybody's code sees it.
+            dead_letter::replay_fields(letter)?;
+            let migrated = migration(&letter.fields).map_err(|cause| {
+                Error::new(
+                    ErrorKind::Refused,
+                    format!(
+                        "replaying the dead letter {}, its migration failed: {cause}",
+                        letter.id
+                    ),
+                )
+                .caused_by(cause)
+            })?;
+            dead_letter::migrated(letter, migrated)?
+        }
+    };
+    Ok(Replay {
+        dead_letter: letter.id,
+        target,
+        fields,
+        keep: options.keep,
+    })
+}

@@ -1,0 +1,345 @@
+//! Connections: where to, with which credentials, and what happens when one breaks.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, IntoConnectionInfo, Pipeline};
+use redis::{RedisError, TlsCertificates, Value};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tokio::sync::Mutex;
+
+use super::errors::{self, After};
+use super::scripts::Script;
+use crate::error::{Error, ErrorKind};
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may take, beyond what the command itself waits. The library's own default of
+/// half a second cuts off what a busy server would still have answered.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
+
+/// Certificates for `rediss:`, each as the text of a PEM file.
+///
+/// Without a CA the system's trust store decides.
+#[derive(Clone, Default)]
+pub(crate) struct Tls {
+    pub(crate) ca: Option<Vec<u8>>,
+    pub(crate) certificate: Option<Vec<u8>>,
+    pub(crate) key: Option<Vec<u8>>,
+}
+
+/// A server, and how to get in.
+#[derive(Clone)]
+pub(super) struct Address {
+    client: Client,
+    /// `HOST:PORT` or a path; never the password.
+    shown: String,
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl Address {
+    /// # Errors
+    ///
+    /// `Invalid` for a URL or certificates that can never work. The URL is not quoted: it may hold
+    /// a password.
+    pub(super) fn parse(url: &str, tls: &Tls) -> Result<Self, Error> {
+        let invalid = |what: &'static str| {
+            Error::new(ErrorKind::Invalid, what).hint(
+                "a URL looks like redis://USER:PASSWORD@HOST:6379/0, rediss://…, unix:///PATH?db=0",
+            )
+        };
+        let info = url
+            .into_connection_info()
+            .map_err(|cause| match cause.detail() {
+                Some(detail) if !detail.contains("://") => {
+                    invalid("reading the server's URL").caused_by(detail.to_owned())
+                }
+                _ => invalid("reading the server's URL"),
+            })?;
+        let nodelay = info.tcp_settings().clone().set_nodelay(true);
+        let info = info.set_tcp_settings(nodelay);
+        let shown = info.addr().to_string();
+        let secure = matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. });
+        if !secure && (tls.ca.is_some() || tls.certificate.is_some() || tls.key.is_some()) {
+            return Err(
+                Error::new(ErrorKind::Invalid, format!("connecting to {shown}"))
+                    .hint("certificates are for rediss:// URLs; this one is not encrypted"),
+            );
+        }
+        let client = if secure {
+            // The library leaves the choice of cryptography to the application; one that has
+            // chosen already keeps its choice.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let client_tls = match (&tls.certificate, &tls.key) {
+                (Some(certificate), Some(key)) => Some(ClientTlsConfig {
+                    client_cert: certificate.clone(),
+                    client_key: key.clone(),
+                }),
+                (None, None) => None,
+                _ => {
+                    return Err(
+                        Error::new(ErrorKind::Invalid, format!("connecting to {shown}"))
+                            .hint("a client certificate and its key go together"),
+                    );
+                }
+            };
+            if tls.ca.as_deref().is_some_and(|pem| !holds_certificate(pem)) {
+                return Err(bad_pem(&shown));
+            }
+            let certificates = TlsCertificates {
+                client_tls,
+                root_cert: tls.ca.clone(),
+            };
+            Client::build_with_tls(info, certificates)
+        } else {
+            Client::open(info)
+        };
+        let client = client.map_err(|_| bad_pem(&shown))?;
+        Ok(Self { client, shown })
+    }
+
+    pub(super) async fn connect(&self) -> Result<MultiplexedConnection, Error> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(ANSWER));
+        let connecting = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config);
+        connecting.await.map_err(|cause| {
+            let error = errors::error(cause, format!("connecting to {}", self.shown));
+            match error.kind() {
+                ErrorKind::Unreachable | ErrorKind::TimedOut => {
+                    error.hint("is the server running, and is this its address?")
+                }
+                _ => error,
+            }
+        })
+    }
+}
+
+/// Whether a PEM text holds a certificate: without one every server would be refused, and the
+/// handshake could not say why.
+fn holds_certificate(pem: &[u8]) -> bool {
+    let mut found = CertificateDer::pem_slice_iter(pem);
+    found.next().is_some_and(|first| first.is_ok())
+}
+
+fn bad_pem(shown: &str) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format!("reading the certificates for {shown}"),
+    )
+    .hint("CA, certificate and key are PEM files")
+}
+
+/// A connection that is made when it is first used, shared by everybody who holds the link, and
+/// made anew after it broke. It never sends anything twice by itself.
+///
+/// It lives on the runtime of the first call: a link for another runtime is another link.
+#[derive(Debug)]
+pub(super) struct Link {
+    address: Address,
+    live: Mutex<Option<Live>>,
+}
+
+struct Live {
+    connection: MultiplexedConnection,
+    generation: u64,
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection {}", self.generation)
+    }
+}
+
+impl Link {
+    pub(super) fn new(address: Address) -> Self {
+        Self {
+            address,
+            live: Mutex::new(None),
+        }
+    }
+
+    async fn connection(&self) -> Result<(MultiplexedConnection, u64), Error> {
+        let mut live = self.live.lock().await;
+        if let Some(live) = live.as_ref() {
+            return Ok((live.connection.clone(), live.generation));
+        }
+        let connection = self.address.connect().await?;
+        let generation = fastrand::u64(..);
+        *live = Some(Live {
+            connection: connection.clone(),
+            generation,
+        });
+        Ok((connection, generation))
+    }
+
+    /// Forgets a connection that is of no more use, unless another call already has.
+    async fn after(&self, error: &RedisError, generation: u64) {
+        if errors::sort(error).1 == After::Rebuild {
+            let mut live = self.live.lock().await;
+            if live
+                .as_ref()
+                .is_some_and(|live| live.generation == generation)
+            {
+                *live = None;
+            }
+        }
+    }
+
+    async fn raw(
+        &self,
+        command: &Cmd,
+        doing: &'static str,
+    ) -> Result<Result<Value, RedisError>, Error> {
+        let (mut connection, generation) = self.connection().await.map_err(|e| e.during(doing))?;
+        let answer: Result<Value, RedisError> = command.query_async(&mut connection).await;
+        if let Err(error) = &answer {
+            self.after(error, generation).await;
+        }
+        Ok(answer)
+    }
+
+    /// One command and its answer.
+    pub(super) async fn send(&self, command: &Cmd, doing: &'static str) -> Result<Value, Error> {
+        self.raw(command, doing)
+            .await?
+            .map_err(|cause| errors::error(cause, doing))
+    }
+
+    /// Several commands in one round trip; an error of one is its own answer, as
+    /// [`Value::ServerError`].
+    pub(super) async fn send_all(
+        &self,
+        commands: &Pipeline,
+        doing: &'static str,
+    ) -> Result<Vec<Value>, Error> {
+        let (mut connection, generation) = self.connection().await.map_err(|e| e.during(doing))?;
+        let answer: Result<Vec<Value>, RedisError> = commands.query_async(&mut connection).await;
+        match answer {
+            Ok(values) => Ok(values),
+            Err(cause) => {
+                self.after(&cause, generation).await;
+                Err(errors::error(cause, doing))
+            }
+        }
+    }
+
+    /// A script by its hash, and by its text where the server does not know it (any more).
+    pub(super) async fn eval(
+        &self,
+        script: &Script,
+        call: &Call,
+        doing: &'static str,
+    ) -> Result<Value, Error> {
+        match self.raw(&call.by_hash(script), doing).await? {
+            Err(error) if error.code() == Some("NOSCRIPT") => {
+                self.send(&call.by_text(script), doing).await
+            }
+            answer => answer.map_err(|cause| errors::error(cause, doing)),
+        }
+    }
+}
+
+/// The keys and arguments of a script.
+#[derive(Default)]
+pub(super) struct Call {
+    keys: Vec<String>,
+    args: Vec<bytes::Bytes>,
+}
+
+impl Call {
+    pub(super) fn new(keys: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            keys: keys.into_iter().collect(),
+            args: Vec::new(),
+        }
+    }
+
+    pub(super) fn arg(&mut self, arg: impl Into<bytes::Bytes>) -> &mut Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub(super) fn number(&mut self, number: impl fmt::Display) -> &mut Self {
+        self.arg(number.to_string())
+    }
+
+    fn fill(&self, command: &mut Cmd) {
+        command.arg(self.keys.len()).arg(&self.keys);
+        for arg in &self.args {
+            command.arg(arg.as_ref());
+        }
+    }
+
+    fn by_hash(&self, script: &Script) -> Cmd {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(script.hash());
+        self.fill(&mut command);
+        command
+    }
+
+    pub(super) fn by_text(&self, script: &Script) -> Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(script.text());
+        self.fill(&mut command);
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_cannot_work_is_refused_without_showing_its_password() {
+        for url in [
+            "redis://user:hunter2@host:notaport",
+            "redis://:hunter2@host/x",
+            "redis://",
+        ] {
+            let Err(error) = Address::parse(url, &Tls::default()) else {
+                continue;
+            };
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(!format!("{error:?} {error}").contains("hunter2"), "{url}");
+        }
+        let address =
+            Address::parse("redis://user:hunter2@localhost:1/2", &Tls::default()).unwrap();
+        assert_eq!(format!("{address:?}"), "localhost:1");
+    }
+
+    #[test]
+    fn certificates_need_an_encrypted_url_and_come_in_pairs() {
+        let tls = Tls {
+            ca: Some(b"x".to_vec()),
+            ..Tls::default()
+        };
+        let error = Address::parse("redis://localhost", &tls).unwrap_err();
+        assert!(error.cure().unwrap().contains("rediss://"));
+        let tls = Tls {
+            key: Some(b"x".to_vec()),
+            ..Tls::default()
+        };
+        let error = Address::parse("rediss://localhost", &tls).unwrap_err();
+        assert!(error.cure().unwrap().contains("go together"));
+        let tls = Tls {
+            ca: Some(b"not pem".to_vec()),
+            ..Tls::default()
+        };
+        assert_eq!(
+            Address::parse("rediss://localhost", &tls)
+                .unwrap_err()
+                .kind(),
+            ErrorKind::Invalid
+        );
+    }
+}

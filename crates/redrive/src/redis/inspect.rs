@@ -1,0 +1,140 @@
+//! The health of a source and of its dead-letter queue, as the server tells it.
+
+use redis::{Pipeline, Value, cmd};
+
+use super::connection::Link;
+use super::wire::{self, Table};
+use super::{answer, keys};
+use crate::error::Error;
+use crate::names::{Source, StreamKey};
+use crate::stats::{ConsumerStats, GroupState, Stats};
+
+const DOING: &str = "reading stats";
+
+pub(super) async fn stats(link: &Link, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {
+    let stream = source.stream.as_str();
+    let group = source.group.as_str();
+    let mut commands = Pipeline::new();
+    // One step, so that the numbers belong together.
+    commands.atomic();
+    commands.ignore_errors();
+    commands.cmd("XLEN").arg(dlq.as_str());
+    commands
+        .cmd("HMGET")
+        .arg(keys::ledger(dlq))
+        .arg(&["dead_lettered", "imported", "dropped"]);
+    commands.cmd("XINFO").arg("STREAM").arg(stream);
+    commands.cmd("XINFO").arg("GROUPS").arg(stream);
+    commands
+        .cmd("XINFO")
+        .arg("CONSUMERS")
+        .arg(stream)
+        .arg(group);
+    commands
+        .cmd("XPENDING")
+        .arg(stream)
+        .arg(group)
+        .arg("-")
+        .arg("+")
+        .arg(1);
+    commands.cmd("ZCARD").arg(keys::GroupKeys::of(source).due);
+    let mut values = link.send_all(&commands, DOING).await?.into_iter();
+    let mut next = || values.next().ok_or_else(|| wire::unexpected("stats"));
+
+    let mut stats = Stats::empty(
+        source.stream.clone(),
+        source.group.clone(),
+        dlq.clone(),
+        GroupState::Missing,
+    );
+    stats.dlq_length = wire::count(answer(next()?, DOING)?, "a length")?;
+    let mut ledger = wire::list(answer(next()?, DOING)?, "the ledger")?.into_iter();
+    let mut counted = || match ledger.next() {
+        None | Some(Value::Nil) => 0,
+        Some(value) => wire::count(value, "a count").unwrap_or(0),
+    };
+    stats.dlq_arrivals = counted() + counted();
+    stats.dlq_dropped = counted();
+
+    let Some(info) = unless(next()?, "no such key")? else {
+        return Ok(stats);
+    };
+    let mut info = Table::read(info)?;
+    let length = info.count("length");
+    let added = info.count("entries-added");
+    stats.stream_length = length;
+    stats.last_entry_id = info.id("last-generated-id");
+    stats.state = GroupState::NoGroup;
+
+    for table in wire::list(answer(next()?, DOING)?, "groups")? {
+        let mut table = Table::read(table)?;
+        let name = table
+            .take("name")
+            .map(|name| wire::bytes(name, "a group's name"))
+            .transpose()?;
+        if name.is_none_or(|name| name != group) {
+            continue;
+        }
+        stats.state = GroupState::Ok;
+        stats.pending_messages = table.count("pending");
+        stats.consumers = table.count("consumers");
+        stats.last_delivered_id = table.id("last-delivered-id");
+        // Servers lose count when entries are trimmed or deleted, but nothing is behind the end.
+        let at_the_end = stats.last_delivered_id >= stats.last_entry_id;
+        stats.lag = if at_the_end {
+            Some(0)
+        } else {
+            table.count("lag")
+        };
+        stats.lag_exact = at_the_end || (stats.lag.is_some() && added.is_some() && added == length);
+    }
+    if stats.state == GroupState::NoGroup {
+        return Ok(stats);
+    }
+
+    for table in wire::list(answer(next()?, DOING)?, "consumers")? {
+        let mut table = Table::read(table)?;
+        stats.consumer_list.push(ConsumerStats {
+            name: table
+                .take("name")
+                .map(|name| wire::text(name, "a consumer's name"))
+                .transpose()?
+                .unwrap_or_default(),
+            pending: table.count("pending").unwrap_or(0),
+            idle_ms: table.count("idle").unwrap_or(0),
+        });
+    }
+    let oldest = wire::list(answer(next()?, DOING)?, "pending entries")?;
+    if let Some(row) = oldest.into_iter().next() {
+        let idle = wire::list(row, "a pending entry")?.into_iter().nth(2);
+        stats.oldest_pending_ms = idle
+            .map(|idle| wire::count(idle, "an idle time"))
+            .transpose()?;
+    }
+    stats.waiting = Some(wire::count(answer(next()?, DOING)?, "a count")?);
+    Ok(stats)
+}
+
+/// The value, or `None` when the server says these words instead.
+fn unless(value: Value, words: &str) -> Result<Option<Value>, Error> {
+    match value {
+        Value::ServerError(error) if error.details().is_some_and(|text| text.contains(words)) => {
+            Ok(None)
+        }
+        value => answer(value, DOING).map(Some),
+    }
+}
+
+/// How many entries of the whole group are pending.
+pub(super) async fn pending(link: &Link, source: &Source) -> Result<u64, Error> {
+    let mut command = cmd("XPENDING");
+    command
+        .arg(source.stream.as_str())
+        .arg(source.group.as_str());
+    let summary = link.send(&command, "counting what is pending").await?;
+    let count = wire::list(summary, "a summary")?.into_iter().next();
+    wire::count(
+        count.ok_or_else(|| wire::unexpected("a summary"))?,
+        "a count",
+    )
+}

@@ -1,0 +1,129 @@
+//! The names of redrive's own keys, all in the Cluster slot of what they belong to.
+
+use crate::names::{ConsumerName, GroupName, Source, StreamKey};
+
+/// `name` if it has a non-empty hash tag, else `{name}`: the prefix of every key beside it.
+fn tagged(name: &str) -> String {
+    let has_tag = name
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'))
+        .is_some_and(|(tag, _)| !tag.is_empty());
+    if has_tag {
+        name.to_owned()
+    } else {
+        format!("{{{name}}}")
+    }
+}
+
+/// The keys beside a stream that belong to one of its groups.
+#[derive(Clone, Debug)]
+pub(super) struct GroupKeys {
+    pub(super) due: String,
+    pub(super) state: String,
+    pub(super) meta: String,
+    pub(super) consumers: String,
+    prefix: String,
+}
+
+impl GroupKeys {
+    pub(super) fn of(source: &Source) -> Self {
+        Self::new(&source.stream, &source.group)
+    }
+
+    fn new(stream: &StreamKey, group: &GroupName) -> Self {
+        let prefix = format!("{}:redrive:{group}:", tagged(stream.as_str()));
+        Self {
+            due: format!("{prefix}due"),
+            state: format!("{prefix}state"),
+            meta: format!("{prefix}meta"),
+            consumers: format!("{prefix}consumers"),
+            prefix,
+        }
+    }
+
+    pub(super) fn alive(&self, consumer: &str) -> String {
+        format!("{}alive:{consumer}", self.prefix)
+    }
+
+    pub(super) fn alive_of(&self, consumer: &ConsumerName) -> String {
+        self.alive(consumer.as_str())
+    }
+}
+
+/// The counts of a dead-letter queue.
+pub(super) fn ledger(dlq: &StreamKey) -> String {
+    format!("{}:redrive:ledger", tagged(dlq.as_str()))
+}
+
+/// The receipts of what was replayed from `dlq` to `target` on the day with this number since
+/// 1970.
+pub(super) fn receipts(target: &StreamKey, dlq: &StreamKey, day: u64) -> String {
+    let (year, month, date) = civil(day);
+    format!(
+        "{}:redrive:replayed:{dlq}:{year:04}{month:02}{date:02}",
+        tagged(target.as_str())
+    )
+}
+
+/// Year, month and day of a day since 1970-01-01, proleptic Gregorian: counted in eras of 400 years
+/// that begin in March, so that the leap day comes last.
+fn civil(day: u64) -> (u64, u64, u64) {
+    let since_march = day + 719_468;
+    let era = since_march / 146_097;
+    let day_of_era = since_march % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let date = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_tag_is_kept_and_made_where_there_is_none() {
+        for (name, prefix) in [
+            ("orders", "{orders}"),
+            ("{shop}:orders", "{shop}:orders"),
+            ("x{}y", "{x{}y}"),
+            ("a{b", "{a{b}"),
+        ] {
+            assert_eq!(tagged(name), prefix);
+        }
+        let keys = GroupKeys::of(&Source::new("orders", "billing").unwrap());
+        assert_eq!(keys.due, "{orders}:redrive:billing:due");
+        assert_eq!(keys.alive("c1"), "{orders}:redrive:billing:alive:c1");
+        let (dlq, target) = (
+            StreamKey::new("orders:dlq").unwrap(),
+            StreamKey::new("orders").unwrap(),
+        );
+        assert_eq!(ledger(&dlq), "{orders:dlq}:redrive:ledger");
+        assert_eq!(
+            receipts(&target, &dlq, 20_779),
+            "{orders}:redrive:replayed:orders:dlq:20261122"
+        );
+    }
+
+    #[test]
+    fn days_are_named_by_the_calendar() {
+        for (day, date) in [
+            (0, (1970, 1, 1)),
+            (58, (1970, 2, 28)),
+            (59, (1970, 3, 1)),
+            (11_016, (2000, 2, 29)),
+            (19_723, (2024, 1, 1)),
+            (47_540, (2100, 2, 28)),
+            (47_541, (2100, 3, 1)),
+        ] {
+            assert_eq!(civil(day), date, "day {day}");
+        }
+    }
+}

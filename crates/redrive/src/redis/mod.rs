@@ -1,0 +1,162 @@
+//! The Redis backend: plain commands where they do, scripts where check and write must be one step.
+
+mod capability;
+mod connection;
+mod errors;
+mod group;
+mod inspect;
+mod keys;
+mod replay;
+mod scripts;
+mod seat;
+mod settle;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use redis::{Pipeline, Value, cmd};
+
+pub(crate) use connection::Tls;
+use connection::{Address, Call, Link};
+
+use crate::backend::{Backend, Entry, IdRange, Membership, Order, Replay, Replayed, Seat};
+use crate::error::Error;
+use crate::message::Fields;
+use crate::names::{EntryId, Source, StreamKey};
+use crate::stats::Stats;
+
+/// How many items a script call or a pipeline takes at most: bounded work for the server.
+const CALL: usize = 100;
+
+/// A Redis server, or one that speaks like it.
+#[derive(Debug)]
+pub(crate) struct Redis {
+    address: Address,
+    link: Link,
+}
+
+impl Redis {
+    /// Connects and makes sure that the server can do what is needed.
+    pub(crate) async fn connect(url: &str, tls: &Tls) -> Result<Self, Error> {
+        let address = Address::parse(url, tls)?;
+        let link = Link::new(address.clone());
+        capability::require(&link).await?;
+        Ok(Self { address, link })
+    }
+}
+
+#[async_trait]
+impl Backend for Redis {
+    async fn join(&self, membership: Membership) -> Result<Arc<dyn Seat>, Error> {
+        let seat = seat::RedisSeat::new(&self.address, membership);
+        seat.join().await?;
+        Ok(Arc::new(seat))
+    }
+
+    async fn append(&self, stream: &StreamKey, entries: &[Fields]) -> Result<Vec<EntryId>, Error> {
+        let doing = "adding entries";
+        let mut ids = Vec::with_capacity(entries.len());
+        for some in entries.chunks(CALL) {
+            let mut commands = Pipeline::with_capacity(some.len());
+            for fields in some {
+                commands.add_command(add(stream, fields));
+            }
+            for value in self.link.send_all(&commands, doing).await? {
+                ids.push(wire::id(answer(value, doing)?, "the id of a new entry")?);
+            }
+        }
+        Ok(ids)
+    }
+
+    async fn entries(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error> {
+        let (name, from, to) = match range.order {
+            Order::Oldest => ("XRANGE", range.low, range.high),
+            Order::Newest => ("XREVRANGE", range.high, range.low),
+        };
+        let mut command = cmd(name);
+        command
+            .arg(stream.as_str())
+            .arg(from.to_string())
+            .arg(to.to_string())
+            .arg("COUNT")
+            .arg(range.limit);
+        wire::entries(self.link.send(&command, "reading entries").await?)
+    }
+
+    async fn length(&self, stream: &StreamKey) -> Result<u64, Error> {
+        let mut command = cmd("XLEN");
+        command.arg(stream.as_str());
+        let length = self.link.send(&command, "counting entries").await?;
+        wire::count(length, "a length")
+    }
+
+    async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error> {
+        replay::replay(&self.link, dlq, orders).await
+    }
+
+    async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
+        let doing = "purging dead letters";
+        let mut removed = Vec::with_capacity(ids.len());
+        for some in ids.chunks(CALL) {
+            let mut call = Call::new([dlq.to_string(), keys::ledger(dlq)]);
+            for id in some {
+                call.number(id);
+            }
+            let answer = self.link.eval(&scripts::PURGE, &call, doing).await?;
+            for value in wire::list(answer, "what was purged")? {
+                removed.push(wire::int(value, "a count")? == 1);
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error> {
+        let doing = "erasing a stream";
+        let group = keys::GroupKeys::of(source);
+        let mut names = cmd("HKEYS");
+        names.arg(&group.consumers);
+        let names = wire::list(self.link.send(&names, doing).await?, "consumers")?;
+        let mut all = vec![
+            source.stream.to_string(),
+            dlq.to_string(),
+            keys::ledger(dlq),
+        ];
+        for name in names {
+            all.push(group.alive(&wire::text(name, "a name")?));
+        }
+        let today = replay::today(&self.link).await?;
+        all.extend(
+            (0..3).map(|age| keys::receipts(&source.stream, dlq, today.saturating_sub(age))),
+        );
+        all.extend([group.due, group.state, group.meta, group.consumers]);
+        let mut delete = cmd("DEL");
+        delete.arg(&all);
+        self.link.send(&delete, doing).await.map(drop)
+    }
+
+    async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {
+        inspect::stats(&self.link, source, dlq).await
+    }
+}
+
+/// The XADD of an entry, with an id of the server's.
+fn add(stream: &StreamKey, fields: &Fields) -> redis::Cmd {
+    let mut command = cmd("XADD");
+    command.arg(stream.as_str()).arg("*");
+    for (name, value) in fields.iter() {
+        command.arg(name).arg(value);
+    }
+    command
+}
+
+/// One answer of several: an error of its own, or a value.
+fn answer(value: Value, doing: &'static str) -> Result<Value, Error> {
+    match value {
+        Value::ServerError(error) => Err(errors::error(error.into(), doing)),
+        value => Ok(value),
+    }
+}

@@ -1,0 +1,179 @@
+//! Putting dead letters back, each once however often and by however many it is asked.
+
+use std::time::Duration;
+
+use redis::{Pipeline, Value, cmd};
+
+use super::connection::{Call, Link};
+use super::wire::{self, Row};
+use super::{CALL, add, answer, errors, keys, scripts};
+use crate::backend::{Keep, Replay, Replayed};
+use crate::error::{Error, ErrorKind};
+use crate::names::StreamKey;
+
+const DOING: &str = "replaying dead letters";
+const DAY: u64 = 86_400;
+/// A script cannot add more fields than this, and a few to spare.
+const SCRIPT_FIELDS: usize = 3_990;
+/// How much one call carries at most, so that a thousand large entries are not one request.
+const CALL_BYTES: usize = 4 << 20;
+/// How often a large entry is tried when others try the same one.
+const TRIES: usize = 10;
+
+pub(super) async fn replay(
+    link: &Link,
+    dlq: &StreamKey,
+    orders: &[Replay],
+) -> Result<Vec<Replayed>, Error> {
+    let today = today(link).await?;
+    let mut answers = Vec::with_capacity(orders.len());
+    let mut rest = orders;
+    while let Some(first) = rest.first() {
+        if first.fields.len() > SCRIPT_FIELDS {
+            answers.push(replay_large(link, dlq, first, today).await?);
+            rest = &rest[1..];
+            continue;
+        }
+        let mut size = 0;
+        let together = rest.iter().take(CALL).take_while(|order| {
+            let fits = size == 0 || size + order.fields.size() <= CALL_BYTES;
+            size += order.fields.size() + 1;
+            fits && order.target == first.target
+                && order.keep == first.keep
+                && order.fields.len() <= SCRIPT_FIELDS
+        });
+        let (some, others) = rest.split_at(together.count().max(1));
+        answers.extend(replay_some(link, dlq, some, today).await?);
+        rest = others;
+    }
+    Ok(answers)
+}
+
+/// The number of the server's day since 1970: receipts are kept by the day.
+pub(super) async fn today(link: &Link) -> Result<u64, Error> {
+    let time = link.send(&cmd("TIME"), DOING).await?;
+    let seconds = wire::list(time, "the server's time")?.into_iter().next();
+    let seconds = wire::count(
+        seconds.ok_or_else(|| wire::unexpected("the server's time"))?,
+        "a time",
+    )?;
+    Ok(seconds / DAY)
+}
+
+fn call(dlq: &StreamKey, target: &StreamKey, today: u64) -> Call {
+    let receipts = |age: u64| keys::receipts(target, dlq, today.saturating_sub(age));
+    Call::new([
+        dlq.to_string(),
+        keys::ledger(dlq),
+        target.to_string(),
+        receipts(0),
+        receipts(1),
+        receipts(2),
+    ])
+}
+
+/// 48 hours after the end of the day.
+fn expiry(today: u64) -> u64 {
+    (today + 3) * DAY
+}
+
+fn word(keep: Keep) -> &'static str {
+    match keep {
+        Keep::Remove => "remove",
+        Keep::Copy => "copy",
+    }
+}
+
+async fn replay_some(
+    link: &Link,
+    dlq: &StreamKey,
+    orders: &[Replay],
+    today: u64,
+) -> Result<Vec<Replayed>, Error> {
+    let Some(first) = orders.first() else {
+        return Ok(Vec::new());
+    };
+    let mut call = call(dlq, &first.target, today);
+    call.arg(word(first.keep)).number(expiry(today));
+    for order in orders {
+        call.number(order.dead_letter)
+            .number(order.fields.len() * 2);
+        for (name, value) in order.fields.pairs() {
+            call.arg(name.clone()).arg(value.clone());
+        }
+    }
+    let answer = link.eval(&scripts::REPLAY, &call, DOING).await?;
+    wire::rows(answer, orders.len())?
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+fn read(mut row: Row) -> Result<Replayed, Error> {
+    match row.word.as_str() {
+        "added" => Ok(Replayed::Added(row.id()?)),
+        "already" => Ok(Replayed::Already(row.id()?)),
+        "missing" => Ok(Replayed::NotFound),
+        "refused" => Ok(Replayed::Refused(errors::refusal(&row.text()?, DOING))),
+        _ => Err(wire::unexpected("what became of a replay")),
+    }
+}
+
+/// An entry of more fields than a script can add: the client adds it, between a script that
+/// reserves its receipt and one that completes it, all in one step.
+async fn replay_large(
+    link: &Link,
+    dlq: &StreamKey,
+    order: &Replay,
+    today: u64,
+) -> Result<Replayed, Error> {
+    let reserve = |nonce: &str| {
+        let mut reserve = call(dlq, &order.target, today);
+        reserve
+            .number(expiry(today))
+            .number(order.dead_letter)
+            .arg(nonce.to_owned());
+        reserve
+    };
+    for _ in 0..TRIES {
+        let nonce = format!("{:016x}", fastrand::u64(..));
+        let reserved = link
+            .eval(&scripts::REPLAY_RESERVE, &reserve(&nonce), DOING)
+            .await?;
+        let row = Row::read(reserved)?;
+        if row.word != "reserved" {
+            return read(row);
+        }
+        let mut complete = call(dlq, &order.target, today);
+        complete
+            .arg(word(order.keep))
+            .number(order.dead_letter)
+            .arg(nonce.clone());
+        let mut commands = Pipeline::new();
+        commands.atomic();
+        commands.ignore_errors();
+        // By their texts: inside MULTI an unknown hash would leave the entry added and not completed.
+        commands.add_command(reserve(&nonce).by_text(&scripts::REPLAY_RESERVE));
+        commands.add_command(add(&order.target, &order.fields));
+        commands.add_command(complete.by_text(&scripts::REPLAY_COMPLETE));
+        let mut values = link.send_all(&commands, DOING).await?.into_iter().skip(1);
+        let added = values
+            .next()
+            .ok_or_else(|| wire::unexpected("a transaction"))?;
+        let completed = values
+            .next()
+            .ok_or_else(|| wire::unexpected("a transaction"))?;
+        if let Value::ServerError(refused) = added {
+            return Ok(Replayed::Refused(errors::error(refused.into(), DOING)));
+        }
+        let row = Row::read(answer(completed, DOING)?)?;
+        if row.word != "lost" {
+            return read(row);
+        }
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(1..20))).await;
+    }
+    Ok(Replayed::Refused(
+        Error::new(ErrorKind::Unavailable, DOING)
+            .hint("others are replaying the same dead letter; try again"),
+    ))
+}

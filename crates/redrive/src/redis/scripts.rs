@@ -1,0 +1,55 @@
+//! The scripts, each loaded once by its hash. What each takes and returns stands at its head.
+
+use std::sync::LazyLock;
+
+/// A script's text and the hash by which a server that has seen it knows it.
+#[derive(Debug)]
+pub(super) struct Script {
+    text: String,
+    hash: String,
+}
+
+impl Script {
+    fn new(text: &str) -> Self {
+        Self {
+            hash: redis::Script::new(text).get_hash().to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
+    /// A script that ends or keeps deliveries: it begins with what all of these share.
+    fn of_group(text: &str) -> Self {
+        Self::new(&format!("{}\n{text}", include_str!("scripts/shared.lua")))
+    }
+
+    pub(super) fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+macro_rules! scripts {
+    ($($(#[$doc:meta])* $name:ident = $kind:ident $file:literal;)*) => {$(
+        $(#[$doc])*
+        pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::$kind(include_str!(concat!("scripts/", $file))));
+    )*};
+}
+
+scripts! {
+    CLAIM = of_group "claim.lua";
+    BEGIN = of_group "begin.lua";
+    RENEW = of_group "renew.lua";
+    PUT_BACK = of_group "put_back.lua";
+    DEAD_LETTER = of_group "dead_letter.lua";
+    ACK = of_group "ack.lua";
+    RESOLVE = of_group "resolve.lua";
+    REPLAY = new "replay.lua";
+    REPLAY_RESERVE = new "replay_reserve.lua";
+    REPLAY_COMPLETE = new "replay_complete.lua";
+    PURGE = new "purge.lua";
+    REAP = new "reap.lua";
+}

@@ -1,0 +1,34 @@
+-- Charges runs that are about to start on messages taken over.
+--
+-- ARGV 4 max attempts, 5 nonce; then for each message: id, the delivery count it was claimed with
+-- Returns for each: {'ok', count, failures, crashes} · {'lost'} · {'gone'} · a row of bury
+-- Again with the same nonce answers what it answered: a lost reply charges nothing twice.
+
+local max_attempts, nonce = tonumber(ARGV[4]), ARGV[5]
+local out = {}
+
+local function begin(id, n)
+  local row = pending(id)
+  if not row then
+    forget(id)
+    return { 'gone' }
+  end
+  if row[2] ~= ME then return { 'lost' } end
+  local s = load(id, n)
+  if row[4] == n + 1 and s.nonce == nonce then return { 'ok', n + 1, s.f, s.x } end
+  if row[4] ~= n or waits(id, s, n) then return { 'lost' } end
+  local fields, x = payload(id), crashes(s, n)
+  if not fields or s.f >= max_attempts then
+    return bury(id, fields, { reason = 'attempts_exhausted', err = s.err, n = n, f = s.f, x = x,
+      first = s.first, consumer = ME })
+  end
+  -- Not JUSTID: this is the delivery, and the count is our fencing token.
+  redis.call('XCLAIM', STREAM, GROUP, ME, 0, id)
+  if x > s.x then s.b = n end
+  s.x, s.o, s.h, s.nonce, s.alone = x, n + 1, 0, nonce, 0
+  save(id, s)
+  return { 'ok', n + 1, s.f, x }
+end
+
+for i = 6, #ARGV, 2 do out[#out + 1] = begin(ARGV[i], tonumber(ARGV[i + 1])) end
+return out

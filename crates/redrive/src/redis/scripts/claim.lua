@@ -1,0 +1,124 @@
+-- One round of taking over: what is due, then what nobody keeps, from a cursor on.
+--
+-- ARGV 4 cursor, 5 how many to take, 6 lease of this consumer in ms, 7 lease of foreign consumers
+--      in ms, 8 max attempts, 9 cursor of the scan over the state
+-- Returns: next cursor ('' after the end of a sweep), server ms, ms to the next due time (-1: none waits),
+--      low-water mark, entries-added (-1: the server does not tell), next cursor of the state scan,
+--      taken {id, count, failures, crashes, fields}, ended {rows of bury}
+-- NOGROUP is raised.
+
+local cursor, lease, foreign = ARGV[4], tonumber(ARGV[6]), tonumber(ARGV[7])
+local max_attempts, scan = tonumber(ARGV[8]), ARGV[9]
+local MOST, PAGE = 100, 1000
+local take = math.min(tonumber(ARGV[5]), MOST)
+
+redis.call('XPENDING', STREAM, GROUP)
+
+local taken, ended = {}, {}
+
+local function room() return #taken + #ended < take end
+
+local function offer(id, n, owner)
+  local s, fields = load(id, n), payload(id)
+  local x = crashes(s, n)
+  if not fields or s.f >= max_attempts then
+    ended[#ended + 1] = bury(id, fields, { reason = 'attempts_exhausted', err = s.err, n = n,
+      f = s.f, x = x, first = s.first, consumer = owner })
+    return
+  end
+  redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')
+  taken[#taken + 1] = { id, n, s.f, x, fields }
+end
+
+-- What is due. A due time that belongs to an earlier delivery is stale and is dropped.
+if take > 0 then
+  local due = redis.call('ZRANGEBYSCORE', DUE, '-inf', int(NOW), 'LIMIT', 0, take)
+  for _, id in ipairs(due) do
+    redis.call('ZREM', DUE, id)
+    local row = pending(id)
+    if not row then
+      redis.call('HDEL', STATE, id)
+    elseif load(id, row[4]).h == row[4] then
+      offer(id, row[4], row[2])
+    end
+  end
+end
+
+-- What nobody keeps. Without IDLE, so that one page is bounded work and the cursor always moves on.
+local leases = {}
+local function lease_of(consumer)
+  if not leases[consumer] then
+    leases[consumer] = tonumber(redis.call('HGET', CONSUMERS, consumer) or false)
+      or (consumer == ME and lease) or foreign
+  end
+  return leases[consumer]
+end
+
+if take > 0 then
+  local rows = redis.call('XPENDING', STREAM, GROUP, cursor == '0-0' and '-' or '(' .. cursor, '+', PAGE)
+  local stopped = false
+  for _, row in ipairs(rows) do
+    local id, owner, idle, n = row[1], row[2], row[3], row[4]
+    if idle >= lease_of(owner) then
+      local s = load(id, n)
+      if waits(id, s, n) then
+        if payload(id) then
+          -- Refreshed to its owner: whoever looks at idle times alone must not take it early.
+          redis.call('XCLAIM', STREAM, GROUP, owner, 0, id, 'JUSTID')
+        else
+          ended[#ended + 1] = bury(id, nil, { n = n, f = s.f, x = crashes(s, n), first = s.first,
+            consumer = owner })
+        end
+      elseif not room() then
+        stopped = true
+        break
+      else
+        redis.call('ZREM', DUE, id)
+        offer(id, n, owner)
+      end
+    end
+    cursor = id
+  end
+  if not stopped and #rows < PAGE then cursor = '' end
+end
+
+-- What others acknowledged leaves state behind.
+local summary = redis.call('XPENDING', STREAM, GROUP)
+if summary[1] == 0 then
+  redis.call('DEL', DUE, STATE)
+  scan = '0'
+else
+  local page = redis.call('HSCAN', STATE, scan, 'COUNT', 100)
+  scan = page[1]
+  for i = 1, #page[2], 2 do
+    if not pending(page[2][i]) then forget(page[2][i]) end
+  end
+end
+
+-- A registry that was lost makes this consumer foreign to the others until it is back.
+if not redis.call('HGET', CONSUMERS, ME) then redis.pcall('HSET', CONSUMERS, ME, int(lease)) end
+
+-- The low-water mark: where the group would have to start again.
+local function value_of(list, name)
+  for i = 1, #list, 2 do
+    if list[i] == name then return list[i + 1] end
+  end
+end
+local mark, added = summary[2], -1
+if not mark then
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', STREAM)) do
+    if value_of(group, 'name') == GROUP then mark = value_of(group, 'last-delivered-id') end
+  end
+end
+added = value_of(redis.call('XINFO', 'STREAM', STREAM), 'entries-added') or -1
+if mark then
+  local known = redis.call('HMGET', META, 'mark', 'entries-added')
+  if known[1] ~= mark or known[2] ~= int(added) then
+    redis.pcall('HSET', META, 'mark', mark, 'entries-added', int(added))
+  end
+end
+
+local next_due = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
+next_due = next_due and math.max(0, tonumber(next_due) - NOW) or -1
+
+return { cursor, NOW, next_due, mark or '0-0', added, scan, taken, ended }

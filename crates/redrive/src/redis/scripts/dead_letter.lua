@@ -1,0 +1,31 @@
+-- Gives messages up: each is copied to the dead-letter queue and acknowledged in this one step.
+--
+-- ARGV from 4 on, for each message: id, delivery count, '1' if that delivery is charged, else '0',
+--      reason, '1' if its run is a recorded failure, else '0', error, error kind, fingerprint
+-- Returns for each: a row of bury · {'already'} (it waits for a retry) · {'lost'} · {'gone'}
+
+local out = {}
+
+local function give_up(id, n, charged, reason, failed, err, kind, fingerprint)
+  local row = pending(id)
+  if not row then
+    forget(id)
+    return { 'gone' }
+  end
+  if row[2] ~= ME or row[4] ~= n then
+    if charged then unbook(id, n, row[4]) end
+    return { 'lost' }
+  end
+  local s = load(id, n)
+  if s.h == n and s.o ~= n then return { 'already' } end
+  local first = s.first
+  if failed and first == 0 then first = NOW end
+  return bury(id, payload(id), { reason = reason, err = err, kind = kind, fingerprint = fingerprint,
+    n = n, f = failed and s.f + 1 or s.f, x = s.x, first = first, consumer = ME })
+end
+
+for i = 4, #ARGV, 8 do
+  out[#out + 1] = give_up(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1', ARGV[i + 3],
+    ARGV[i + 4] == '1', ARGV[i + 5], ARGV[i + 6], ARGV[i + 7])
+end
+return out

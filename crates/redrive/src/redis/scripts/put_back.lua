@@ -1,0 +1,47 @@
+-- Ends deliveries of messages that stay pending: retry, defer, release.
+--
+-- ARGV from 4 on, for each message: id, delivery count, '1' if that delivery is charged, else '0',
+--      'retry' or 'defer' or 'release', delay in ms, error
+-- Returns for each: {'ok'} · {'already'} · {'lost'} · {'gone'} · a row of bury (trimmed: its
+--      tombstone)
+
+local out = {}
+
+local function put_back(id, n, charged, how, delay, err)
+  local row = pending(id)
+  if not row then
+    forget(id)
+    return { 'gone' }
+  end
+  local s = load(id, n)
+  if how == 'release' then
+    if waits(id, s, n) then return { 'already' } end
+  elseif s.h == n and s.o ~= n then
+    return { 'already' }
+  end
+  if row[2] ~= ME or row[4] ~= n then
+    if charged then unbook(id, n, row[4]) end
+    return { 'lost' }
+  end
+  if not payload(id) then
+    return bury(id, nil, { n = n, f = s.f, x = s.x, first = s.first, consumer = ME })
+  end
+  redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')
+  if how == 'retry' then
+    s.f = s.f + 1
+    s.err = string.sub(err, 1, 1024)
+    if s.first == 0 then s.first = NOW end
+  end
+  -- A message taken over and handed back unbegun keeps what it owed.
+  if charged or how ~= 'release' then s.o = 0 end
+  s.h = n
+  save(id, s)
+  redis.call('ZADD', DUE, int(NOW + delay), id)
+  return { 'ok' }
+end
+
+for i = 4, #ARGV, 6 do
+  out[#out + 1] = put_back(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1', ARGV[i + 3],
+    tonumber(ARGV[i + 4]), ARGV[i + 5])
+end
+return out

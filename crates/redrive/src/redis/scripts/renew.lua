@@ -1,0 +1,28 @@
+-- Keeps held messages from being taken over.
+--
+-- ARGV from 4 on, for each message: id, delivery count, '1' if that delivery is charged, else '0'
+-- Returns for each: {'ok'} · {'lost'} · {'gone'} · a row of bury (trimmed: its tombstone)
+
+local out = {}
+
+local function renew(id, n, charged)
+  local row = pending(id)
+  if not row then
+    forget(id)
+    return { 'gone' }
+  end
+  if row[2] ~= ME or row[4] ~= n then
+    if charged then unbook(id, n, row[4]) end
+    return { 'lost' }
+  end
+  if not payload(id) then
+    local s = load(id, n)
+    return bury(id, nil, { n = n, f = s.f, x = s.x, first = s.first, consumer = ME })
+  end
+  -- JUSTID: renewing must not look like a delivery, the count is our fencing token.
+  redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')
+  return { 'ok' }
+end
+
+for i = 4, #ARGV, 3 do out[#out + 1] = renew(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1') end
+return out

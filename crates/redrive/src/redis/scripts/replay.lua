@@ -1,0 +1,43 @@
+-- Puts dead letters back on a stream, each once however often it is asked.
+--
+-- KEYS 1 dead-letter stream, 2 its ledger, 3 target, 4 receipts of today, 5 and 6 of the two days
+--      before
+-- ARGV 1 'remove' or 'copy', 2 Unix seconds at which today's receipts expire; then for each: id of
+--      the dead letter, number of items that follow, names and values in turn
+-- Returns for each: {'added', id} · {'already', id} · {'missing'} · {'refused', error}
+
+local DLQ, LEDGER, TARGET = KEYS[1], KEYS[2], KEYS[3]
+local keep, expires = ARGV[1] == 'copy', ARGV[2]
+
+local function receipt(id)
+  for i = 4, 6 do
+    local new = redis.call('HGET', KEYS[i], id)
+    -- A reservation ('?') is of a client that packs; whoever writes the receipt first has it.
+    if new and string.sub(new, 1, 1) ~= '?' then return new end
+  end
+end
+
+local function replay(id, first, count)
+  local new = receipt(id)
+  if new then return { 'already', new } end
+  if #redis.call('XRANGE', DLQ, id, id) == 0 then return { 'missing' } end
+  local args = {}
+  for i = 1, count do args[i] = ARGV[first + i - 1] end
+  new = redis.pcall('XADD', TARGET, '*', unpack(args))
+  if type(new) == 'table' and new.err then return { 'refused', new.err } end
+  redis.call('HSET', KEYS[4], id, new)
+  redis.call('EXPIREAT', KEYS[4], expires)
+  if not keep then
+    redis.call('XDEL', DLQ, id)
+    redis.pcall('HINCRBY', LEDGER, 'replayed', 1)
+  end
+  return { 'added', new }
+end
+
+local out, i = {}, 3
+while i < #ARGV do
+  local count = tonumber(ARGV[i + 1])
+  out[#out + 1] = replay(ARGV[i], i + 2, count)
+  i = i + 2 + count
+end
+return out

@@ -1,0 +1,23 @@
+-- Reserves the receipt of an entry of more fields than a script can add. Run twice: alone, to see
+-- whether there is anything to do; then in one MULTI with the XADD and replay_complete.lua, where it
+-- notes the last id of the target, so that the completion can tell whether the XADD was refused.
+--
+-- KEYS as replay.lua; ARGV 1 Unix seconds at which today's receipts expire, 2 id of the dead letter,
+--      3 nonce of this try
+-- Returns {'reserved'} · {'already', id} · {'missing'}
+
+for i = 4, 6 do
+  local new = redis.call('HGET', KEYS[i], ARGV[2])
+  if new and string.sub(new, 1, 1) ~= '?' then return { 'already', new } end
+end
+if #redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2]) == 0 then return { 'missing' } end
+local last, info = '0-0', redis.pcall('XINFO', 'STREAM', KEYS[3])
+if not info.err then
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then last = info[i + 1] end
+  end
+end
+-- Taken from whoever reserved before: if that one is alive, its completion finds another's nonce.
+redis.call('HSET', KEYS[4], ARGV[2], '?' .. ARGV[3] .. ' ' .. last)
+redis.call('EXPIREAT', KEYS[4], ARGV[1])
+return { 'reserved' }

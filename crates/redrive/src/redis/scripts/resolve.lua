@@ -1,0 +1,36 @@
+-- Ends the delivery of a message that was trimmed while it was held: its tombstone goes, after a
+-- success for good, else for a full copy.
+--
+-- ARGV 4 id of the tombstone, 5 'done' or 'failed', 6 id of the entry, 7 delivery count, 8 failures,
+--      9 error, 10 error kind, 11 fingerprint; from 12 on names and values in turn
+-- Returns {'ok'} · {'already'} (the tombstone is gone) · {'died', id, 'trimmed', dead letter}
+--      · {'refused', id, error}
+
+local tombstone, how, id = ARGV[4], ARGV[5], ARGV[6]
+local stone = redis.call('XRANGE', DLQ, tombstone, tombstone)[1]
+if not stone then return { 'already' } end
+
+if how == 'done' then
+  redis.call('XDEL', DLQ, tombstone)
+  redis.call('HINCRBY', LEDGER, 'dead_lettered', -1)
+  return { 'ok' }
+end
+
+-- The state went with the tombstone: what is known of the message stands on it.
+local known = {}
+for i = 1, #stone[2], 2 do known[stone[2][i]] = stone[2][i + 1] end
+local function number(name, otherwise) return tonumber(known['redrive-' .. name] or otherwise) end
+
+local fields = {}
+for i = 12, #ARGV do fields[#fields + 1] = ARGV[i] end
+local first = number('first-at', '0')
+if ARGV[8] == '1' and first == 0 then first = NOW end
+local added, refusal = add_dead_letter(id, fields, { reason = 'trimmed', err = ARGV[9],
+  kind = ARGV[10], fingerprint = ARGV[11], n = tonumber(ARGV[7]),
+  f = number('attempts', '0') + tonumber(ARGV[8]), x = number('crashes', '0'), first = first,
+  consumer = ME })
+if not added then return { 'refused', id, refusal } end
+redis.call('XDEL', DLQ, tombstone)
+-- It replaces its tombstone, which was counted: one death, one dead letter.
+redis.pcall('HINCRBY', LEDGER, 'dead_lettered', -1)
+return { 'died', id, 'trimmed', added }

@@ -1,0 +1,209 @@
+-- Shared by every script that ends or keeps deliveries; loaded in front of each.
+--
+-- KEYS 1 stream, 2 due (sorted set), 3 state (hash), 4 consumers (hash), 5 meta (hash),
+--      6 dead-letter stream, 7 its ledger (hash)
+-- ARGV 1 group, 2 this consumer, 3 layout of dead letters; the rest belongs to each script.
+--
+-- Laws: check first; then write what may be refused; remove last. A script that must always go
+-- through writes something first that is never refused for want of memory: Redis refuses only
+-- the first write of a script. Numbers are doubles: ids are never computed here.
+
+local STREAM, DUE, STATE, CONSUMERS, META, DLQ, LEDGER =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local GROUP, ME, LAYOUT = ARGV[1], ARGV[2], ARGV[3]
+
+local clock = redis.call('TIME')
+local NOW = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+
+local function int(number) return string.format('%.0f', number) end
+
+-- The one row of an entry in the PEL: id, owner, idle, delivery count; nil when it is not pending.
+local function pending(id)
+  local rows = redis.pcall('XPENDING', STREAM, GROUP, id, id, 1)
+  if rows.err then
+    if string.match(rows.err, 'NOGROUP') then return nil end
+    rows = redis.call('XPENDING', STREAM, GROUP, id, id, 1)
+  end
+  return rows[1]
+end
+
+-- The fields of an entry as a flat list; nil when the stream no longer has it.
+local function payload(id)
+  local entry = redis.call('XRANGE', STREAM, id, id)[1]
+  return entry and entry[2]
+end
+
+-- ==== the state of one message
+
+-- f recorded failures, x booked crashes, o the charged delivery that has not ended, h the delivery
+-- for which the due time is valid, nonce of the last begin, b the delivery whose crash was booked
+-- last, alone the delivery that began alone, first failure in Unix ms, err the last error.
+-- Without state the present delivery counts as charged and open: a reader that died left nothing.
+local function load(id, present)
+  local text = redis.call('HGET', STATE, id)
+  if text then
+    local f, x, o, h, nonce, b, alone, first, err =
+      string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%S+) (%d+) (%d+) (%d+) (.*)$')
+    if f then
+      return { f = tonumber(f), x = tonumber(x), o = tonumber(o), h = tonumber(h), nonce = nonce,
+        b = tonumber(b), alone = tonumber(alone), first = tonumber(first), err = err }
+    end
+  end
+  return { f = 0, x = 0, o = present, h = 0, nonce = '-', b = 0, alone = 0, first = 0, err = '' }
+end
+
+local function save(id, s)
+  redis.call('HSET', STATE, id, table.concat({ int(s.f), int(s.x), int(s.o), int(s.h), s.nonce,
+    int(s.b), int(s.alone), int(s.first), s.err }, ' '))
+end
+
+local function crashes(s, present)
+  if s.o == present then return s.x + 1 end
+  return s.x
+end
+
+local function forget(id)
+  redis.call('HDEL', STATE, id)
+  redis.call('ZREM', DUE, id)
+end
+
+-- Whether it waits for its due time under its present delivery.
+local function waits(id, s, present)
+  return s.h == present and redis.call('ZSCORE', DUE, id)
+end
+
+-- Takes back what a lost lease must not cost: losing a lease is not crashing. n is the delivery
+-- the caller had and was charged for.
+local function unbook(id, n, present)
+  local s = load(id, present)
+  local booked, open = s.b == n and s.x > 0, s.o == n and present == n
+  if not booked and not open then return end
+  if booked then
+    s.x = s.x - 1
+    s.b = 0
+  end
+  if open then s.o = 0 end
+  -- The entry is not ours, so no XCLAIM can go first; this removes nothing, and is never refused.
+  redis.call('ZREM', DUE, '-')
+  save(id, s)
+end
+
+-- ==== dead letters
+
+-- Whether a text is a number as it is written here: no sign, no leading zero, at most `most`.
+local function canonical(text, most)
+  if text ~= '0' and not string.match(text, '^[1-9]%d*$') then return false end
+  return #text < #most or (#text == #most and text <= most)
+end
+
+local U64, U32 = '18446744073709551615', '4294967295'
+
+-- How many of a flat list's items are the user's, and the lineage behind them: a block that replay
+-- appended is not the user's. A block with nothing before it was not appended by replay.
+local function own(fields)
+  local n, campaign = #fields, nil
+  if n >= 2 and fields[n - 1] == 'redrive-campaign' and fields[n] ~= '' then
+    campaign = fields[n]
+    n = n - 2
+  end
+  if n >= 6 and fields[n - 1] == 'redrive-replays' and fields[n - 3] == 'redrive-replayed-from' then
+    local replays, from = fields[n], fields[n - 2]
+    local ms, seq = string.match(from, '^(%d+)%-(%d+)$')
+    if ms and canonical(ms, U64) and canonical(seq, U64) and replays ~= '0'
+      and canonical(replays, U32) then
+      return n - 4, from, replays, campaign
+    end
+  end
+  return #fields
+end
+
+-- Names that would be misread in a flat dead letter: its own five, and the mark of a native one.
+local FLAT = { original_stream = true, original_id = true, failure_reason = true,
+  attempts = true, dlq_timestamp = true, ['redrive-v'] = true }
+
+local function flat_can_hold(fields)
+  if own(fields) > 7800 then return false end
+  for i = 1, #fields, 2 do
+    if FLAT[fields[i]] then return false end
+  end
+  return true
+end
+
+local function flat(id, fields, about)
+  local args = {}
+  for i = 1, #fields do args[i] = fields[i] end
+  local function put(name, value)
+    args[#args + 1] = name
+    args[#args + 1] = value
+  end
+  put('original_stream', STREAM)
+  put('original_id', id)
+  put('failure_reason',
+    about.reason == 'attempts_exhausted' and 'max_retries_exceeded' or about.reason)
+  put('attempts', int(about.n))
+  put('dlq_timestamp', clock[1] .. '.' .. string.format('%06d', tonumber(clock[2])))
+  return args
+end
+
+local function native(id, fields, about)
+  local n, from, replays, campaign = own(fields)
+  local args, packed = {}, nil
+  if n > 7800 then
+    local parts = {}
+    for i = 1, n do parts[i] = struct.pack('>I4', #fields[i]) .. fields[i] end
+    packed = table.concat(parts)
+    n = 0
+  end
+  for i = 1, n do args[i] = fields[i] end
+  local function put(name, value)
+    if value and value ~= '' then
+      args[#args + 1] = 'redrive-' .. name
+      args[#args + 1] = value
+    end
+  end
+  put('v', '1')
+  put('fields', int(n / 2))
+  put('stream', STREAM)
+  put('group', GROUP)
+  put('id', id)
+  put('reason', about.reason)
+  put('error', about.err)
+  put('error-kind', about.kind)
+  put('fingerprint', about.fingerprint)
+  put('attempts', int(about.f))
+  put('crashes', int(about.x))
+  put('consumer', about.consumer)
+  if about.first > 0 then put('first-at', int(about.first)) end
+  put('dead-at', int(NOW))
+  put('replays', replays)
+  put('campaign', campaign)
+  put('replayed-from', from)
+  put('packed', packed)
+  return args
+end
+
+-- Adds one dead letter; answers its id, or nil and why the server refused.
+local function add_dead_letter(id, fields, about)
+  local build = native
+  if LAYOUT == 'flat' and flat_can_hold(fields) then build = flat end
+  local added = redis.pcall('XADD', DLQ, '*', unpack(build(id, fields, about)))
+  if type(added) == 'table' and added.err then return nil, added.err end
+  -- What was added must be removed from the PEL whatever becomes of the count.
+  redis.pcall('HINCRBY', LEDGER, 'dead_lettered', 1)
+  return added
+end
+
+-- The one way out of the PEL into the dead-letter queue: added first, acknowledged after. A trimmed
+-- entry leaves a tombstone. Answers a row: died, id, reason, dead letter; or refused, id, error.
+local function bury(id, fields, about)
+  if not fields then
+    about.reason = 'trimmed'
+    about.err, about.kind, about.fingerprint = '', '', ''
+    fields = {}
+  end
+  local added, refusal = add_dead_letter(id, fields, about)
+  if not added then return { 'refused', id, refusal } end
+  redis.call('XACK', STREAM, GROUP, id)
+  forget(id)
+  return { 'died', id, about.reason, added }
+end

@@ -1,0 +1,436 @@
+//! A consumer that has joined a group on Redis: its connections, and what it does besides settling.
+
+use std::sync::Mutex as StdMutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::aio::MultiplexedConnection;
+use redis::{RedisError, Value, cmd};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::connection::{ANSWER, Address, Call, Link};
+use super::errors::{self, After};
+use super::group::{self, Mark};
+use super::keys::{self, GroupKeys};
+use super::wire::{self, Row};
+use super::{CALL, inspect, scripts, settle};
+use crate::backend::{
+    Begun, Charge, Cursor, Delivery, Fence, Lease, Membership, Renewed, RenewedOn, Seat, Settled,
+    Settlement, Tended,
+};
+use crate::dead_letter::Layout;
+use crate::error::Error;
+
+/// How long a consumer that is not redrive's may be silent, with nothing pending, before it is
+/// taken for dead.
+const FOREIGN_IDLE: Duration = Duration::from_secs(3600);
+
+pub(super) struct RedisSeat {
+    pub(super) membership: Membership,
+    pub(super) keys: GroupKeys,
+    /// Everything but blocked reads and renewals.
+    pub(super) commands: Link,
+    /// Renewals wait behind nothing else. Used from the renewing runtime only.
+    renewals: Link,
+    reader: Reader,
+    /// What says in Redis that this consumer lives, against a second one of the same name.
+    token: String,
+    known: StdMutex<Known>,
+}
+
+/// What the last claim told.
+#[derive(Default)]
+struct Known {
+    mark: Option<Mark>,
+    /// Where the scan over left-behind state goes on.
+    scan: String,
+    /// The server's clock, and when it was read.
+    clock: Option<(u64, Instant)>,
+}
+
+impl RedisSeat {
+    pub(super) fn new(address: &Address, membership: Membership) -> Self {
+        Self {
+            keys: GroupKeys::of(&membership.source),
+            membership,
+            commands: Link::new(address.clone()),
+            renewals: Link::new(address.clone()),
+            reader: Reader::new(address.clone()),
+            token: format!("{:016x}", fastrand::u64(..)),
+            known: StdMutex::new(Known {
+                scan: "0".to_owned(),
+                ..Known::default()
+            }),
+        }
+    }
+
+    /// Creates what is missing, makes this consumer known as redrive's, and clears away those that
+    /// are no more.
+    pub(super) async fn join(&self) -> Result<(), Error> {
+        group::create(
+            &self.commands,
+            &self.membership.source,
+            self.membership.start,
+        )
+        .await?;
+        let mut register = cmd("HSET");
+        register
+            .arg(&self.keys.consumers)
+            .arg(self.membership.consumer.as_str())
+            .arg(millis(self.membership.lease));
+        self.commands
+            .send(&register, "registering the consumer")
+            .await?;
+        self.stay_alive(&self.commands).await?;
+        self.reap().await
+    }
+
+    async fn stay_alive(&self, link: &Link) -> Result<(), Error> {
+        let mut alive = cmd("SET");
+        alive
+            .arg(self.keys.alive_of(&self.membership.consumer))
+            .arg(&self.token)
+            .arg("PX")
+            .arg(millis(self.membership.lease));
+        link.send(&alive, "renewing the consumer").await.map(drop)
+    }
+
+    async fn reap(&self) -> Result<(), Error> {
+        let doing = "clearing away dead consumers";
+        let mut list = cmd("XINFO");
+        list.arg("CONSUMERS")
+            .arg(self.membership.source.stream.as_str())
+            .arg(self.membership.source.group.as_str());
+        let mut names = std::collections::BTreeSet::new();
+        for consumer in wire::list(self.commands.send(&list, doing).await?, "consumers")? {
+            let name = wire::Table::read(consumer)?.take("name");
+            names.extend(name.map(|name| wire::text(name, "a name")).transpose()?);
+        }
+        let mut registered = cmd("HKEYS");
+        registered.arg(&self.keys.consumers);
+        for name in wire::list(self.commands.send(&registered, doing).await?, "consumers")? {
+            names.insert(wire::text(name, "a name")?);
+        }
+        names.remove(self.membership.consumer.as_str());
+        let names: Vec<_> = names.into_iter().collect();
+        for some in names.chunks(CALL) {
+            self.reap_some(some, doing).await?;
+        }
+        Ok(())
+    }
+
+    async fn reap_some(&self, names: &[String], doing: &'static str) -> Result<(), Error> {
+        let keys = [
+            self.membership.source.stream.to_string(),
+            self.keys.consumers.clone(),
+        ];
+        let alive = names.iter().map(|name| self.keys.alive(name));
+        let mut call = Call::new(keys.into_iter().chain(alive));
+        call.arg(self.membership.source.group.to_string())
+            .number(millis(FOREIGN_IDLE));
+        for name in names {
+            call.arg(name.clone());
+        }
+        self.commands
+            .eval(&scripts::REAP, &call, doing)
+            .await
+            .map(drop)
+    }
+
+    /// The keys and first arguments of every script that ends or keeps deliveries.
+    pub(super) fn call(&self) -> Call {
+        let Membership {
+            source,
+            dead_letters,
+            consumer,
+            layout,
+            ..
+        } = &self.membership;
+        let mut call = Call::new([
+            source.stream.to_string(),
+            self.keys.due.clone(),
+            self.keys.state.clone(),
+            self.keys.consumers.clone(),
+            self.keys.meta.clone(),
+            dead_letters.to_string(),
+            keys::ledger(dead_letters),
+        ]);
+        call.arg(source.group.to_string())
+            .arg(consumer.to_string())
+            .arg(match layout {
+                Layout::Native => "native",
+                Layout::Flat => "flat",
+            });
+        call
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        // Nothing in here is left half done by a panic: the values are replaced whole.
+        self.known
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    async fn claim(&self, max: usize, cursor: Cursor) -> Result<Tended, Error> {
+        let mut call = self.call();
+        call.number(cursor.0)
+            .number(max.min(CALL))
+            .number(millis(self.membership.lease))
+            .number(millis(self.membership.foreign_lease))
+            .number(self.membership.max_attempts)
+            .arg(self.known().scan.clone());
+        let doing = "taking over messages";
+        let answer = self.commands.eval(&scripts::CLAIM, &call, doing).await?;
+        let mut answer = wire::list(answer, "a claim")?.into_iter();
+        let mut next = || answer.next().ok_or_else(|| wire::unexpected("a claim"));
+
+        let cursor = match wire::text(next()?, "a cursor")?.as_str() {
+            "" => None,
+            id => Some(Cursor(id.parse()?)),
+        };
+        let server_ms = wire::count(next()?, "the server's time")?;
+        let next_due = wire::int(next()?, "a time")?;
+        let mark = group::read_mark(Some(next()?), Some(next()?));
+        let scan = wire::text(next()?, "a cursor")?;
+        let mut tended = Tended {
+            cursor,
+            next_due: u64::try_from(next_due).ok().map(Duration::from_millis),
+            ..Tended::default()
+        };
+        for row in wire::list(next()?, "what was taken")? {
+            tended.taken.push(taken(row)?);
+        }
+        for row in wire::list(next()?, "what was given up")? {
+            let mut row = Row::read(row)?;
+            if row.word == "died" {
+                tended.dead.push(row.died()?);
+            } else {
+                let id = row.id()?;
+                tended
+                    .refused
+                    .push((id, errors::refusal(&row.text()?, "writing a dead letter")));
+            }
+        }
+        let mut known = self.known();
+        known.mark = mark;
+        known.scan = scan;
+        known.clock = Some((server_ms, Instant::now()));
+        Ok(tended)
+    }
+}
+
+fn taken(row: Value) -> Result<Delivery, Error> {
+    let mut row = wire::list(row, "a message taken over")?.into_iter();
+    let mut next = || {
+        row.next()
+            .ok_or_else(|| wire::unexpected("a message taken over"))
+    };
+    let id = wire::id(next()?, "an id")?;
+    let token = wire::count(next()?, "a delivery count")?;
+    Ok(Delivery {
+        lease: Lease::new(id, token, Charge::TakenOver),
+        failures: wire::small(wire::count(next()?, "failures")?),
+        crashes: wire::small(wire::count(next()?, "crashes")?),
+        fields: wire::fields(next()?)?,
+    })
+}
+
+#[async_trait]
+impl Seat for RedisSeat {
+    async fn receive(&self, max: usize, block: Option<Duration>) -> Result<Vec<Delivery>, Error> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        let mut command = cmd("XREADGROUP");
+        command
+            .arg("GROUP")
+            .arg(self.membership.source.group.as_str())
+            .arg(self.membership.consumer.as_str())
+            .arg("COUNT")
+            .arg(max);
+        if let Some(block) = block {
+            // BLOCK 0 would wait for ever.
+            command.arg("BLOCK").arg(millis(block));
+        }
+        command
+            .arg("STREAMS")
+            .arg(self.membership.source.stream.as_str())
+            .arg(">");
+        let reply = self
+            .reader
+            .read(&command, block.unwrap_or_default())
+            .await?;
+        let entries = wire::read_reply(reply)?;
+        Ok(entries
+            .into_iter()
+            .map(|entry| Delivery {
+                lease: Lease::new(entry.id, 1, Charge::Fresh),
+                fields: entry.fields,
+                failures: 0,
+                crashes: 0,
+            })
+            .collect())
+    }
+
+    async fn tend(&self, max: usize, cursor: Cursor) -> Result<Tended, Error> {
+        self.claim(max, cursor).await
+    }
+
+    async fn begin(&self, leases: &[Fence], nonce: &str) -> Result<Vec<Begun>, Error> {
+        let doing = "beginning messages taken over";
+        let mut begun = Vec::with_capacity(leases.len());
+        for some in leases.chunks(CALL) {
+            let mut call = self.call();
+            call.number(self.membership.max_attempts)
+                .arg(nonce.to_owned());
+            for lease in some {
+                call.number(lease.id).number(lease.token);
+            }
+            let answer = self.commands.eval(&scripts::BEGIN, &call, doing).await?;
+            for mut row in wire::rows(answer, some.len())? {
+                begun.push(match row.word.as_str() {
+                    "ok" => Begun::Started {
+                        token: row.count()?,
+                        failures: wire::small(row.count()?),
+                        crashes: wire::small(row.count()?),
+                    },
+                    "lost" => Begun::Lost,
+                    "gone" => Begun::Gone,
+                    "died" => Begun::Died(row.died()?),
+                    _ => Begun::Refused(refused(&mut row)?),
+                });
+            }
+        }
+        Ok(begun)
+    }
+
+    async fn renew(&self, leases: &[Fence]) -> Result<Vec<Renewed>, Error> {
+        let doing = "renewing leases";
+        let mut renewed = Vec::with_capacity(leases.len());
+        for some in leases.chunks(CALL) {
+            let mut call = self.call();
+            for lease in some {
+                call.number(lease.id)
+                    .number(lease.token)
+                    .number(u8::from(lease.is_charged()));
+            }
+            let answer = self.renewals.eval(&scripts::RENEW, &call, doing).await?;
+            for mut row in wire::rows(answer, some.len())? {
+                renewed.push(match row.word.as_str() {
+                    "ok" => Renewed::Held,
+                    "lost" => Renewed::Lost,
+                    "gone" => Renewed::Gone,
+                    "died" => Renewed::Trimmed {
+                        tombstone: row.died()?.dead_letter,
+                    },
+                    _ => Renewed::Refused(refused(&mut row)?),
+                });
+            }
+        }
+        self.stay_alive(&self.renewals).await?;
+        Ok(renewed)
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Error> {
+        settle::settle(self, settlements).await
+    }
+
+    async fn restore(&self) -> Result<(), Error> {
+        let mark = self.known().mark;
+        group::restore(&self.commands, &self.membership.source, mark).await?;
+        Ok(())
+    }
+
+    async fn leave(&self) -> Result<(), Error> {
+        let doing = "leaving the group";
+        let mut gone = cmd("DEL");
+        gone.arg(self.keys.alive_of(&self.membership.consumer));
+        self.commands.send(&gone, doing).await?;
+        self.reap_some(&[self.membership.consumer.to_string()], doing)
+            .await
+    }
+
+    async fn wake(&self) {
+        let id = self.reader.client_id.load(Ordering::Relaxed);
+        if id != 0 {
+            let mut unblock = cmd("CLIENT");
+            unblock.arg("UNBLOCK").arg(id);
+            // A hint only: without it the read ends by itself when its time is over.
+            let _ = self.commands.send(&unblock, "ending a read").await;
+        }
+    }
+
+    async fn pending(&self) -> Result<u64, Error> {
+        inspect::pending(&self.commands, &self.membership.source).await
+    }
+
+    fn renewed_on(&self) -> RenewedOn {
+        RenewedOn::OwnThread
+    }
+
+    fn now_ms(&self) -> u64 {
+        let known = self.known().clock;
+        known.map_or(0, |(server_ms, read)| {
+            server_ms.saturating_add(u64::try_from(read.elapsed().as_millis()).unwrap_or(0))
+        })
+    }
+}
+
+pub(super) fn refused(row: &mut Row) -> Result<Error, Error> {
+    row.id()?;
+    Ok(errors::refusal(&row.text()?, "writing a dead letter"))
+}
+
+/// A duration as the server takes it; never 0, which often means "for ever" there.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1)
+}
+
+/// The one connection for blocked reads. While a read is under way the connection is out of its
+/// place: a read that is given up, or ends in doubt, takes its connection with it, and the next one
+/// makes its own.
+struct Reader {
+    address: Address,
+    idle: Mutex<Option<MultiplexedConnection>>,
+    /// The connection's id at the server, for ending a wait; 0 where it is not known.
+    client_id: AtomicI64,
+}
+
+impl Reader {
+    fn new(address: Address) -> Self {
+        Self {
+            address,
+            idle: Mutex::new(None),
+            client_id: AtomicI64::new(0),
+        }
+    }
+
+    async fn read(&self, command: &redis::Cmd, block: Duration) -> Result<Value, Error> {
+        let mut idle = self.idle.lock().await;
+        let mut connection = match idle.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        connection.set_response_timeout(block.saturating_add(ANSWER));
+        let answer: Result<Value, RedisError> = command.query_async(&mut connection).await;
+        let keep = match &answer {
+            Ok(_) => After::Keep,
+            Err(error) => errors::sort(error).1,
+        };
+        if keep == After::Keep {
+            *idle = Some(connection);
+        }
+        answer.map_err(|cause| errors::error(cause, "receiving messages"))
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, Error> {
+        let mut connection = self.address.connect().await?;
+        let id = cmd("CLIENT").arg("ID").query_async(&mut connection).await;
+        self.client_id.store(id.unwrap_or(0), Ordering::Relaxed);
+        Ok(connection)
+    }
+}

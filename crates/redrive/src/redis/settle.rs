@@ -1,0 +1,231 @@
+//! Ending deliveries: plain acks in one command, everything else by the fenced scripts, in arrays.
+
+use std::time::Duration;
+
+use redis::cmd;
+
+use super::seat::{RedisSeat, refused};
+use super::wire::{self, Row};
+use super::{CALL, scripts};
+use crate::backend::{Charge, Failed, Fault, How, OnAck, Settled, Settlement};
+use crate::dead_letter::Reason;
+use crate::error::Error;
+use crate::fingerprint::clip;
+use crate::names::EntryId;
+
+/// How much of an error the state of a waiting message keeps.
+const STATE_ERROR: usize = 1024;
+
+/// Which call settles a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Ack,
+    AckWithHints,
+    PutBack,
+    DeadLetter,
+    Resolve,
+}
+
+fn way(settlement: &Settlement) -> Way {
+    let fence = settlement.lease.fence;
+    match &settlement.how {
+        _ if settlement.lease.tombstone.is_some() => Way::Resolve,
+        How::Ack if fence.charge == Charge::Fresh => Way::Ack,
+        How::Ack => Way::AckWithHints,
+        How::Retry { .. } | How::Defer { .. } | How::Release => Way::PutBack,
+        How::DeadLetter { .. } => Way::DeadLetter,
+    }
+}
+
+pub(super) async fn settle(
+    seat: &RedisSeat,
+    settlements: &[Settlement],
+) -> Result<Vec<Settled>, Error> {
+    let mut answers: Vec<Option<Settled>> = Vec::new();
+    answers.resize_with(settlements.len(), || None);
+    for which in [
+        Way::Ack,
+        Way::AckWithHints,
+        Way::PutBack,
+        Way::DeadLetter,
+        Way::Resolve,
+    ] {
+        let indices: Vec<usize> = (0..settlements.len())
+            .filter(|&i| way(&settlements[i]) == which)
+            .collect();
+        let most = if which == Way::Resolve { 1 } else { CALL };
+        for some in indices.chunks(most) {
+            let together: Vec<&Settlement> = some.iter().map(|&i| &settlements[i]).collect();
+            let settled = match which {
+                Way::Ack | Way::AckWithHints => ack(seat, &together, which).await?,
+                Way::PutBack => put_back(seat, &together).await?,
+                Way::DeadLetter => dead_letter(seat, &together).await?,
+                Way::Resolve => resolve(seat, &together).await?,
+            };
+            for (&i, settled) in some.iter().zip(settled) {
+                answers[i] = Some(settled);
+            }
+        }
+    }
+    answers
+        .into_iter()
+        .map(|answer| answer.ok_or_else(|| wire::unexpected("one answer for each message")))
+        .collect()
+}
+
+async fn ack(seat: &RedisSeat, some: &[&Settlement], which: Way) -> Result<Vec<Settled>, Error> {
+    let doing = "acknowledging";
+    let ids: Vec<String> = some.iter().map(|s| s.lease.fence.id.to_string()).collect();
+    let stream = seat.membership.source.stream.as_str();
+    if which == Way::AckWithHints {
+        let mut call = seat.call();
+        for id in &ids {
+            call.arg(id.clone());
+        }
+        seat.commands.eval(&scripts::ACK, &call, doing).await?;
+    } else {
+        let mut command = cmd("XACK");
+        command
+            .arg(stream)
+            .arg(seat.membership.source.group.as_str())
+            .arg(&ids);
+        seat.commands.send(&command, doing).await?;
+    }
+    if seat.membership.on_ack == OnAck::Delete {
+        let mut command = cmd("XDEL");
+        command.arg(stream).arg(&ids);
+        seat.commands
+            .send(&command, "deleting what was acknowledged")
+            .await?;
+    }
+    Ok(some.iter().map(|_| Settled::Done).collect())
+}
+
+async fn put_back(seat: &RedisSeat, some: &[&Settlement]) -> Result<Vec<Settled>, Error> {
+    let mut call = seat.call();
+    for settlement in some {
+        let fence = settlement.lease.fence;
+        let (how, delay, error) = match &settlement.how {
+            How::Retry { delay, fault } => ("retry", *delay, clip(&fault.error, STATE_ERROR)),
+            How::Defer { delay } => ("defer", *delay, ""),
+            _ => ("release", Duration::ZERO, ""),
+        };
+        call.number(fence.id)
+            .number(fence.token)
+            .number(u8::from(fence.is_charged()))
+            .arg(how)
+            .number(delay.as_millis())
+            .arg(error.to_owned());
+    }
+    let answer = seat
+        .commands
+        .eval(&scripts::PUT_BACK, &call, "putting messages back")
+        .await?;
+    let mut settled = Vec::with_capacity(some.len());
+    for (row, settlement) in wire::rows(answer, some.len())?.into_iter().zip(some) {
+        settled.push(read(seat, row, settlement).await?);
+    }
+    Ok(settled)
+}
+
+async fn dead_letter(seat: &RedisSeat, some: &[&Settlement]) -> Result<Vec<Settled>, Error> {
+    let mut call = seat.call();
+    for settlement in some {
+        let fence = settlement.lease.fence;
+        let How::DeadLetter {
+            reason,
+            fault,
+            failed,
+        } = &settlement.how
+        else {
+            continue;
+        };
+        call.number(fence.id)
+            .number(fence.token)
+            .number(u8::from(fence.is_charged()))
+            .arg(reason.as_str())
+            .number(u8::from(*failed == Failed::Yes))
+            .arg(fault.error.clone())
+            .arg(fault.kind.clone().unwrap_or_default())
+            .arg(fault.fingerprint.clone());
+    }
+    let answer = seat
+        .commands
+        .eval(&scripts::DEAD_LETTER, &call, "writing dead letters")
+        .await?;
+    let mut settled = Vec::with_capacity(some.len());
+    for (row, settlement) in wire::rows(answer, some.len())?.into_iter().zip(some) {
+        settled.push(read(seat, row, settlement).await?);
+    }
+    Ok(settled)
+}
+
+/// One row of an answer. An entry that turned out to be trimmed has a tombstone now; what this
+/// process still holds of it takes the tombstone's place.
+async fn read(seat: &RedisSeat, mut row: Row, settlement: &Settlement) -> Result<Settled, Error> {
+    Ok(match row.word.as_str() {
+        "ok" | "already" => Settled::Done,
+        "lost" => Settled::Stale,
+        "gone" => Settled::Gone,
+        "died" => {
+            let died = row.died()?;
+            if died.reason == Reason::Trimmed {
+                resolve_one(seat, settlement, died.dead_letter).await?
+            } else {
+                Settled::Died(died)
+            }
+        }
+        _ => Settled::Refused(refused(&mut row)?),
+    })
+}
+
+async fn resolve(seat: &RedisSeat, some: &[&Settlement]) -> Result<Vec<Settled>, Error> {
+    let mut settled = Vec::with_capacity(some.len());
+    for settlement in some {
+        if let Some(tombstone) = settlement.lease.tombstone {
+            settled.push(resolve_one(seat, settlement, tombstone).await?);
+        }
+    }
+    Ok(settled)
+}
+
+async fn resolve_one(
+    seat: &RedisSeat,
+    settlement: &Settlement,
+    tombstone: EntryId,
+) -> Result<Settled, Error> {
+    let nothing = Fault::default();
+    let (how, failed, fault) = match &settlement.how {
+        How::Ack => ("done", Failed::No, &nothing),
+        How::Retry { fault, .. } => ("failed", Failed::Yes, fault),
+        How::DeadLetter { fault, failed, .. } => ("failed", *failed, fault),
+        How::Defer { .. } | How::Release => ("failed", Failed::No, &nothing),
+    };
+    let fence = settlement.lease.fence;
+    let fields = &settlement.fields;
+    let mut call = seat.call();
+    call.number(tombstone)
+        .arg(how)
+        .number(fence.id)
+        .number(fence.token)
+        .number(u8::from(failed == Failed::Yes))
+        .arg(fault.error.clone())
+        .arg(fault.kind.clone().unwrap_or_default())
+        .arg(fault.fingerprint.clone());
+    if how == "failed" {
+        for (name, value) in fields.pairs() {
+            call.arg(name.clone()).arg(value.clone());
+        }
+    }
+    let answer = seat
+        .commands
+        .eval(&scripts::RESOLVE, &call, "settling a trimmed message")
+        .await?;
+    let mut row = Row::read(answer)?;
+    Ok(match row.word.as_str() {
+        "ok" => Settled::Done,
+        "already" => Settled::Gone,
+        "died" => Settled::Died(row.died()?),
+        _ => Settled::Refused(refused(&mut row)?),
+    })
+}

@@ -1,0 +1,157 @@
+//! What only Redis can show: the real server, its bytes and its commands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redrive_testkit::Server;
+
+use super::{Redis, Tls};
+use crate::backend::*;
+use crate::dead_letter::{Layout, Reason};
+use crate::message::Fields;
+use crate::names::{ConsumerName, GroupStart, Source, StreamKey};
+
+fn membership(source: &Source, consumer: &str) -> Membership {
+    Membership {
+        source: source.clone(),
+        consumer: ConsumerName::new(consumer).unwrap(),
+        start: GroupStart::First,
+        lease: Duration::from_secs(30),
+        foreign_lease: Duration::from_secs(300),
+        max_attempts: 3,
+        max_crashes: 3,
+        dead_letters: source.stream.default_dead_letters(),
+        layout: Layout::Native,
+        on_ack: OnAck::Keep,
+    }
+}
+
+async fn connect(server: &Server) -> Arc<dyn Backend> {
+    Arc::new(
+        Redis::connect(&server.url(), &Tls::default())
+            .await
+            .unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn one_message_is_read_retried_dead_lettered_and_replayed() {
+    let server = Server::start().await;
+    let backend = connect(&server).await;
+    let source = Source::new("orders", "billing").unwrap();
+    let dlq = source.stream.default_dead_letters();
+    let seat = backend.join(membership(&source, "a")).await.unwrap();
+    let fields = Fields::from_iter([("a", "1"), ("a", ""), ("redrive-v", "1")]);
+    backend
+        .append(&source.stream, std::slice::from_ref(&fields))
+        .await
+        .unwrap();
+
+    let delivery = seat.receive(10, None).await.unwrap().pop().unwrap();
+    assert_eq!(delivery.fields, fields);
+    let fault = Fault {
+        error: "no\nway".into(),
+        kind: Some("E".into()),
+        fingerprint: "0".repeat(16),
+    };
+    let how = How::Retry {
+        delay: Duration::ZERO,
+        fault: fault.clone(),
+    };
+    let settlement = Settlement {
+        lease: delivery.lease,
+        fields: fields.clone(),
+        how,
+    };
+    let settled = seat
+        .settle(std::slice::from_ref(&settlement))
+        .await
+        .unwrap();
+    assert!(matches!(settled[0], Settled::Done), "{settled:?}");
+    let again = seat
+        .settle(std::slice::from_ref(&settlement))
+        .await
+        .unwrap();
+    assert!(matches!(again[0], Settled::Done), "{again:?}");
+
+    let tended = seat.tend(10, Cursor::START).await.unwrap();
+    assert_eq!((tended.taken.len(), tended.cursor), (1, None));
+    let taken = tended.taken.into_iter().next().unwrap();
+    assert_eq!((taken.failures, taken.crashes), (1, 0));
+    let begun = seat.begin(&[taken.lease.fence], "n").await.unwrap();
+    assert!(
+        matches!(
+            begun[0],
+            Begun::Started {
+                token: 2,
+                failures: 1,
+                crashes: 0
+            }
+        ),
+        "{begun:?}"
+    );
+    let renewed = seat
+        .renew(&[Fence {
+            token: 2,
+            charge: Charge::Begun,
+            ..taken.lease.fence
+        }])
+        .await
+        .unwrap();
+    assert!(matches!(renewed[0], Renewed::Held), "{renewed:?}");
+    let how = How::DeadLetter {
+        reason: Reason::Rejected,
+        fault,
+        failed: Failed::Yes,
+    };
+    let lease = Lease::new(taken.lease.fence.id, 2, Charge::Begun);
+    let settled = seat
+        .settle(&[Settlement {
+            lease,
+            fields: fields.clone(),
+            how,
+        }])
+        .await
+        .unwrap();
+    let Settled::Died(died) = &settled[0] else {
+        panic!("{settled:?}")
+    };
+    let range = IdRange {
+        low: crate::EntryId::MIN,
+        high: crate::EntryId::MAX,
+        order: Order::Newest,
+        limit: 5,
+    };
+    let letters = backend.entries(&dlq, range).await.unwrap();
+    assert_eq!(letters[0].id, died.dead_letter);
+    let stats = backend.stats(&source, &dlq).await.unwrap();
+    assert_eq!(
+        (
+            stats.pending_messages,
+            stats.waiting,
+            stats.dlq_length,
+            stats.dlq_arrivals
+        ),
+        (Some(0), Some(0), 1, 1)
+    );
+    assert_eq!((stats.lag, stats.lag_exact), (Some(0), true));
+
+    let order = Replay {
+        dead_letter: died.dead_letter,
+        target: StreamKey::new("other").unwrap(),
+        fields,
+        keep: Keep::Remove,
+    };
+    let replayed = backend
+        .replay(&dlq, std::slice::from_ref(&order))
+        .await
+        .unwrap();
+    assert!(matches!(replayed[0], Replayed::Added(_)), "{replayed:?}");
+    let replayed = backend.replay(&dlq, &[order]).await.unwrap();
+    assert!(matches!(replayed[0], Replayed::Already(_)), "{replayed:?}");
+    seat.leave().await.unwrap();
+    assert_eq!(
+        backend.stats(&source, &dlq).await.unwrap().consumers,
+        Some(0)
+    );
+}
