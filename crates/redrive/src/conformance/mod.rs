@@ -230,6 +230,7 @@ macro_rules! backends {
 
 backends! {
     memory: crate::memory::lab::MemoryLab;
+    redis: crate::redis::lab::RedisLab;
 }
 
 /// Brings a backend up, runs one test on it, and takes it down.

@@ -289,16 +289,17 @@ pub(super) fn ids(deliveries: &[Delivery]) -> Vec<EntryId> {
 /// A whole sweep, in rounds of `max`.
 pub(super) async fn sweep(seat: &dyn Seat, max: usize) -> Tended {
     let mut whole = Tended::default();
+    let mut cursor = Cursor::START;
     loop {
-        let round = seat.tend(max, whole.cursor).await.unwrap();
+        let round = seat.tend(max, cursor).await.unwrap();
         assert!(round.taken.len() <= max, "{} taken", round.taken.len());
         whole.taken.extend(round.taken);
         whole.dead.extend(round.dead);
         whole.refused.extend(round.refused);
         whole.next_due = round.next_due;
-        whole.cursor = round.cursor;
-        if whole.cursor == Cursor::START {
-            return whole;
+        match round.cursor {
+            Some(next) => cursor = next,
+            None => return whole,
         }
     }
 }

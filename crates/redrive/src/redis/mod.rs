@@ -15,6 +15,9 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) mod lab;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
