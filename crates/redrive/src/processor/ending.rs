@@ -8,7 +8,7 @@ use super::held::Standing;
 use super::run::Run;
 use crate::backend::{Failed, Fault, How};
 use crate::dead_letter::{ERROR_LIMIT, Reason};
-use crate::fingerprint::fingerprint;
+use crate::fingerprint::{clip, fingerprint};
 use crate::names::EntryId;
 use crate::outcome::Failure;
 use crate::telemetry;
@@ -61,14 +61,14 @@ fn decided(verdict: Verdict) -> (How, Option<String>) {
         Verdict::Discard(reason) => return (How::Ack, Some(reason)),
         Verdict::RetryIn { delay, failure } => How::Retry {
             delay: delay.min(LONGEST_DELAY),
-            fault: fault(failure),
+            fault: fault(&failure),
         },
         Verdict::DeferBy(delay) => How::Defer {
             delay: delay.min(LONGEST_DELAY),
         },
         Verdict::DeadLetter { reason, failure } => How::DeadLetter {
             reason,
-            fault: fault(failure),
+            fault: fault(&failure),
             failed: Failed::Yes,
         },
         Verdict::Release => How::Release,
@@ -79,7 +79,7 @@ fn decided(verdict: Verdict) -> (How, Option<String>) {
 fn undecodable(error: &str) -> How {
     How::DeadLetter {
         reason: Reason::Undecodable,
-        fault: fault(Failure {
+        fault: fault(&Failure {
             error: error.to_owned(),
             kind: None,
         }),
@@ -87,24 +87,15 @@ fn undecodable(error: &str) -> How {
     }
 }
 
-fn fault(failure: Failure) -> Fault {
-    let error = cut(failure.error, ERROR_LIMIT);
-    let kind = failure.kind.map(|kind| cut(kind, MOST_KIND));
+fn fault(failure: &Failure) -> Fault {
+    let error = clip(&failure.error, ERROR_LIMIT).to_owned();
+    let kind = failure.kind.as_deref();
+    let kind = kind.map(|kind| clip(kind, MOST_KIND).to_owned());
     Fault {
         fingerprint: fingerprint(kind.as_deref(), &error),
         error,
         kind,
     }
-}
-
-/// The beginning of a text, at most so many bytes of it, whole characters only.
-fn cut(mut text: String, most: usize) -> String {
-    let end = (0..=most.min(text.len()))
-        .rev()
-        .find(|end| text.is_char_boundary(*end))
-        .unwrap_or(0);
-    text.truncate(end);
-    text
 }
 
 #[cfg(test)]
@@ -113,13 +104,12 @@ mod tests {
 
     #[test]
     fn an_error_is_cut_between_characters() {
-        assert_eq!(cut("short".to_owned(), 8), "short");
-        assert_eq!(cut("aé".to_owned(), 2), "a");
-        let long = fault(Failure {
-            error: "é".repeat(5_000),
-            kind: None,
+        let long = fault(&Failure {
+            error: "é".repeat(5_000) + "!",
+            kind: Some("x".repeat(500)),
         });
         assert_eq!(long.error.len(), 8 * 1024);
+        assert_eq!(long.kind.map(|kind| kind.len()), Some(256));
     }
 
     #[test]
