@@ -15,7 +15,8 @@ local function put_back(id, n, charged, how, delay, err)
   end
   local s = load(id, n)
   if how == 'release' then
-    if waits(id, s, n) then return { 'already' } end
+    -- Somebody may have handed back what was lost here: then this caller's charge still stands.
+    if waits(id, s, n) and not (charged and s.o == n) then return { 'already' } end
   elseif s.h == n and s.o ~= n then
     return { 'already' }
   end
