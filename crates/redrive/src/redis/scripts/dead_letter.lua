@@ -18,9 +18,11 @@ local function give_up(id, n, charged, reason, failed, err, kind, fingerprint)
   end
   local s = load(id, n)
   if s.h == n and s.o ~= n then return { 'already' } end
+  local fields = payload(id)
+  if not fields then return entomb(id, n, charged) end
   local first = s.first
   if failed and first == 0 then first = NOW end
-  return bury(id, payload(id), { reason = reason, err = err, kind = kind, fingerprint = fingerprint,
+  return bury(id, fields, { reason = reason, err = err, kind = kind, fingerprint = fingerprint,
     n = n, f = failed and s.f + 1 or s.f, x = s.x, first = first, consumer = ME })
 end
 
