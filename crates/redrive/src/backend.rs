@@ -34,6 +34,9 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// Removes dead letters for good; `true` for each that was there.
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error>;
 
+    /// Deletes a stream, its dead letters, and everything kept beside them for this group.
+    async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error>;
+
     /// The health of a source and its dead-letter queue.
     async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error>;
 }

@@ -215,7 +215,7 @@ impl DeadLetterQueue {
     ///
     /// When the broker cannot answer, or the stream's key holds something else.
     pub async fn list(&self, page: Page) -> Result<Listing, Error> {
-        let backend = self.broker.backend()?;
+        let backend = self.broker.backend();
         let total = backend.length(&self.stream).await?;
         let (low, high) = match (page.order, page.from) {
             (Order::Oldest, from) => (from.unwrap_or(EntryId::MIN), EntryId::MAX),
@@ -366,7 +366,7 @@ impl DeadLetterQueue {
         while let Some(step) = self.next_step(&mut selected).await? {
             report.selected += step.len() as u64;
             let ids: Vec<EntryId> = step.iter().flatten().map(|letter| letter.id).collect();
-            let removed = self.broker.backend()?.purge(&self.stream, &ids).await?;
+            let removed = self.broker.backend().purge(&self.stream, &ids).await?;
             report.purged += removed.iter().filter(|&&removed| removed).count() as u64;
         }
         Ok(report)
@@ -379,7 +379,7 @@ impl DeadLetterQueue {
             order: Order::Oldest,
             limit: 1,
         };
-        Ok(read_range(self.broker.backend()?, &self.stream, range).await?.pop())
+        Ok(read_range(self.broker.backend(), &self.stream, range).await?.pop())
     }
 
     /// The stream whose default dead-letter stream this is, by its name.
@@ -392,7 +392,7 @@ impl DeadLetterQueue {
     async fn ask(&self, orders: &[Replay]) -> Result<(Vec<Replayed>, bool), Error> {
         let mut tries = 1;
         loop {
-            match self.broker.backend()?.replay(&self.stream, orders).await {
+            match self.broker.backend().replay(&self.stream, orders).await {
                 Err(error) if error.kind().is_transient() && tries < TRIES => {
                     let most = Duration::from_millis(50 << tries);
                     tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
@@ -414,7 +414,7 @@ impl DeadLetterQueue {
                     order: Order::Newest,
                     limit: 1,
                 };
-                let newest = self.broker.backend()?.entries(&self.stream, newest).await?;
+                let newest = self.broker.backend().entries(&self.stream, newest).await?;
                 Rest::Range {
                     next: EntryId::MIN,
                     // What dies from now on is not picked up again.
@@ -453,7 +453,7 @@ impl DeadLetterQueue {
                     order: Order::Oldest,
                     limit: most,
                 };
-                let step = read_range(self.broker.backend()?, &self.stream, range).await?;
+                let step = read_range(self.broker.backend(), &self.stream, range).await?;
                 if let Some(last) = step.last() {
                     *next = last.id.successor();
                 }

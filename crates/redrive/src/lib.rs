@@ -2,6 +2,8 @@
 
 mod backend;
 mod codec;
+#[cfg(test)]
+mod conformance;
 mod dead_letter;
 mod error;
 mod fingerprint;

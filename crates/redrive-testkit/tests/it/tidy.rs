@@ -22,12 +22,19 @@ fn files(folder: &str, endings: &[&str]) -> BTreeMap<String, String> {
                     folders.push(path);
                 }
             } else if endings.iter().any(|ending| name.ends_with(ending)) {
-                let shown = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+                let shown = path
+                    .strip_prefix(root())
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned();
                 found.insert(shown, fs::read_to_string(&path).unwrap());
             }
         }
     }
-    assert!(!found.is_empty(), "no {endings:?} below {folder}: this check checks nothing");
+    assert!(
+        !found.is_empty(),
+        "no {endings:?} below {folder}: this check checks nothing"
+    );
     found
 }
 
@@ -50,13 +57,19 @@ fn every_source_file_says_in_its_first_line_what_it_is_for() {
 fn every_script_begins_with_its_keys_arguments_and_answer() {
     let mut wrong = Vec::new();
     for (path, text) in files("crates/redrive/src/redis/scripts", &[".lua"]) {
-        let head: String = text.lines().take_while(|line| line.starts_with("--")).collect();
+        let head: String = text
+            .lines()
+            .take_while(|line| line.starts_with("--"))
+            .collect();
         let shared = path.ends_with("shared.lua");
         if !head.contains("ARGV") || !(shared || head.contains("Returns")) {
             wrong.push(path);
         }
     }
-    nothing("a script whose head does not tell its arguments and answer", &wrong);
+    nothing(
+        "a script whose head does not tell its arguments and answer",
+        &wrong,
+    );
 }
 
 #[test]
@@ -72,12 +85,15 @@ fn files_fit_in_the_head() {
 
 #[test]
 fn nothing_is_called_by_a_name_that_says_nothing() {
-    let banned = ["utils", "util", "common", "helpers", "core", "types", "manager", "service", "misc"];
+    let banned = [
+        "utils", "util", "common", "helpers", "core", "types", "manager", "service", "misc",
+    ];
     let wrong: Vec<_> = files("crates", &[".rs"])
         .into_keys()
         .filter(|path| {
             let stem = Path::new(path).with_extension("");
-            stem.iter().any(|part| banned.contains(&part.to_string_lossy().as_ref()))
+            stem.iter()
+                .any(|part| banned.contains(&part.to_string_lossy().as_ref()))
         })
         .collect();
     nothing("a file or folder without a subject", &wrong);
@@ -86,7 +102,14 @@ fn nothing_is_called_by_a_name_that_says_nothing() {
 /// The floors of the library, from the ground up: imports go down only.
 const FLOORS: [&[&str]; 6] = [
     &["names", "message", "outcome", "error", "codec", "handler"],
-    &["retry", "verdict", "dead_letter", "selection", "fingerprint", "stats"],
+    &[
+        "retry",
+        "verdict",
+        "dead_letter",
+        "selection",
+        "fingerprint",
+        "stats",
+    ],
     &["backend"],
     &["memory", "redis"],
     &["processor"],
@@ -118,13 +141,19 @@ fn imports_go_down_only() {
             continue;
         };
         // What only tests import is no floor of the house.
-        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(&text);
+        let code = text
+            .split("#[cfg(test)]\nmod tests")
+            .next()
+            .unwrap_or(&text);
         for (number, line) in code.lines().enumerate() {
             if line.trim_start().starts_with("//") {
                 continue;
             }
             for used in line.split("crate::").skip(1) {
-                let used = used.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+                let used = used
+                    .split(|c: char| !c.is_alphanumeric() && c != '_')
+                    .next()
+                    .unwrap();
                 let Some(there) = floor(used) else { continue };
                 let sideways = there == here && there >= 3 && used != module && here == 3;
                 if there > here || sideways {
@@ -133,7 +162,10 @@ fn imports_go_down_only() {
             }
         }
     }
-    nothing("imports that go up, or from one backend to the other", &wrong);
+    nothing(
+        "imports that go up, or from one backend to the other",
+        &wrong,
+    );
 }
 
 #[test]
@@ -141,12 +173,22 @@ fn only_the_broker_names_a_backend() {
     let mut wrong = Vec::new();
     for (path, text) in files("crates/redrive/src", &[".rs"]) {
         let inside = path.strip_prefix("crates/redrive/src/").unwrap();
-        let allowed = ["broker.rs", "lib.rs", "redis/", "memory/", "conformance", "agreement"];
+        let allowed = [
+            "broker.rs",
+            "lib.rs",
+            "redis/",
+            "memory/",
+            "conformance",
+            "agreement",
+        ];
         if allowed.iter().any(|allowed| inside.starts_with(allowed)) || inside.contains("/tests") {
             continue;
         }
         for name in ["crate::redis", "crate::memory", "redis::"] {
-            if text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(name)) {
+            if text
+                .lines()
+                .any(|line| !line.trim_start().starts_with("//") && line.contains(name))
+            {
                 wrong.push(format!("{path}: {name}"));
             }
         }
@@ -179,7 +221,11 @@ fn every_guarantee_cites_tests_that_exist() {
     let known: BTreeSet<&str> = code
         .split("fn ")
         .skip(1)
-        .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap())
+        .map(|rest| {
+            rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+                .unwrap()
+        })
         .collect();
     let mut wrong = Vec::new();
     for number in 1..=16 {
@@ -229,7 +275,9 @@ fn nothing_waits_by_sleeping_in_tests() {
         let test_code = if path.contains("/tests") || path.contains("conformance") {
             text.as_str()
         } else {
-            text.split("#[cfg(test)]\nmod tests {").nth(1).unwrap_or_default()
+            text.split("#[cfg(test)]\nmod tests {")
+                .nth(1)
+                .unwrap_or_default()
         };
         // The one place that polls, and this check itself.
         if path.ends_with("eventually.rs") || path.ends_with("tidy.rs") {
@@ -237,7 +285,11 @@ fn nothing_waits_by_sleeping_in_tests() {
         }
         for (number, line) in test_code.lines().enumerate() {
             if line.contains("thread::sleep") {
-                wrong.push(format!("{path}: {} of its tests: {}", number + 1, line.trim()));
+                wrong.push(format!(
+                    "{path}: {} of its tests: {}",
+                    number + 1,
+                    line.trim()
+                ));
             }
         }
     }

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::backend::{Failed, Fault, Fence, How, Keep, Replay, Replayed};
-use crate::dead_letter::Reason;
+use crate::dead_letter::{DeadLetter, DeadLetterLayout, Obituary, Reason, compose};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{ConsumerName, EntryId, StreamKey};
 
 use super::hints::State;
-use super::obituary::{Obituary, compose};
 use super::settle::Turn;
 use super::stream::Pending;
 use super::world::{Kept, Moment};
@@ -65,16 +64,27 @@ impl<'a> Burial<'a> {
         }
     }
 
-    /// Of a message whose tombstone stands and whose state went with it.
-    pub(super) fn remembered(fence: Fence, consumer: &ConsumerName, fault: &'a Fault) -> Self {
+    /// Of a message whose state went when its tombstone was written: what that one still says.
+    /// The flat layout says no more than the delivery count.
+    pub(super) fn remembered(
+        fence: Fence,
+        consumer: &ConsumerName,
+        fault: &'a Fault,
+        tombstone: &DeadLetter,
+    ) -> Self {
+        let known = (tombstone.layout == DeadLetterLayout::Native).then_some(tombstone);
+        let count = |part: fn(&DeadLetter) -> Option<u64>| {
+            let count = known.and_then(part).unwrap_or_default();
+            u32::try_from(count).unwrap_or(u32::MAX)
+        };
         Self {
             reason: Reason::Trimmed,
             fault,
-            failures: 0,
-            crashes: 0,
+            failures: count(|letter| letter.attempts),
+            crashes: count(|letter| letter.crashes),
             deliveries: fence.token,
             consumer: consumer.clone(),
-            first_failure_ms: None,
+            first_failure_ms: known.and_then(|letter| letter.first_at_ms),
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::backend::Fault;
+use crate::fingerprint::clip;
 use crate::names::{ConsumerName, EntryId};
 
 use super::stream::{Group, Stream};
@@ -136,18 +137,10 @@ impl State {
         self.failures = self.failures.saturating_add(1);
         self.first_failure_ms.get_or_insert(now.ms());
         self.fault = Fault {
-            error: cut(&fault.error, ERROR_KEPT).to_owned(),
+            error: clip(&fault.error, ERROR_KEPT).to_owned(),
             ..fault.clone()
         };
     }
-}
-
-fn cut(text: &str, bytes: usize) -> &str {
-    let mut end = text.len().min(bytes);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 /// The due times, in Unix ms: a sorted set.
@@ -172,6 +165,11 @@ impl Due {
 
     pub(super) fn contains(&self, id: EntryId) -> bool {
         self.times.contains_key(&id)
+    }
+
+    #[cfg(test)]
+    pub(super) fn at(&self, id: EntryId) -> Option<u64> {
+        self.times.get(&id).copied()
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = EntryId> {

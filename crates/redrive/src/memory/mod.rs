@@ -6,7 +6,6 @@ mod hints;
 mod inspect;
 #[cfg(test)]
 pub(crate) mod lab;
-mod obituary;
 mod seat;
 mod settle;
 mod stream;
@@ -133,6 +132,17 @@ impl Backend for Memory {
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
         let (mut kept, _) = self.open()?;
         Ok(ids.iter().map(|id| kept.purge(dlq, *id)).collect())
+    }
+
+    async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error> {
+        let (mut kept, _) = self.open()?;
+        kept.streams.remove(&source.stream);
+        kept.streams.remove(dlq);
+        kept.hints.remove(source);
+        kept.ledgers.remove(dlq);
+        kept.receipts
+            .retain(|(target, from, _), _| *target != source.stream || from != dlq);
+        Ok(())
     }
 
     async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {

@@ -3,7 +3,7 @@
 use crate::backend::{
     Begun, Died, Fault, Fence, How, Membership, OnAck, Renewed, Settled, Settlement,
 };
-use crate::dead_letter::Reason;
+use crate::dead_letter::{Reason, read};
 use crate::error::Error;
 use crate::message::Fields;
 use crate::names::EntryId;
@@ -216,19 +216,20 @@ impl<'a> Turn<'a> {
     fn resolve(&mut self, settlement: &Settlement, tombstone: EntryId) -> Settled {
         let fence = settlement.lease.fence;
         let dlq = &self.member.dead_letters;
-        let stands = self
-            .kept
-            .streams
-            .get(dlq)
-            .is_some_and(|stream| stream.entries.contains_key(&tombstone));
-        if !stands {
+        let queue = self.kept.streams.get(dlq);
+        let Some(stands) = queue.and_then(|queue| queue.entries.get(&tombstone)) else {
             return Settled::Done;
-        }
+        };
+        let stands = read(tombstone, stands.clone());
         let answer = if settlement.how == How::Ack {
             Settled::Done
         } else {
-            let silent = Fault::default();
-            let burial = Burial::remembered(fence, &self.member.consumer, &silent)
+            let before = Fault {
+                error: stands.error.clone().unwrap_or_default(),
+                kind: stands.error_kind.clone(),
+                fingerprint: stands.fingerprint.clone(),
+            };
+            let burial = Burial::remembered(fence, &self.member.consumer, &before, &stands)
                 .with(&settlement.how, self.now);
             match self.write(fence.id, Some(&settlement.fields), &burial) {
                 Ok(dead_letter) => Settled::Died(Died {

@@ -15,6 +15,9 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) mod lab;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -112,6 +115,30 @@ impl Backend for Redis {
             }
         }
         Ok(removed)
+    }
+
+    async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error> {
+        let doing = "erasing a stream";
+        let group = keys::GroupKeys::of(source);
+        let mut names = cmd("HKEYS");
+        names.arg(&group.consumers);
+        let names = wire::list(self.link.send(&names, doing).await?, "consumers")?;
+        let mut all = vec![
+            source.stream.to_string(),
+            dlq.to_string(),
+            keys::ledger(dlq),
+        ];
+        for name in names {
+            all.push(group.alive(&wire::text(name, "a name")?));
+        }
+        let today = replay::today(&self.link).await?;
+        all.extend(
+            (0..3).map(|age| keys::receipts(&source.stream, dlq, today.saturating_sub(age))),
+        );
+        all.extend([group.due, group.state, group.meta, group.consumers]);
+        let mut delete = cmd("DEL");
+        delete.arg(&all);
+        self.link.send(&delete, doing).await.map(drop)
     }
 
     async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {

@@ -50,7 +50,7 @@ pub(super) async fn replay(
 }
 
 /// The number of the server's day since 1970: receipts are kept by the day.
-async fn today(link: &Link) -> Result<u64, Error> {
+pub(super) async fn today(link: &Link) -> Result<u64, Error> {
     let time = link.send(&cmd("TIME"), DOING).await?;
     let seconds = wire::list(time, "the server's time")?.into_iter().next();
     let seconds = wire::count(

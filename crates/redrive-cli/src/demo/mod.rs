@@ -1,0 +1,41 @@
+//! `redrive demo`: the life of a small order stream, told as it happens.
+
+mod orders;
+mod story;
+mod worker;
+
+use clap::Args as ClapArgs;
+use redrive::StreamKey;
+
+use crate::failure::Failure;
+
+/// Watch messages being retried, recovered from a killed worker, dead-lettered and replayed
+///
+/// Twenty orders go through a stream. Some fail once, some always, one does not decode, and a
+/// worker dies with orders in hand. Takes a few seconds. Without --url nothing is needed: the
+/// broker is a part of this program. Every number told is the broker's own.
+#[derive(ClapArgs)]
+#[command(after_help = "Examples:\n  redrive demo\n  redrive demo --url redis://127.0.0.1:6379")]
+pub(crate) struct Args {
+    /// Run it on this server instead, and clean up afterwards; the worker that dies is then a
+    /// process that is killed
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct WorkerArgs {
+    /// The stream of the demo. The URL comes on stdin: it may hold a password.
+    #[arg(long, value_name = "STREAM")]
+    stream: StreamKey,
+}
+
+/// Tells the story.
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    story::tell(args.url.as_deref()).await
+}
+
+/// Is the worker that is killed in it.
+pub(crate) async fn work(args: WorkerArgs) -> Result<(), Failure> {
+    worker::first_in_a_process(args.stream).await
+}

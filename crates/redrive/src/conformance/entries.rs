@@ -1,0 +1,68 @@
+//! Adding entries, and looking at them.
+
+use super::Lab;
+use super::room::{Room, numbered};
+use crate::backend::{IdRange, Order};
+use crate::error::ErrorKind;
+use crate::message::Fields;
+use crate::names::EntryId;
+
+pub(super) async fn ids_grow_in_the_order_of_adding(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let mut ids = room.add(50).await;
+    ids.extend(room.add(50).await);
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    let entries = room.entries(room.stream()).await;
+    let found: Vec<_> = entries.iter().map(|entry| entry.id).collect();
+    assert_eq!(found, ids);
+    assert_eq!(entries[49].fields, numbered(49));
+    assert_eq!(entries[50].fields, numbered(0));
+}
+
+pub(super) async fn a_range_has_both_its_ends_and_no_more_than_its_limit(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    for millis in 1..=5 {
+        let id = EntryId::new(millis, 7);
+        lab.add_with_id(room.stream(), id, numbered(0)).await;
+    }
+    let look = async |low: u64, high: u64, order, limit| {
+        let range = IdRange {
+            low: EntryId::new(low, 7),
+            high: EntryId::new(high, 7),
+            order,
+            limit,
+        };
+        let found = room.backend().entries(room.stream(), range).await.unwrap();
+        found.iter().map(|one| one.id.millis()).collect::<Vec<_>>()
+    };
+    assert_eq!(look(2, 4, Order::Oldest, 100).await, [2, 3, 4]);
+    assert_eq!(look(2, 4, Order::Newest, 100).await, [4, 3, 2]);
+    assert_eq!(look(1, 5, Order::Oldest, 2).await, [1, 2]);
+    assert_eq!(look(1, 5, Order::Newest, 2).await, [5, 4]);
+    assert!(look(4, 2, Order::Oldest, 100).await.is_empty());
+    assert!(look(6, 9, Order::Oldest, 100).await.is_empty());
+}
+
+pub(super) async fn a_missing_stream_has_no_entries(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    assert_eq!(room.entries(room.stream()).await, []);
+}
+
+pub(super) async fn a_key_that_is_no_stream_is_an_error_of_that_kind(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    lab.spoil(room.stream()).await;
+    let refused = room.backend().append(room.stream(), &[numbered(0)]).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::WrongType);
+    let refused = room.backend().join(room.member("a")).await;
+    assert_eq!(refused.err().unwrap().kind(), ErrorKind::WrongType);
+    lab.mend(room.stream()).await;
+    room.add(1).await;
+}
+
+pub(super) async fn an_entry_without_fields_is_refused_and_nothing_is_added(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let entries = [numbered(0), Fields::default()];
+    let refused = room.backend().append(room.stream(), &entries).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(room.entries(room.stream()).await, []);
+}

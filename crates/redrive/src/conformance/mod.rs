@@ -1,0 +1,243 @@
+//! The suite that defines a backend: every test here runs on every backend, none is skipped.
+//!
+//! A backend takes part with one line of [`backends!`] and a [`Bench`]. A test is an
+//! `async fn name(lab: &dyn Lab)` in the file of the verb it is about, and its name stands in
+//! [`every_test!`]; one that does not stand there is unused code, which the gate refuses.
+
+mod begin;
+mod books;
+mod bytes;
+mod consumers;
+mod crashes;
+mod dead_letters;
+mod entries;
+mod exhausted;
+mod group;
+mod lab;
+mod receive;
+mod renew;
+mod replay;
+mod room;
+mod settle;
+mod stale;
+mod stats;
+mod takeover;
+mod trimmed;
+mod waiting;
+
+pub(crate) use lab::{Bench, Lab, Row, StateParts};
+
+/// Calls a macro with what it was given and the list of all tests, by file.
+macro_rules! every_test {
+    ($make:ident! { $($given:tt)* }) => {
+        $make! {
+            $($given)*
+            entries: [
+                ids_grow_in_the_order_of_adding,
+                a_range_has_both_its_ends_and_no_more_than_its_limit,
+                a_missing_stream_has_no_entries,
+                a_key_that_is_no_stream_is_an_error_of_that_kind,
+                an_entry_without_fields_is_refused_and_nothing_is_added,
+            ];
+            receive: [
+                each_entry_goes_to_one_consumer_in_stream_order,
+                a_read_that_does_not_wait_answers_at_once,
+                a_waiting_read_gets_what_is_added_meanwhile,
+                a_waiting_read_ends_empty_when_its_time_is_over,
+                many_waiting_readers_miss_nothing_and_share_nothing,
+                waking_ends_a_waiting_read_and_delivers_nothing,
+                a_new_group_starts_where_it_is_told,
+                an_existing_group_is_taken_as_it_is,
+                every_group_receives_everything,
+            ];
+            bytes: [
+                fields_of_any_bytes_survive_death_and_replay,
+                a_mebibyte_survives_death_and_replay,
+                ten_thousand_fields_survive_death_and_replay,
+            ];
+            takeover: [
+                what_a_silent_consumer_holds_is_taken_over_after_its_lease,
+                the_lease_of_the_holder_counts_not_that_of_the_taker,
+                a_foreign_consumer_has_the_foreign_lease,
+                a_consumer_finds_again_what_it_has_lost_track_of,
+                one_sweep_reaches_the_last_of_ten_thousand,
+                rounds_take_no_more_than_asked_and_leave_nothing_out,
+                two_rounds_at_once_never_take_the_same,
+                state_left_by_foreign_acks_is_cleaned,
+                state_of_others_is_cleaned_while_some_are_pending,
+            ];
+            waiting: [
+                a_waiting_message_is_not_taken_over_before_it_is_due,
+                a_waiting_message_is_kept_by_its_owner,
+                a_due_message_is_taken_at_once_whoever_has_it,
+                due_messages_are_taken_in_the_order_of_their_times,
+                the_time_to_the_next_due_message_is_told,
+                a_due_time_of_an_earlier_delivery_is_dropped,
+                a_due_time_of_an_earlier_delivery_protects_nobody,
+                due_messages_count_among_those_asked_for,
+            ];
+            begin: [
+                a_begin_charges_one_delivery,
+                the_same_nonce_charges_once,
+                another_nonce_finds_the_delivery_gone_on,
+                who_does_not_own_it_may_not_begin,
+                what_waits_may_not_begin,
+                what_is_no_longer_pending_is_gone,
+                what_was_trimmed_dies_instead,
+                a_tombstone_that_cannot_be_written_leaves_it_pending,
+                answers_come_in_the_order_of_the_questions,
+                of_two_takers_only_the_last_begins,
+            ];
+            renew: [
+                a_renewed_message_is_not_taken_over,
+                a_renewal_does_not_look_like_a_delivery,
+                a_renewal_never_takes_a_message_back,
+                a_renewal_with_an_old_token_is_lost,
+                a_renewal_of_what_is_not_pending_is_gone,
+                a_renewal_of_what_was_trimmed_tells_the_tombstone,
+                a_renewal_whose_tombstone_is_refused_leaves_it_pending,
+                renewals_answer_in_the_order_of_the_questions,
+            ];
+            crashes: [
+                every_begun_run_that_did_not_end_is_one_crash,
+                taking_over_without_beginning_is_no_crash,
+                a_lease_lost_before_the_next_begin_is_no_crash,
+                a_lease_lost_after_the_next_begin_is_taken_back_once,
+                who_never_began_takes_nothing_back,
+                every_stale_answer_takes_the_crash_back,
+                a_stale_answer_before_the_next_begin_takes_the_crash_back,
+                a_run_that_ended_is_no_crash,
+                handing_back_what_was_not_begun_forgives_nothing,
+                foreign_deliveries_are_worth_one_crash,
+                failures_survive_crashes,
+            ];
+            settle: [
+                an_ack_ends_it,
+                an_ack_of_a_taken_over_message_removes_its_hints,
+                an_ack_needs_no_lease,
+                an_acknowledged_entry_stays_unless_it_is_to_be_deleted,
+                a_retry_records_one_failure_and_stays_pending,
+                a_retry_asked_twice_records_one_failure,
+                a_retry_repeated_after_it_was_taken_records_nothing_more,
+                a_retry_repeated_after_its_own_takeover_records_nothing_more,
+                failures_add_up_and_the_first_is_remembered,
+                a_long_error_is_cut_between_characters,
+                a_defer_charges_nothing,
+                a_defer_asked_twice_keeps_its_first_due_time,
+                what_was_taken_over_may_be_deferred_again,
+                a_released_message_is_taken_at_once,
+                a_release_asked_twice_is_done_once,
+                one_bad_settlement_does_not_stop_the_others,
+            ];
+            stale: [
+                who_lost_it_records_nothing,
+                an_old_token_of_the_same_consumer_records_nothing,
+                what_is_not_pending_is_gone_and_its_hints_with_it,
+                of_two_that_give_it_up_at_once_one_does,
+            ];
+            dead_letters: [
+                a_dead_letter_says_what_happened_and_keeps_the_bytes,
+                a_run_that_did_not_fail_is_not_counted_as_one,
+                a_dead_letter_asked_for_twice_is_one,
+                booked_crashes_are_told_and_the_last_run_is_none,
+                a_refused_dead_letter_leaves_the_message_pending,
+                the_flat_layout_is_written_where_chosen,
+            ];
+            exhausted: [
+                eight_claimants_of_a_hundred_make_a_hundred_dead_letters,
+                a_dead_letter_of_a_takeover_tells_the_last_error,
+                what_has_failed_less_often_is_taken_over,
+                a_refused_dead_letter_of_a_takeover_is_told_and_tried_again,
+            ];
+            trimmed: [
+                a_takeover_of_what_was_trimmed_leaves_a_tombstone,
+                a_waiting_message_that_was_trimmed_leaves_a_tombstone,
+                a_due_message_that_was_trimmed_leaves_a_tombstone,
+                success_removes_the_tombstone,
+                anything_but_success_puts_the_bytes_in_place_of_the_tombstone,
+                the_full_copy_counts_what_was_recorded_before,
+                a_tombstone_that_is_gone_is_not_replaced,
+                what_turns_out_trimmed_when_it_ends_dies_with_its_bytes,
+                an_ack_of_what_was_trimmed_leaves_nothing,
+            ];
+            replay: [
+                a_replayed_dead_letter_is_one_new_entry,
+                a_replay_asked_twice_adds_once,
+                two_replays_of_three_hundred_add_three_hundred,
+                a_copy_leaves_the_dead_letter_and_counts_nothing,
+                a_copied_dead_letter_is_removed_without_a_second_entry,
+                another_target_is_another_replay,
+                an_unknown_dead_letter_is_not_found,
+                a_refused_replay_changes_nothing,
+                replays_answer_in_the_order_of_the_questions,
+            ];
+            books: [
+                a_purged_dead_letter_is_gone_and_counted,
+                a_purge_asked_twice_counts_once,
+                the_books_balance,
+            ];
+            group: [
+                a_vanished_group_is_told,
+                a_waiting_read_ends_when_the_group_vanishes,
+                a_restored_group_repeats_what_was_pending,
+                a_restored_group_repeats_nothing_that_was_done,
+                without_a_mark_a_group_is_restored_at_the_first_entry,
+                another_stream_of_the_same_name_starts_at_its_first_entry,
+                an_existing_group_is_left_alone_by_a_restore,
+                a_restored_group_forgets_the_states_of_the_old_one,
+                who_joins_a_vanished_group_starts_at_its_mark,
+            ];
+            consumers: [
+                who_leaves_with_nothing_pending_is_removed,
+                who_leaves_with_something_pending_stays_with_its_lease,
+                a_dead_consumer_is_removed_once_nothing_is_pending_on_it,
+                pending_counts_the_whole_group,
+            ];
+            stats: [
+                a_missing_stream_is_missing_and_not_empty,
+                a_stream_without_the_group_says_so,
+                the_numbers_of_a_source_are_told,
+                a_shared_queue_is_counted_whole,
+            ];
+        }
+    };
+}
+
+/// One module of tests for one backend.
+macro_rules! tests_on {
+    ($bench:ty; $($file:ident: [$($test:ident),* $(,)?];)*) => {
+        $(
+            mod $file {
+                $(
+                    #[test]
+                    fn $test() {
+                        crate::conformance::on::<$bench>(
+                            async |lab| crate::conformance::$file::$test(lab).await,
+                        );
+                    }
+                )*
+            }
+        )*
+    };
+}
+
+/// One line a backend.
+macro_rules! backends {
+    ($($backend:ident: $bench:ty;)*) => {
+        $(mod $backend { every_test!(tests_on! { $bench; }); })*
+    };
+}
+
+backends! {
+    memory: crate::memory::lab::MemoryLab;
+    redis: crate::redis::lab::RedisLab;
+}
+
+/// Brings a backend up, runs one test on it, and takes it down.
+fn on<B: Bench>(test: impl AsyncFnOnce(&dyn Lab)) {
+    B::runtime().block_on(async {
+        let lab = B::open().await;
+        test(&lab).await;
+        lab.close().await;
+    });
+}

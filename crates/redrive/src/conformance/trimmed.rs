@@ -1,0 +1,208 @@
+//! Entries trimmed while they are pending: the life of a tombstone.
+
+use super::Lab;
+use super::room::{
+    HOUR, Room, assert_done, assert_gone, begin, died, field, held_bytes, retry, settle, settle_as,
+    settlement, started, sweep, unsuccessful, user_fields,
+};
+use crate::backend::{Fence, How, Lease, Renewed, Seat, Settlement};
+use crate::dead_letter::Reason;
+use crate::names::EntryId;
+
+/// One tombstone, and nothing else in the queue.
+async fn assert_one_tombstone(room: &Room<'_>, id: EntryId) -> EntryId {
+    let dead = room.dead_letters().await;
+    assert_eq!(dead.len(), 1);
+    for (name, value) in [
+        ("redrive-fields", "0"),
+        ("redrive-reason", "trimmed"),
+        ("redrive-id", &id.to_string()),
+    ] {
+        assert_eq!(field(&dead[0].fields, name), value, "{name}");
+    }
+    assert_eq!(room.ledger().await, [1, 0, 0]);
+    room.assert_nothing_pending().await;
+    dead[0].id
+}
+
+/// A message trimmed in the hands of a seat, which has seen it: fence and tombstone.
+async fn seen_trimmed(room: &Room<'_>, seat: &dyn Seat) -> (Fence, EntryId) {
+    let fence = room.hold_one(seat).await;
+    room.lab.trim(room.stream(), fence.id).await;
+    let answers = seat.renew(&[fence]).await.unwrap();
+    let [Renewed::Trimmed { tombstone }] = answers[..] else {
+        panic!("{answers:?}");
+    };
+    assert_eq!(assert_one_tombstone(room, fence.id).await, tombstone);
+    (fence, tombstone)
+}
+
+fn ending(fence: Fence, tombstone: EntryId, how: How) -> Settlement {
+    Settlement {
+        lease: Lease {
+            fence,
+            tombstone: Some(tombstone),
+        },
+        ..settlement(fence, how)
+    }
+}
+
+/// The full copy, and nothing else in the queue.
+async fn assert_full_copy(room: &Room<'_>, id: EntryId, dead_letter: EntryId, how: &How) {
+    let dead = room.dead_letters().await;
+    assert_eq!(dead.len(), 1, "{how:?}");
+    assert_eq!(dead[0].id, dead_letter);
+    assert_eq!(user_fields(&dead[0]), held_bytes());
+    let dead = &dead[0].fields;
+    assert_eq!(field(dead, "redrive-reason"), "trimmed");
+    assert_eq!(field(dead, "redrive-id"), id.to_string());
+    let (error, attempts) = match how {
+        How::Retry { .. } | How::DeadLetter { .. } => ("no", "1"),
+        How::Ack | How::Defer { .. } | How::Release => ("", "0"),
+    };
+    // An empty error may be left out.
+    assert_eq!(
+        dead.get("redrive-error").unwrap_or_default(),
+        error.as_bytes()
+    );
+    assert_eq!(field(dead, "redrive-attempts"), attempts);
+    assert_eq!(room.ledger().await, [1, 0, 0]);
+    room.assert_nothing_pending().await;
+}
+
+pub(super) async fn a_takeover_of_what_was_trimmed_leaves_a_tombstone(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let (a, b) = (room.join("a").await, room.join("b").await);
+    let id = room.hold_one(&*a).await.id;
+    lab.trim(room.stream(), id).await;
+    assert!(sweep(&*b, 100).await.dead.is_empty());
+    room.expire(id).await;
+    let round = sweep(&*b, 100).await;
+    assert!(round.taken.is_empty());
+    let tombstone = assert_one_tombstone(&room, id).await;
+    assert_eq!(round.dead.len(), 1);
+    let told = &round.dead[0];
+    assert_eq!((told.id, told.reason), (id, Reason::Trimmed));
+    assert_eq!(told.dead_letter, tombstone);
+    assert!(sweep(&*b, 100).await.dead.is_empty());
+}
+
+pub(super) async fn a_waiting_message_that_was_trimmed_leaves_a_tombstone(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let (a, b) = (room.join("a").await, room.join("b").await);
+    let fence = room.hold_one(&*a).await;
+    settle(&*a, fence, retry(HOUR, "no")).await;
+    lab.trim(room.stream(), fence.id).await;
+    room.expire(fence.id).await;
+    assert_eq!(sweep(&*b, 100).await.dead.len(), 1);
+    assert_one_tombstone(&room, fence.id).await;
+}
+
+pub(super) async fn a_due_message_that_was_trimmed_leaves_a_tombstone(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let (a, b) = (room.join("a").await, room.join("b").await);
+    let fence = room.hold_one(&*a).await;
+    settle(&*a, fence, retry(HOUR, "no route")).await;
+    lab.trim(room.stream(), fence.id).await;
+    lab.age_due(&room.source, fence.id, HOUR).await;
+    assert_eq!(sweep(&*b, 100).await.dead.len(), 1);
+    assert_one_tombstone(&room, fence.id).await;
+    let dead = room.dead_letters().await.remove(0).fields;
+    assert_eq!(field(&dead, "redrive-attempts"), "1");
+    assert_eq!(field(&dead, "redrive-error"), "no route");
+}
+
+pub(super) async fn success_removes_the_tombstone(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let seat = room.join("a").await;
+    let (fence, tombstone) = seen_trimmed(&room, &*seat).await;
+    for _ in 0..2 {
+        assert_done(&settle_as(&*seat, ending(fence, tombstone, How::Ack)).await);
+        assert_eq!(room.dead_letters().await, []);
+        assert_eq!(room.ledger().await, [0, 0, 0]);
+    }
+}
+
+pub(super) async fn anything_but_success_puts_the_bytes_in_place_of_the_tombstone(lab: &dyn Lab) {
+    for how in unsuccessful() {
+        let room = Room::new(lab);
+        let seat = room.join("a").await;
+        let (fence, tombstone) = seen_trimmed(&room, &*seat).await;
+        let answer = settle_as(&*seat, ending(fence, tombstone, how.clone())).await;
+        let told = died(&answer).clone();
+        assert_eq!((told.id, told.reason), (fence.id, Reason::Trimmed));
+        assert_ne!(told.dead_letter, tombstone);
+        assert_full_copy(&room, fence.id, told.dead_letter, &how).await;
+        // Asked again: it is so already.
+        assert_done(&settle_as(&*seat, ending(fence, tombstone, how.clone())).await);
+        assert_full_copy(&room, fence.id, told.dead_letter, &how).await;
+    }
+}
+
+pub(super) async fn the_full_copy_counts_what_was_recorded_before(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let (a, b) = (room.join("a").await, room.join("b").await);
+    let fresh = room.hold_one(&*a).await;
+    settle(&*a, fresh, retry(HOUR, "first")).await;
+    let first_ms = room.state(fresh.id).await.first_failure_ms.unwrap();
+    lab.age_due(&room.source, fresh.id, HOUR).await;
+    let took = room.take_due(&*b, fresh.id).await.lease.fence;
+    started(begin(&*b, took, "n").await, fresh.id);
+    let (begun, ..) = room.run(&*a, fresh.id).await;
+    lab.trim(room.stream(), fresh.id).await;
+    let answers = a.renew(&[begun]).await.unwrap();
+    let [Renewed::Trimmed { tombstone }] = answers[..] else {
+        panic!("{answers:?}");
+    };
+    settle_as(&*a, ending(begun, tombstone, retry(HOUR, "second"))).await;
+    let dead = room.dead_letters().await.remove(0).fields;
+    for (name, value) in [
+        ("redrive-error", "second"),
+        ("redrive-attempts", "2"),
+        ("redrive-crashes", "1"),
+        ("redrive-first-at", &first_ms.to_string()),
+    ] {
+        assert_eq!(field(&dead, name), value, "{name}");
+    }
+}
+
+pub(super) async fn a_tombstone_that_is_gone_is_not_replaced(lab: &dyn Lab) {
+    let mut ways = unsuccessful().to_vec();
+    ways.push(How::Ack);
+    for how in ways {
+        let room = Room::new(lab);
+        let seat = room.join("a").await;
+        let (fence, tombstone) = seen_trimmed(&room, &*seat).await;
+        let purged = room.backend().purge(&room.dlq, &[tombstone]).await;
+        assert_eq!(purged.unwrap(), [true]);
+        assert_done(&settle_as(&*seat, ending(fence, tombstone, how)).await);
+        assert_eq!(room.dead_letters().await, []);
+        assert_eq!(room.ledger().await, [1, 0, 1]);
+    }
+}
+
+pub(super) async fn what_turns_out_trimmed_when_it_ends_dies_with_its_bytes(lab: &dyn Lab) {
+    for how in unsuccessful() {
+        let room = Room::new(lab);
+        let seat = room.join("a").await;
+        let fence = room.hold_one(&*seat).await;
+        lab.trim(room.stream(), fence.id).await;
+        let answer = settle(&*seat, fence, how.clone()).await;
+        let told = died(&answer).clone();
+        assert_eq!((told.id, told.reason), (fence.id, Reason::Trimmed));
+        assert_full_copy(&room, fence.id, told.dead_letter, &how).await;
+        assert_gone(&settle(&*seat, fence, how.clone()).await);
+        assert_full_copy(&room, fence.id, told.dead_letter, &how).await;
+    }
+}
+
+pub(super) async fn an_ack_of_what_was_trimmed_leaves_nothing(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let seat = room.join("a").await;
+    let fence = room.hold_one(&*seat).await;
+    lab.trim(room.stream(), fence.id).await;
+    assert_done(&settle(&*seat, fence, How::Ack).await);
+    room.assert_nothing_pending().await;
+    assert_eq!(room.dead_letters().await, []);
+    assert_eq!(room.ledger().await, [0, 0, 0]);
+}
