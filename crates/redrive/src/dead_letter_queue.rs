@@ -127,7 +127,9 @@ impl ReplayOptions {
         F: Fn(&Fields) -> Result<Fields, E> + Send + Sync + 'static,
         E: Into<BoxError>,
     {
-        self.migration = Some(Arc::new(move |fields| migration(fields).map_err(Into::into)));
+        self.migration = Some(Arc::new(move |fields| {
+            migration(fields).map_err(Into::into)
+        }));
         self
     }
 }
@@ -329,7 +331,10 @@ impl DeadLetterQueue {
                         continue;
                     }
                 };
-                if options.max_replays.is_some_and(|most| letter.replays >= most) {
+                if options
+                    .max_replays
+                    .is_some_and(|most| letter.replays >= most)
+                {
                     report.skipped += 1;
                     continue;
                 }
@@ -379,7 +384,9 @@ impl DeadLetterQueue {
             order: Order::Oldest,
             limit: 1,
         };
-        Ok(read_range(self.broker.backend(), &self.stream, range).await?.pop())
+        Ok(read_range(self.broker.backend(), &self.stream, range)
+            .await?
+            .pop())
     }
 
     /// The stream whose default dead-letter stream this is, by its name.
@@ -498,11 +505,17 @@ fn not_found(id: EntryId) -> Error {
 
 /// What puts this dead letter back.
 fn order(letter: &DeadLetter, options: &ReplayOptions) -> Result<Replay, Error> {
-    let target = options.target.clone().or_else(|| dead_letter::default_target(letter));
+    let target = options
+        .target
+        .clone()
+        .or_else(|| dead_letter::default_target(letter));
     let target = target.ok_or_else(|| {
         Error::new(
             ErrorKind::Refused,
-            format!("replaying the dead letter {}, which does not say where it came from", letter.id),
+            format!(
+                "replaying the dead letter {}, which does not say where it came from",
+                letter.id
+            ),
         )
         .hint("name the target stream")
     })?;
@@ -514,7 +527,10 @@ fn order(letter: &DeadLetter, options: &ReplayOptions) -> Result<Replay, Error> 
             let migrated = migration(&letter.fields).map_err(|cause| {
                 Error::new(
                     ErrorKind::Refused,
-                    format!("replaying the dead letter {}, its migration failed: {cause}", letter.id),
+                    format!(
+                        "replaying the dead letter {}, its migration failed: {cause}",
+                        letter.id
+                    ),
                 )
                 .caused_by(cause)
             })?;

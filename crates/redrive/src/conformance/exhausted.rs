@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Lab;
-use super::room::{
-    FINGERPRINT, HOUR, Room, field, numbered, retry, settle, sweep, taken, user_fields,
-};
+use super::room::{HOUR, Room, field, numbered, retry, settle, sweep, taken, user_fields};
 use crate::backend::Membership;
 use crate::dead_letter::Reason;
 use crate::error::ErrorKind;
@@ -78,7 +76,6 @@ pub(super) async fn a_dead_letter_of_a_takeover_tells_the_last_error(lab: &dyn L
     for (name, value) in [
         ("redrive-reason", "attempts_exhausted"),
         ("redrive-error", "no route"),
-        ("redrive-fingerprint", FINGERPRINT),
         ("redrive-attempts", "1"),
         ("redrive-crashes", "0"),
         ("redrive-consumer", "a"),

@@ -136,9 +136,10 @@ impl State {
     pub(super) fn record_failure(&mut self, fault: &Fault, now: Moment) {
         self.failures = self.failures.saturating_add(1);
         self.first_failure_ms.get_or_insert(now.ms());
+        // No more than the error fits into a state on a server.
         self.fault = Fault {
             error: clip(&fault.error, ERROR_KEPT).to_owned(),
-            ..fault.clone()
+            ..Fault::default()
         };
     }
 }

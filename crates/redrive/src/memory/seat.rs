@@ -33,6 +33,7 @@ impl MemorySeat {
             let (mut kept, now) = memory.open()?;
             kept.ensure_group(&membership.source, Some(membership.start))?;
             kept.register(&membership, now);
+            Turn::new(&mut kept, &membership, now).reap();
         }
         Ok(Self {
             memory,

@@ -59,9 +59,17 @@ impl<'a> Turn<'a> {
             return Begun::Lost;
         }
         let crashes = state.crashes_at(token);
-        if self.payload(id).is_none() {
-            let burial = Burial::of(Reason::Trimmed, &state, &pending);
-            return match self.bury(id, None, &burial) {
+        let payload = self.payload(id);
+        let reason = match &payload {
+            None => Some(Reason::Trimmed),
+            Some(_) if state.failures >= self.member.max_attempts => {
+                Some(Reason::AttemptsExhausted)
+            }
+            Some(_) => None,
+        };
+        if let Some(reason) = reason {
+            let burial = Burial::of(reason, &state, &pending);
+            return match self.bury(id, payload.as_ref(), &burial) {
                 Ok(died) => Begun::Died(died),
                 Err(error) => Begun::Refused(error),
             };

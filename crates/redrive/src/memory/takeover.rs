@@ -183,7 +183,7 @@ impl Turn<'_> {
     }
 
     /// Removes consumers that have gone, and on which nothing is pending.
-    fn reap(&mut self) {
+    pub(super) fn reap(&mut self) {
         let now_ms = self.now.ms();
         let me = &self.member.consumer;
         let source = &self.member.source;

@@ -1,9 +1,10 @@
 //! Creating a group, and creating it again where it vanished, without losing what was still to do.
 
-use redis::cmd;
+use redis::{Value, cmd};
 
-use super::connection::Link;
+use super::connection::{Call, Link};
 use super::keys::GroupKeys;
+use super::scripts;
 use super::wire::{self, Table};
 use crate::error::{Error, ErrorKind};
 use crate::names::{EntryId, GroupStart, Source};
@@ -13,9 +14,19 @@ use crate::names::{EntryId, GroupStart, Source};
 pub(super) struct Mark {
     /// The oldest pending entry, or the last delivered one when nothing was pending.
     pub(super) id: EntryId,
+    pub(super) standing: Standing,
     /// How many entries the stream had ever had; `None` where the server does not count (before
     /// 7.0).
     pub(super) added: Option<u64>,
+}
+
+/// Whether the entry at the mark is done itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It was pending: to be read again.
+    Pending,
+    /// Nothing was pending.
+    Done,
 }
 
 /// What is known of a stream.
@@ -32,13 +43,17 @@ fn again_at(mark: Option<Mark>, stream: Option<StreamInfo>) -> EntryId {
         (
             Some(Mark {
                 id,
+                standing,
                 added: Some(then),
             }),
             Some(StreamInfo {
                 last,
                 added: Some(now),
             }),
-        ) if last >= id && now >= then => id.predecessor(),
+        ) if last >= id && now >= then => match standing {
+            Standing::Pending => id.predecessor(),
+            Standing::Done => id,
+        },
         _ => EntryId::MIN,
     }
 }
@@ -76,17 +91,13 @@ pub(super) async fn restore(
 }
 
 async fn create_at(link: &Link, source: &Source, at: &str) -> Result<(), Error> {
-    let mut command = cmd("XGROUP");
-    command
-        .arg("CREATE")
-        .arg(source.stream.as_str())
-        .arg(source.group.as_str())
-        .arg(at)
-        .arg("MKSTREAM");
-    match link.send(&command, "creating the consumer group").await {
-        Err(error) if says(&error, "BUSYGROUP") => Ok(()),
-        answer => answer.map(drop),
-    }
+    let keys = GroupKeys::of(source);
+    let mut call = Call::new([source.stream.to_string(), keys.due, keys.state]);
+    call.arg(source.group.to_string()).arg(at.to_owned());
+    let doing = "creating the consumer group";
+    link.eval(&scripts::CREATE_GROUP, &call, doing)
+        .await
+        .map(drop)
 }
 
 /// Whether the server's own words hold this one.
@@ -138,21 +149,30 @@ async fn stored_mark(link: &Link, source: &Source) -> Result<Option<Mark>, Error
     command
         .arg(GroupKeys::of(source).meta)
         .arg("mark")
-        .arg("entries-added");
+        .arg("entries-added")
+        .arg("done");
     let stored = link
         .send(&command, "looking for the low-water mark")
         .await?;
     let mut stored = wire::list(stored, "the mark")?.into_iter();
-    Ok(read_mark(stored.next(), stored.next()))
+    Ok(read_mark(stored.next(), stored.next(), stored.next()))
 }
 
 /// A mark as it is stored and as the claim script answers it.
-pub(super) fn read_mark(id: Option<redis::Value>, added: Option<redis::Value>) -> Option<Mark> {
-    let id = wire::id(id?, "the mark").ok()?;
-    let added = added
-        .and_then(|value| wire::int(value, "entries added").ok())
-        .and_then(|number| u64::try_from(number).ok());
-    Some(Mark { id, added })
+pub(super) fn read_mark(
+    id: Option<Value>,
+    added: Option<Value>,
+    done: Option<Value>,
+) -> Option<Mark> {
+    let number = |value: Option<Value>| value.and_then(|value| wire::int(value, "a number").ok());
+    Some(Mark {
+        id: wire::id(id?, "the mark").ok()?,
+        standing: match number(done) {
+            Some(1) => Standing::Done,
+            _ => Standing::Pending,
+        },
+        added: number(added).and_then(|number| u64::try_from(number).ok()),
+    })
 }
 
 #[cfg(test)]
@@ -162,6 +182,7 @@ mod tests {
     fn mark(millis: u64, added: Option<u64>) -> Option<Mark> {
         Some(Mark {
             id: EntryId::new(millis, 0),
+            standing: Standing::Pending,
             added,
         })
     }
@@ -175,6 +196,11 @@ mod tests {
 
     #[test]
     fn a_vanished_group_starts_below_its_mark_only_on_the_same_stream() {
+        let done = Mark {
+            standing: Standing::Done,
+            ..mark(5, Some(9)).unwrap()
+        };
+        assert_eq!(again_at(Some(done), stream(7, Some(12))), done.id);
         let below = EntryId::new(4, u64::MAX);
         for (mark, stream, at) in [
             (mark(5, Some(9)), stream(7, Some(12)), below),

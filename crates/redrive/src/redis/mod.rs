@@ -27,7 +27,7 @@ pub(crate) use connection::Tls;
 use connection::{Address, Call, Link};
 
 use crate::backend::{Backend, Entry, IdRange, Membership, Order, Replay, Replayed, Seat};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{EntryId, Source, StreamKey};
 use crate::stats::Stats;
@@ -62,9 +62,15 @@ impl Backend for Redis {
 
     async fn append(&self, stream: &StreamKey, entries: &[Fields]) -> Result<Vec<EntryId>, Error> {
         let doing = "adding entries";
+        if entries.iter().any(Fields::is_empty) {
+            return Err(
+                Error::new(ErrorKind::Invalid, doing).hint("an entry needs at least one field")
+            );
+        }
         let mut ids = Vec::with_capacity(entries.len());
         for some in entries.chunks(CALL) {
             let mut commands = Pipeline::with_capacity(some.len());
+            commands.ignore_errors();
             for fields in some {
                 commands.add_command(add(stream, fields));
             }

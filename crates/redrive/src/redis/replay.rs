@@ -132,7 +132,8 @@ async fn replay_large(
         reserve
             .number(expiry(today))
             .number(order.dead_letter)
-            .arg(nonce.to_owned());
+            .arg(nonce.to_owned())
+            .arg(word(order.keep));
         reserve
     };
     for _ in 0..TRIES {

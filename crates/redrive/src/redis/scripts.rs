@@ -52,4 +52,5 @@ scripts! {
     REPLAY_COMPLETE = new "replay_complete.lua";
     PURGE = new "purge.lua";
     REAP = new "reap.lua";
+    CREATE_GROUP = new "create_group.lua";
 }

@@ -46,6 +46,8 @@ struct Known {
     mark: Option<Mark>,
     /// Where the scan over left-behind state goes on.
     scan: String,
+    /// When to look for dead consumers again: who joins does, and who stays every lease.
+    reap_at: Option<Instant>,
     /// The server's clock, and when it was read.
     clock: Option<(u64, Instant)>,
 }
@@ -84,7 +86,28 @@ impl RedisSeat {
             .send(&register, "registering the consumer")
             .await?;
         self.stay_alive(&self.commands).await?;
+        // Seen in the group from the start, not only with its first message.
+        let mut create = cmd("XGROUP");
+        create
+            .arg("CREATECONSUMER")
+            .arg(self.membership.source.stream.as_str())
+            .arg(self.membership.source.group.as_str())
+            .arg(self.membership.consumer.as_str());
+        self.commands.send(&create, "creating the consumer").await?;
+        self.read_clock().await?;
         self.reap().await
+    }
+
+    async fn read_clock(&self) -> Result<(), Error> {
+        let time = self
+            .commands
+            .send(&cmd("TIME"), "asking for the time")
+            .await?;
+        let mut parts = wire::list(time, "the server's time")?.into_iter();
+        let mut next = || wire::count(parts.next().unwrap_or(Value::Nil), "the server's time");
+        let server_ms = next()? * 1000 + next()? / 1000;
+        self.known().clock = Some((server_ms, Instant::now()));
+        Ok(())
     }
 
     async fn stay_alive(&self, link: &Link) -> Result<(), Error> {
@@ -118,6 +141,7 @@ impl RedisSeat {
         for some in names.chunks(CALL) {
             self.reap_some(some, doing).await?;
         }
+        self.known().reap_at = Some(Instant::now() + self.membership.lease);
         Ok(())
     }
 
@@ -192,7 +216,7 @@ impl RedisSeat {
         };
         let server_ms = wire::count(next()?, "the server's time")?;
         let next_due = wire::int(next()?, "a time")?;
-        let mark = group::read_mark(Some(next()?), Some(next()?));
+        let mark = group::read_mark(Some(next()?), Some(next()?), Some(next()?));
         let scan = wire::text(next()?, "a cursor")?;
         let mut tended = Tended {
             cursor,
@@ -275,6 +299,10 @@ impl Seat for RedisSeat {
     }
 
     async fn tend(&self, max: usize, cursor: Cursor) -> Result<Tended, Error> {
+        // Before the claim: an error after it would lose sight of what was taken.
+        if self.known().reap_at.is_none_or(|at| at <= Instant::now()) {
+            self.reap().await?;
+        }
         self.claim(max, cursor).await
     }
 

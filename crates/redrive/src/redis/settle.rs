@@ -223,8 +223,7 @@ async fn resolve_one(
         .await?;
     let mut row = Row::read(answer)?;
     Ok(match row.word.as_str() {
-        "ok" => Settled::Done,
-        "already" => Settled::Gone,
+        "ok" | "already" => Settled::Done,
         "died" => Settled::Died(row.died()?),
         _ => Settled::Refused(refused(&mut row)?),
     })

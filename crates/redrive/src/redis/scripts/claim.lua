@@ -3,8 +3,9 @@
 -- ARGV 4 cursor, 5 how many to take, 6 lease of this consumer in ms, 7 lease of foreign consumers
 --      in ms, 8 max attempts, 9 cursor of the scan over the state
 -- Returns: next cursor ('' after the end of a sweep), server ms, ms to the next due time (-1: none waits),
---      low-water mark, entries-added (-1: the server does not tell), next cursor of the state scan,
---      taken {id, count, failures, crashes, fields}, ended {rows of bury}
+--      low-water mark, entries-added (-1: the server does not tell), '1' if the mark itself is done
+--      (nothing was pending), else '0', next cursor of the state scan,
+--      taken {id, count, failures, crashes, fields}, given up {rows of bury}
 -- NOGROUP is raised.
 
 local cursor, lease, foreign = ARGV[4], tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -14,15 +15,15 @@ local take = math.min(tonumber(ARGV[5]), MOST)
 
 redis.call('XPENDING', STREAM, GROUP)
 
-local taken, ended = {}, {}
+local taken, dead = {}, {}
 
-local function room() return #taken + #ended < take end
+local function room() return #taken + #dead < take end
 
 local function offer(id, n, owner)
   local s, fields = load(id, n), payload(id)
   local x = crashes(s, n)
   if not fields or s.f >= max_attempts then
-    ended[#ended + 1] = bury(id, fields, { reason = 'attempts_exhausted', err = s.err, n = n,
+    dead[#dead + 1] = bury(id, fields, { reason = 'attempts_exhausted', err = s.err, n = n,
       f = s.f, x = x, first = s.first, consumer = owner })
     return
   end
@@ -66,8 +67,8 @@ if take > 0 then
           -- Refreshed to its owner: whoever looks at idle times alone must not take it early.
           redis.call('XCLAIM', STREAM, GROUP, owner, 0, id, 'JUSTID')
         else
-          ended[#ended + 1] = bury(id, nil, { n = n, f = s.f, x = crashes(s, n), first = s.first,
-            consumer = owner })
+          dead[#dead + 1] = bury(id, nil, { err = s.err, n = n, f = s.f, x = crashes(s, n),
+            first = s.first, consumer = owner })
         end
       elseif not room() then
         stopped = true
@@ -104,21 +105,23 @@ local function value_of(list, name)
     if list[i] == name then return list[i + 1] end
   end
 end
-local mark, added = summary[2], -1
+local mark, done, added = summary[2], '0', -1
 if not mark then
+  -- Nothing is pending, so this one is done itself.
+  done = '1'
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', STREAM)) do
     if value_of(group, 'name') == GROUP then mark = value_of(group, 'last-delivered-id') end
   end
 end
 added = value_of(redis.call('XINFO', 'STREAM', STREAM), 'entries-added') or -1
 if mark then
-  local known = redis.call('HMGET', META, 'mark', 'entries-added')
-  if known[1] ~= mark or known[2] ~= int(added) then
-    redis.pcall('HSET', META, 'mark', mark, 'entries-added', int(added))
+  local known = redis.call('HMGET', META, 'mark', 'entries-added', 'done')
+  if known[1] ~= mark or known[2] ~= int(added) or known[3] ~= done then
+    redis.pcall('HSET', META, 'mark', mark, 'entries-added', int(added), 'done', done)
   end
 end
 
 local next_due = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
 next_due = next_due and math.max(0, tonumber(next_due) - NOW) or -1
 
-return { cursor, NOW, next_due, mark or '0-0', added, scan, taken, ended }
+return { cursor, NOW, next_due, mark or '0-0', added, done, scan, taken, dead }

@@ -17,10 +17,14 @@ local function give_up(id, n, charged, reason, failed, err, kind, fingerprint)
     return { 'lost' }
   end
   local s = load(id, n)
-  if s.h == n and s.o ~= n then return { 'already' } end
-  local first = s.first
+  if ended(id, s, n, charged) then return { 'already' } end
+  local fields, first = payload(id), s.first
+  if not fields then
+    -- Its holder puts the bytes in place of this tombstone, and what its run said.
+    return bury(id, nil, { err = s.err, n = n, f = s.f, x = s.x, first = first, consumer = ME })
+  end
   if failed and first == 0 then first = NOW end
-  return bury(id, payload(id), { reason = reason, err = err, kind = kind, fingerprint = fingerprint,
+  return bury(id, fields, { reason = reason, err = err, kind = kind, fingerprint = fingerprint,
     n = n, f = failed and s.f + 1 or s.f, x = s.x, first = first, consumer = ME })
 end
 

@@ -14,17 +14,13 @@ local function put_back(id, n, charged, how, delay, err)
     return { 'gone' }
   end
   local s = load(id, n)
-  if how == 'release' then
-    if waits(id, s, n) then return { 'already' } end
-  elseif s.h == n and s.o ~= n then
-    return { 'already' }
-  end
+  if ended(id, s, n, charged) then return { 'already' } end
   if row[2] ~= ME or row[4] ~= n then
     if charged then unbook(id, n, row[4]) end
     return { 'lost' }
   end
   if not payload(id) then
-    return bury(id, nil, { n = n, f = s.f, x = s.x, first = s.first, consumer = ME })
+    return bury(id, nil, { err = s.err, n = n, f = s.f, x = s.x, first = s.first, consumer = ME })
   end
   redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')
   if how == 'retry' then
@@ -32,8 +28,8 @@ local function put_back(id, n, charged, how, delay, err)
     s.err = string.sub(err, 1, 1024)
     if s.first == 0 then s.first = NOW end
   end
-  -- A message taken over and handed back unbegun keeps what it owed.
-  if charged or how ~= 'release' then s.o = 0 end
+  -- What was taken over and is put back unbegun keeps what it owed.
+  if charged then s.o = 0 end
   s.h = n
   save(id, s)
   redis.call('ZADD', DUE, int(NOW + delay), id)

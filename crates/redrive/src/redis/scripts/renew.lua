@@ -17,7 +17,7 @@ local function renew(id, n, charged)
   end
   if not payload(id) then
     local s = load(id, n)
-    return bury(id, nil, { n = n, f = s.f, x = s.x, first = s.first, consumer = ME })
+    return bury(id, nil, { err = s.err, n = n, f = s.f, x = s.x, first = s.first, consumer = ME })
   end
   -- JUSTID: renewing must not look like a delivery, the count is our fencing token.
   redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')

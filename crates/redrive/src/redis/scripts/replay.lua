@@ -17,9 +17,19 @@ local function receipt(id)
   end
 end
 
+local function take_out(id)
+  if not keep and redis.call('XDEL', DLQ, id) == 1 then
+    redis.pcall('HINCRBY', LEDGER, 'replayed', 1)
+  end
+end
+
 local function replay(id, first, count)
   local new = receipt(id)
-  if new then return { 'already', new } end
+  if new then
+    -- A copy was put back before: now it goes, without a second entry.
+    take_out(id)
+    return { 'already', new }
+  end
   if #redis.call('XRANGE', DLQ, id, id) == 0 then return { 'missing' } end
   local args = {}
   for i = 1, count do args[i] = ARGV[first + i - 1] end
@@ -27,10 +37,7 @@ local function replay(id, first, count)
   if type(new) == 'table' and new.err then return { 'refused', new.err } end
   redis.call('HSET', KEYS[4], id, new)
   redis.call('EXPIREAT', KEYS[4], expires)
-  if not keep then
-    redis.call('XDEL', DLQ, id)
-    redis.pcall('HINCRBY', LEDGER, 'replayed', 1)
-  end
+  take_out(id)
   return { 'added', new }
 end
 

@@ -3,12 +3,18 @@
 -- notes the last id of the target, so that the completion can tell whether the XADD was refused.
 --
 -- KEYS as replay.lua; ARGV 1 Unix seconds at which today's receipts expire, 2 id of the dead letter,
---      3 nonce of this try
+--      3 nonce of this try, 4 'remove' or 'copy'
 -- Returns {'reserved'} · {'already', id} · {'missing'}
 
 for i = 4, 6 do
   local new = redis.call('HGET', KEYS[i], ARGV[2])
-  if new and string.sub(new, 1, 1) ~= '?' then return { 'already', new } end
+  if new and string.sub(new, 1, 1) ~= '?' then
+    -- A copy was put back before: now it goes, without a second entry.
+    if ARGV[4] == 'remove' and redis.call('XDEL', KEYS[1], ARGV[2]) == 1 then
+      redis.pcall('HINCRBY', KEYS[2], 'replayed', 1)
+    end
+    return { 'already', new }
+  end
 end
 if #redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2]) == 0 then return { 'missing' } end
 local last, info = '0-0', redis.pcall('XINFO', 'STREAM', KEYS[3])

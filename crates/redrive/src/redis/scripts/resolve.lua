@@ -19,14 +19,19 @@ end
 -- The state went with the tombstone: what is known of the message stands on it.
 local known = {}
 for i = 1, #stone[2], 2 do known[stone[2][i]] = stone[2][i + 1] end
+-- A run that was handed back says nothing new.
+local function said(index, name)
+  if ARGV[index] ~= '' then return ARGV[index] end
+  return known['redrive-' .. name]
+end
 local function number(name, otherwise) return tonumber(known['redrive-' .. name] or otherwise) end
 
 local fields = {}
 for i = 12, #ARGV do fields[#fields + 1] = ARGV[i] end
 local first = number('first-at', '0')
 if ARGV[8] == '1' and first == 0 then first = NOW end
-local added, refusal = add_dead_letter(id, fields, { reason = 'trimmed', err = ARGV[9],
-  kind = ARGV[10], fingerprint = ARGV[11], n = tonumber(ARGV[7]),
+local added, refusal = add_dead_letter(id, fields, { reason = 'trimmed', err = said(9, 'error'),
+  kind = said(10, 'error-kind'), fingerprint = said(11, 'fingerprint'), n = tonumber(ARGV[7]),
   f = number('attempts', '0') + tonumber(ARGV[8]), x = number('crashes', '0'), first = first,
   consumer = ME })
 if not added then return { 'refused', id, refusal } end

@@ -72,6 +72,14 @@ local function waits(id, s, present)
   return s.h == present and redis.call('ZSCORE', DUE, id)
 end
 
+-- Whether this very delivery was ended before and put back: then this call repeats one whose reply
+-- was lost, whoever has the message now. What was taken over under the same count, and not begun,
+-- is another lease: it has ended only if the message waits again.
+local function ended(id, s, n, charged)
+  if charged then return s.h == n and s.o ~= n end
+  return waits(id, s, n)
+end
+
 -- Takes back what a lost lease must not cost: losing a lease is not crashing. n is the delivery
 -- the caller had and was charged for.
 local function unbook(id, n, present)
@@ -194,11 +202,10 @@ local function add_dead_letter(id, fields, about)
 end
 
 -- The one way out of the PEL into the dead-letter queue: added first, acknowledged after. A trimmed
--- entry leaves a tombstone. Answers a row: died, id, reason, dead letter; or refused, id, error.
+-- entry leaves a tombstone with what was known before its last run. Answers a row: died, id, reason, dead letter; or refused, id, error.
 local function bury(id, fields, about)
   if not fields then
     about.reason = 'trimmed'
-    about.err, about.kind, about.fingerprint = '', '', ''
     fields = {}
   end
   local added, refusal = add_dead_letter(id, fields, about)

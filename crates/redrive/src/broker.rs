@@ -1,0 +1,210 @@
+//! The broker: a connection to where streams live, by its URL.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::Backend;
+use crate::closing::Closing;
+use crate::dead_letter_queue::DeadLetterQueue;
+use crate::error::{Error, ErrorKind};
+use crate::memory::Memory;
+use crate::names::{Source, StreamKey};
+use crate::processor::{Processor, ProcessorBuilder};
+use crate::producer::Producer;
+use crate::redis::{Redis, Tls};
+use crate::stats::Stats;
+
+const WHAT_WORKS: &str = "a URL is one of redis://HOST, rediss://HOST (TLS), unix:///PATH, \
+     memory: (a broker of its own) and memory:NAME (shared within this process)";
+
+/// A connection to where streams live. Cheap to clone; clones share the connection, and are
+/// closed together.
+///
+/// ```
+/// use redrive::Broker;
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let broker = Broker::connect("memory:").await?;
+/// let id = broker.producer("orders".parse()?).send(&"coffee").await?;
+/// assert!(id.millis() > 0);
+/// # Ok::<(), redrive::Error>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Broker {
+    backend: Arc<dyn Backend>,
+    closed: CancellationToken,
+}
+
+impl Broker {
+    /// Connects to the broker of this URL. `memory:` is private to this broker and its clones,
+    /// `memory:NAME` is shared by all of this name in the process, for as long as one of them
+    /// is there; `redis://`, `rediss://` and `unix://` are a server, with user, password and
+    /// database where the URL names them.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for a URL of another form; or why the server cannot be used.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        let backend: Arc<dyn Backend> = match url.split_once(':') {
+            Some(("memory", "")) => Arc::new(Memory::new()),
+            Some(("memory", name)) => Arc::new(Memory::named(name)),
+            Some(("redis" | "rediss" | "redis+unix" | "unix", _)) => {
+                Arc::new(Redis::connect(url, &Tls::default()).await?)
+            }
+            other => return Err(unknown(other.map(|(scheme, _)| scheme))),
+        };
+        Ok(Self::over(backend))
+    }
+
+    /// A broker over any backend.
+    pub(crate) fn over(backend: Arc<dyn Backend>) -> Self {
+        let closed = CancellationToken::new();
+        let closing: Closing<dyn Backend> = Closing::new(backend, closed.clone());
+        Self {
+            backend: Arc::new(closing),
+            closed,
+        }
+    }
+
+    /// A producer that adds messages to this stream.
+    #[must_use]
+    pub fn producer(&self, stream: StreamKey) -> Producer {
+        Producer::new(Arc::clone(&self.backend), stream)
+    }
+
+    /// The health of a stream as this group sees it, and of its default dead-letter queue.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot be asked: unreachable is an error, never zeros. A missing stream or
+    /// group is not: it is the [state](Stats::state).
+    pub async fn stats(&self, source: &Source) -> Result<Stats, Error> {
+        self.stats_with(source, &source.stream.default_dead_letters())
+            .await
+    }
+
+    /// As [`stats`](Self::stats), with the dead-letter queue of this name.
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn stats_with(
+        &self,
+        source: &Source,
+        dead_letters: &StreamKey,
+    ) -> Result<Stats, Error> {
+        self.backend.stats(source, dead_letters).await
+    }
+
+    /// The dead-letter queue in this stream: a source's is
+    /// [`StreamKey::default_dead_letters`], unless its processors were given another.
+    #[must_use]
+    pub fn dead_letters(&self, stream: StreamKey) -> DeadLetterQueue {
+        DeadLetterQueue::new(self.clone(), stream)
+    }
+
+    /// Deletes a stream, this dead-letter queue, and everything that redrive keeps beside them for
+    /// this group. For tests and demonstrations: nothing of it can be had back.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not do it.
+    pub async fn erase(&self, source: &Source, dead_letters: &StreamKey) -> Result<(), Error> {
+        self.backend.erase(source, dead_letters).await
+    }
+
+    /// Closes the broker and all its clones: from now on every call is an error of kind
+    /// [`Closed`](ErrorKind::Closed), also of what was made with it. A processor that still runs
+    /// ends at once with that error, as in a crash: end it by its signal first.
+    pub fn close(&self) {
+        self.closed.cancel();
+    }
+
+    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+}
+
+impl Processor {
+    /// Begins a processor of this source.
+    pub fn builder(broker: &Broker, source: Source) -> ProcessorBuilder {
+        ProcessorBuilder::new(Arc::clone(broker.backend()), source)
+    }
+}
+
+/// Names the scheme alone: the rest may hold a password.
+fn unknown(scheme: Option<&str>) -> Error {
+    let plain = |scheme: &&str| {
+        scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
+    let doing = match scheme.filter(plain).filter(|scheme| !scheme.is_empty()) {
+        Some(scheme) => format!("reading a broker's URL with the scheme {scheme:?}"),
+        None => "reading a broker's URL without a scheme".to_owned(),
+    };
+    Error::new(ErrorKind::Invalid, doing).hint(WHAT_WORKS)
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker")
+            .field("closed", &self.closed.is_cancelled())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_url_that_cannot_work_is_refused_without_its_password() {
+        for url in ["", "localhost", "http://u:secret@h", "//u:secret@h", ":x"] {
+            let error = Broker::connect(url).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{url}");
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+            assert!(error.cure().unwrap().contains("memory:NAME"));
+        }
+    }
+
+    #[tokio::test]
+    async fn memory_is_private_and_memory_with_a_name_is_shared() {
+        let source = Source::new("orders", "billing").unwrap();
+        let length = async |broker: &Broker| broker.stats(&source).await.unwrap().stream_length;
+        let brokers = |url| async move {
+            let one = Broker::connect(url).await.unwrap();
+            let producer = one.producer(StreamKey::new("orders").unwrap());
+            producer.send(&1).await.unwrap();
+            (one, Broker::connect(url).await.unwrap())
+        };
+        let (one, other) = brokers("memory:").await;
+        assert_eq!((length(&one).await, length(&other).await), (Some(1), None));
+        let (_one, other) = brokers("memory:shared-by-name").await;
+        assert_eq!(length(&other).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn after_close_every_call_is_closed_also_on_clones() {
+        let broker = Broker::connect("memory:").await.unwrap();
+        let clone = broker.clone();
+        let source = Source::new("orders", "billing").unwrap();
+        let producer = broker.producer(source.stream.clone());
+        let mut processor = Processor::builder(&broker, source.clone())
+            .build(async |_: crate::Message<u8>| {})
+            .unwrap();
+        clone.close();
+        let closed = [
+            broker.stats(&source).await.err(),
+            producer.send(&1).await.err(),
+            processor.run_until_idle().await.err(),
+            processor.run_batches(1).await.err(),
+            processor.recover().await.err(),
+        ];
+        for error in closed {
+            assert_eq!(error.unwrap().kind(), ErrorKind::Closed);
+        }
+    }
+}

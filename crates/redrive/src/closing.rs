@@ -1,0 +1,124 @@
+//! A backend that ends with its broker: from then on every call is an error of kind `Closed`, and
+//! so is what waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::{
+    Backend, Begun, Cursor, Delivery, Entry, Fence, IdRange, Membership, Renewed, RenewedOn,
+    Replay, Replayed, Seat, Settled, Settlement, Tended,
+};
+use crate::error::Error;
+use crate::message::Fields;
+use crate::names::{EntryId, Source, StreamKey};
+use crate::stats::Stats;
+
+/// Any backend or seat, until it is closed.
+pub(crate) struct Closing<B: ?Sized> {
+    closed: CancellationToken,
+    inner: Arc<B>,
+}
+
+impl<B: ?Sized> Closing<B> {
+    pub(crate) fn new(inner: Arc<B>, closed: CancellationToken) -> Self {
+        Self { closed, inner }
+    }
+
+    pub(crate) async fn unless_closed<T>(
+        &self,
+        call: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => Err(Error::closed()),
+            answer = call => answer,
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for Closing<dyn Backend> {
+    async fn join(&self, membership: Membership) -> Result<Arc<dyn Seat>, Error> {
+        let seat = self.unless_closed(self.inner.join(membership)).await?;
+        let closing: Closing<dyn Seat> = Closing::new(seat, self.closed.clone());
+        Ok(Arc::new(closing))
+    }
+
+    async fn append(&self, stream: &StreamKey, entries: &[Fields]) -> Result<Vec<EntryId>, Error> {
+        self.unless_closed(self.inner.append(stream, entries)).await
+    }
+
+    async fn entries(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error> {
+        self.unless_closed(self.inner.entries(stream, range)).await
+    }
+
+    async fn length(&self, stream: &StreamKey) -> Result<u64, Error> {
+        self.unless_closed(self.inner.length(stream)).await
+    }
+
+    async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error> {
+        self.unless_closed(self.inner.replay(dlq, orders)).await
+    }
+
+    async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
+        self.unless_closed(self.inner.purge(dlq, ids)).await
+    }
+
+    async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error> {
+        self.unless_closed(self.inner.erase(source, dlq)).await
+    }
+
+    async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {
+        self.unless_closed(self.inner.stats(source, dlq)).await
+    }
+}
+
+#[async_trait]
+impl Seat for Closing<dyn Seat> {
+    async fn receive(&self, max: usize, block: Option<Duration>) -> Result<Vec<Delivery>, Error> {
+        self.unless_closed(self.inner.receive(max, block)).await
+    }
+
+    async fn tend(&self, max: usize, cursor: Cursor) -> Result<Tended, Error> {
+        self.unless_closed(self.inner.tend(max, cursor)).await
+    }
+
+    async fn begin(&self, leases: &[Fence], nonce: &str) -> Result<Vec<Begun>, Error> {
+        self.unless_closed(self.inner.begin(leases, nonce)).await
+    }
+
+    async fn renew(&self, leases: &[Fence]) -> Result<Vec<Renewed>, Error> {
+        self.unless_closed(self.inner.renew(leases)).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Error> {
+        self.unless_closed(self.inner.settle(settlements)).await
+    }
+
+    async fn restore(&self) -> Result<(), Error> {
+        self.unless_closed(self.inner.restore()).await
+    }
+
+    async fn leave(&self) -> Result<(), Error> {
+        self.unless_closed(self.inner.leave()).await
+    }
+
+    async fn wake(&self) {
+        self.inner.wake().await;
+    }
+
+    async fn pending(&self) -> Result<u64, Error> {
+        self.unless_closed(self.inner.pending()).await
+    }
+
+    fn renewed_on(&self) -> RenewedOn {
+        self.inner.renewed_on()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.inner.now_ms()
+    }
+}

@@ -1,0 +1,158 @@
+//! Stopping politely: hand back what has not started, let the rest finish, then give it up.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::health::Backoff;
+use super::held::{Stage, Standing};
+use super::run::Run;
+use crate::error::{Error, ErrorKind};
+use crate::names::EntryId;
+use crate::telemetry;
+
+/// How long a handler has to return after its token was cancelled.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the broker has to confirm the last settlements after that.
+const LAST_ANSWERS: Duration = Duration::from_secs(4);
+
+/// A run that is stopping.
+#[derive(Debug)]
+pub(super) struct Stop {
+    step: Step,
+    next_at: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Handlers have the drain time to finish.
+    Finishing,
+    /// They have been told, and have a last moment to return.
+    Cancelled,
+    /// What still ran was aborted and handed back.
+    Aborted,
+}
+
+impl Stop {
+    pub(super) fn next_step(&self) -> Instant {
+        self.next_at
+    }
+
+    /// Whether handlers were told that their run no longer counts.
+    pub(super) fn has_cancelled(&self) -> bool {
+        self.step != Step::Finishing
+    }
+}
+
+impl Run {
+    /// Takes in nothing more, and hands back at once what no handler has seen.
+    pub(super) fn stop(&mut self, now: Instant) {
+        if self.stop.is_some() {
+            return;
+        }
+        let drain = self.plan.options.drain;
+        telemetry::draining(&self.plan.source, drain);
+        self.stop = Some(Stop {
+            step: Step::Finishing,
+            next_at: now + drain,
+        });
+        self.queue.clear();
+        let not_started: Vec<EntryId> = self
+            .held
+            .iter()
+            .filter(|(_, held)| matches!(held.stage, Stage::Queued))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in not_started {
+            self.refused.remove(&id);
+            self.hand_back(id);
+        }
+        self.wake();
+    }
+
+    /// Retrying cannot cure this: the run ends, as politely as that leaves possible.
+    pub(super) fn fail(&mut self, error: Error) {
+        self.stop(Instant::now());
+        self.fatal.get_or_insert(error);
+    }
+
+    /// Takes the next step of stopping when its time has come. Answers the error with which the
+    /// run ends now, whatever is left.
+    pub(super) fn watch_the_drain(&mut self, now: Instant) -> Option<Error> {
+        let closed = |error: &Error| error.kind() == ErrorKind::Closed;
+        if self.fatal.as_ref().is_some_and(closed) {
+            return self.fatal.take();
+        }
+        let stop = self.stop.as_mut().filter(|stop| stop.next_at <= now)?;
+        match stop.step {
+            Step::Finishing => {
+                stop.step = Step::Cancelled;
+                stop.next_at = now + LAST_WORDS;
+                for id in self.running.values() {
+                    if let Some(held) = self.held.get(id) {
+                        held.cancel.cancel();
+                    }
+                }
+                None
+            }
+            Step::Cancelled => {
+                stop.step = Step::Aborted;
+                stop.next_at = now + LAST_ANSWERS;
+                self.cut_off();
+                None
+            }
+            Step::Aborted => Some(self.given_up()),
+        }
+    }
+
+    fn cut_off(&mut self) {
+        // Not waiting for them to end: one that blocks its thread cannot be aborted.
+        self.tasks.abort_all();
+        let cut_off: Vec<EntryId> = self.running.drain().map(|(_, id)| id).collect();
+        if !cut_off.is_empty() {
+            telemetry::cut_off(&self.plan.source, cut_off.len());
+        }
+        for id in cut_off {
+            self.summary.totals.cut_off += 1;
+            match self.held.get(&id) {
+                Some(held) if held.standing == Standing::Lost => self.release_slot(id),
+                _ => self.hand_back(id),
+            }
+        }
+    }
+
+    fn given_up(&mut self) -> Error {
+        self.fatal
+            .take()
+            .or_else(|| self.health.take_error())
+            .unwrap_or_else(|| {
+                Error::new(
+                    ErrorKind::TimedOut,
+                    format!("waiting for the last {} settlements", self.held.len()),
+                )
+                .hint("what was not settled comes back after its lease")
+            })
+    }
+
+    /// Removes the consumer. Not more than a courtesy: others remove it otherwise.
+    pub(super) async fn leave(self) {
+        // What is left of the run ends first: its tasks, and the keeper of its leases.
+        let (seat, plan) = (self.seat, self.plan);
+        let leaving = async {
+            let mut backoff = Backoff::default();
+            loop {
+                match seat.leave().await {
+                    Err(error) if error.kind().is_transient() => {
+                        tokio::time::sleep(backoff.pause()).await;
+                    }
+                    answer => return answer.err(),
+                }
+            }
+        };
+        match timeout(LAST_ANSWERS, leaving).await {
+            Ok(None) => {}
+            Ok(error) => telemetry::not_left(&plan.source, error.as_ref()),
+            Err(_) => telemetry::not_left(&plan.source, None),
+        }
+    }
+}

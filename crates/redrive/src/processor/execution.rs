@@ -1,0 +1,154 @@
+//! One run of the handler on one message: decoded, timed, its panics caught.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::codec::{Decode, DecodeError};
+use crate::dead_letter::split_lineage;
+use crate::handler::Handler;
+use crate::message::{Envelope, Fields, Message};
+use crate::names::{EntryId, Source};
+use crate::outcome::{Failure, Outcome};
+use crate::telemetry;
+
+type Decoded = Result<BoxFuture<'static, Outcome>, DecodeError>;
+
+/// A codec and a handler, their types forgotten.
+#[derive(Clone)]
+pub(crate) struct Runner(Arc<dyn Fn(Arc<Envelope>) -> Decoded + Send + Sync>);
+
+impl Runner {
+    pub(crate) fn new<C, T, H>(codec: C, handler: H) -> Self
+    where
+        C: Decode<T>,
+        T: Send + 'static,
+        H: Handler<T>,
+    {
+        let handler = Arc::new(handler);
+        Self(Arc::new(move |envelope: Arc<Envelope>| {
+            let payload = codec.decode(&envelope.fields)?;
+            let handler = Arc::clone(&handler);
+            let message = Message::new(payload, envelope);
+            Ok(async move { handler.handle(message).await }.boxed())
+        }))
+    }
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Runner")
+    }
+}
+
+/// What a run needs to know.
+pub(crate) struct Work {
+    pub(crate) runner: Runner,
+    pub(crate) id: EntryId,
+    pub(crate) source: Source,
+    pub(crate) attempt: u32,
+    pub(crate) age: Duration,
+    pub(crate) fields: Fields,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) enum Ran {
+    Spoke(Outcome),
+    Undecodable(DecodeError),
+}
+
+/// Runs the handler. Made to be a task of its own.
+pub(crate) async fn run(work: Work) -> Ran {
+    let span = telemetry::run_span(work.id, work.attempt);
+    run_in_span(work).instrument(span).await
+}
+
+async fn run_in_span(work: Work) -> Ran {
+    let (fields, lineage) = split_lineage(&work.fields);
+    let envelope = Arc::new(Envelope {
+        id: work.id,
+        source: work.source,
+        attempt: work.attempt,
+        age: work.age,
+        fields,
+        lineage,
+        cancel: work.cancel,
+    });
+    // A codec is the user's code as well: its panic must not take the run down.
+    let decoded = std::panic::catch_unwind(AssertUnwindSafe(|| (work.runner.0)(envelope)));
+    let handling = match decoded {
+        Ok(Ok(handling)) => handling,
+        Ok(Err(error)) => return Ran::Undecodable(error),
+        Err(panic) => return Ran::Spoke(panicked(&*panic)),
+    };
+    let caught = AssertUnwindSafe(handling).catch_unwind();
+    let ended = match work.timeout {
+        Some(limit) => match tokio::time::timeout(limit, caught).await {
+            Ok(ended) => ended,
+            Err(_) => return Ran::Spoke(timed_out(limit)),
+        },
+        None => caught.await,
+    };
+    Ran::Spoke(ended.unwrap_or_else(|panic| panicked(&*panic)))
+}
+
+fn timed_out(limit: Duration) -> Outcome {
+    failed(format!("timed out after {}", short(limit)), "timeout")
+}
+
+/// The failure that a panic is.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Outcome {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("the handler panicked without a text");
+    failed(text, "panic")
+}
+
+fn failed(error: impl Into<String>, kind: &str) -> Outcome {
+    Outcome::Retry {
+        failure: Failure::kinded(error, kind),
+        after: None,
+    }
+}
+
+/// A duration as people write it on the command line: `5m`, `1h30m`, `250ms`.
+fn short(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if duration.subsec_nanos() != 0 || seconds == 0 {
+        return format!("{duration:?}");
+    }
+    [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")]
+        .into_iter()
+        .scan(seconds, |left, (unit, name)| {
+            let whole = *left / unit;
+            *left %= unit;
+            Some((whole, name))
+        })
+        .filter(|(whole, _)| *whole > 0)
+        .map(|(whole, name)| format!("{whole}{name}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        let shown = [300, 5_400, 30, 86_401].map(|s| short(Duration::from_secs(s)));
+        assert_eq!(shown, ["5m", "1h30m", "30s", "1d1s"]);
+        assert_eq!(short(Duration::from_millis(250)), "250ms");
+        assert_eq!(short(Duration::from_millis(1_500)), "1.5s");
+    }
+}

@@ -1,0 +1,120 @@
+//! Whether the broker answers, said once per change; and how long to wait before asking again.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::names::Source;
+use crate::telemetry;
+
+/// The ways a run talks to the broker. They fail and heal apart: out of memory, a server refuses
+/// dead letters and takes acks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    Join,
+    Intake,
+    /// Dead letters that a claim round could not write.
+    GivingUp,
+    Begin,
+    Acks,
+    Settling,
+    /// What was refused one by one.
+    Refused,
+    Renewal,
+}
+
+/// Which parts of a run fail at the moment. One log line when the first begins to, one when the
+/// last has healed: never one per try.
+#[derive(Clone, Debug)]
+pub(crate) struct Health {
+    source: Source,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    failing: BTreeSet<Part>,
+    last: Option<Error>,
+}
+
+impl Health {
+    pub(crate) fn new(source: Source) -> Self {
+        Self {
+            source,
+            state: Arc::default(),
+        }
+    }
+
+    pub(crate) fn failing(&self, part: Part, error: Error) {
+        let mut state = self.lock();
+        if state.failing.is_empty() {
+            telemetry::failing(&self.source, &error);
+        }
+        state.failing.insert(part);
+        state.last = Some(error);
+    }
+
+    pub(crate) fn well(&self, part: Part) {
+        let mut state = self.lock();
+        if state.failing.remove(&part) && state.failing.is_empty() {
+            state.last = None;
+            telemetry::healed(&self.source);
+        }
+    }
+
+    /// The error of what still fails.
+    pub(crate) fn take_error(&self) -> Option<Error> {
+        self.lock().last.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Growing pauses between tries, spread so that what failed together does not come back together.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    tries: u32,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(50);
+    const MOST: Duration = Duration::from_secs(5);
+
+    pub(crate) fn pause(&mut self) -> Duration {
+        let ceiling = Self::FIRST
+            .saturating_mul(1 << self.tries.min(16))
+            .min(Self::MOST);
+        self.tries = self.tries.saturating_add(1);
+        // Never nothing: a call that fails at once must not become a hot loop.
+        ceiling
+            .mul_f64(fastrand::f64())
+            .max(Self::FIRST.mul_f64(0.2))
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.tries = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_cap_and_are_never_nothing() {
+        let mut backoff = Backoff::default();
+        let pauses: Vec<Duration> = (0..500).map(|_| backoff.pause()).collect();
+        assert!(pauses[0] <= Backoff::FIRST);
+        assert!(
+            pauses
+                .iter()
+                .all(|pause| (Duration::from_millis(10)..=Backoff::MOST).contains(pause))
+        );
+        assert!(pauses.iter().any(|pause| *pause > Backoff::MOST / 2));
+        backoff.reset();
+        assert!(backoff.pause() <= Backoff::FIRST);
+    }
+}

@@ -1,0 +1,151 @@
+//! What a run holds: each message once, from its receipt until the broker has confirmed its end.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::{Charge, Delivery, Fence, How, Lease, Settlement};
+use crate::message::Fields;
+use crate::names::EntryId;
+use crate::verdict::History;
+
+/// A message in this run's hands. It takes a slot until it is removed.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// `None` while a call that settles it is under way.
+    pub(crate) lease: Option<Lease>,
+    /// The lease's token, also while it is under way.
+    pub(crate) token: u64,
+    pub(crate) fields: Fields,
+    pub(crate) history: History,
+    /// Since it was added, when it was received.
+    pub(crate) age: Duration,
+    pub(crate) stage: Stage,
+    /// Cancelled when this run of the message no longer counts.
+    pub(crate) cancel: CancellationToken,
+    pub(crate) standing: Standing,
+    /// What stands for it in the dead-letter queue since it was seen trimmed.
+    pub(crate) tombstone: Option<EntryId>,
+    /// A newer delivery of the same entry, which came while this one was not yet at its end. An
+    /// id is never held twice: it is looked at when this one has ended.
+    pub(crate) again: Option<Delivery>,
+}
+
+/// Where a held message is on its way.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    Queued,
+    /// Its run is being charged.
+    Beginning,
+    Running,
+    /// Its end waits to be sent, or for the answer.
+    Settling(Ending),
+}
+
+/// Whether the lease is still ours, as far as we know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Ours,
+    /// What it fails with is nobody's business any more; its success still is.
+    Lost,
+}
+
+/// How a held message ends.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    /// `None` while a call that settles it is under way.
+    pub(crate) how: Option<How>,
+    /// Why the handler said it need not be done.
+    pub(crate) discarded: Option<String>,
+}
+
+/// How often a settlement may have reached the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    AtMostOnce,
+    /// An answer was lost: that it is gone may be our own doing.
+    Again,
+}
+
+impl Held {
+    pub(crate) fn new(delivery: Delivery, age: Duration) -> Self {
+        Self {
+            history: History {
+                failures: delivery.failures,
+                crashes: delivery.crashes,
+            },
+            tombstone: delivery.lease.tombstone,
+            token: delivery.lease.fence.token,
+            lease: Some(delivery.lease),
+            fields: delivery.fields,
+            age,
+            stage: Stage::Queued,
+            cancel: CancellationToken::new(),
+            standing: Standing::Ours,
+            again: None,
+        }
+    }
+
+    pub(crate) fn fence(&self) -> Option<Fence> {
+        self.lease.as_ref().map(|lease| lease.fence)
+    }
+
+    /// Whether its run has to be charged first. A trimmed one is no longer pending: there is
+    /// nothing left to charge, only bytes that this process alone still has.
+    pub(crate) fn needs_begin(&self) -> bool {
+        let taken_over = self
+            .fence()
+            .is_some_and(|fence| fence.charge == Charge::TakenOver);
+        taken_over && self.tombstone.is_none()
+    }
+
+    /// Takes over the rights of a newer delivery.
+    pub(crate) fn adopt(&mut self, delivery: Delivery) {
+        self.history = History {
+            failures: delivery.failures,
+            crashes: delivery.crashes,
+        };
+        self.token = delivery.lease.fence.token;
+        self.lease = Some(delivery.lease);
+    }
+
+    /// What to send for its end, if that is not under way.
+    pub(crate) fn settlement(&mut self) -> Option<Settlement> {
+        let Stage::Settling(ending) = &mut self.stage else {
+            return None;
+        };
+        let how = ending.how.take()?;
+        let mut lease = self.lease.take()?;
+        lease.tombstone = self.tombstone;
+        Some(Settlement {
+            lease,
+            fields: self.fields.clone(),
+            how,
+        })
+    }
+
+    /// It has come back, to be sent again.
+    pub(crate) fn unsettled(&mut self, settlement: Settlement) {
+        self.lease = Some(settlement.lease);
+        if let Stage::Settling(ending) = &mut self.stage {
+            ending.how = Some(settlement.how);
+        }
+    }
+
+    /// Its run was charged, under a new token.
+    pub(crate) fn begun(&mut self, token: u64, history: History) {
+        self.history = history;
+        self.token = token;
+        if let Some(lease) = &mut self.lease {
+            lease.fence.token = token;
+            lease.fence.charge = Charge::Begun;
+        }
+        if self
+            .again
+            .as_ref()
+            .is_some_and(|again| again.lease.fence.token <= token)
+        {
+            self.again = None;
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The options of a processor: each with its default, all checked together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Processor;
+use super::execution::Runner;
+use super::run::Plan;
+use crate::backend::{Backend, Membership, OnAck};
+use crate::codec::{Decode, Json};
+use crate::dead_letter::Layout;
+use crate::error::{Error, ErrorKind};
+use crate::handler::Handler;
+use crate::names::{ConsumerName, GroupStart, Source, StreamKey};
+use crate::retry::RetryPolicy;
+
+const SHORTEST_LEASE: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
+/// The options with which a processor runs. Set by the methods of [`ProcessorBuilder`], which
+/// have the same names; read by [`Processor::options`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ProcessorOptions {
+    /// How many handlers run at once. Default 16, at least 1.
+    pub concurrency: usize,
+    /// How many messages are held beside the running ones, so that no handler waits for a read.
+    /// Default: as [`batch`](Self::batch). At most concurrency + prefetch are held: queued,
+    /// running, or handled and not yet confirmed.
+    pub prefetch: usize,
+    /// How many messages one read asks for at most. Default 100, at least 1.
+    pub batch: usize,
+    /// How long one read waits for a message. Default 5 s, at least 1 ms.
+    pub block: Duration,
+    /// How long a consumer may stay silent before others take its messages over. Default 30 s, at
+    /// least 100 ms. Renewed every third of it while a message is held, so it need not cover the
+    /// handler's run time.
+    pub lease: Duration,
+    /// How long messages of consumers that are not redrive's, which renew nothing, are left
+    /// alone. Default 5 min, at least the lease.
+    pub foreign_lease: Duration,
+    /// How long a handler may run before it is dropped, which is a failure `timeout`. Default
+    /// 5 min; `None` for no limit.
+    pub timeout: Option<Duration>,
+    /// How often a message is tried, and how long it waits in between.
+    pub retry: RetryPolicy,
+    /// How long running handlers may take to finish when the processor stops. Default 30 s.
+    pub drain: Duration,
+    /// The name under which the processor joins the group, one per running processor. Default
+    /// `consumer_` and 8 random hex digits.
+    pub consumer: ConsumerName,
+    /// Where the group begins, if it has to be created. Default: with the first entry.
+    pub group_start: GroupStart,
+    /// Where dead letters go. Default `STREAM:dlq`.
+    pub dead_letters: StreamKey,
+    /// How dead letters are laid out. Default native.
+    pub layout: Layout,
+    /// What becomes of acknowledged entries. Default: they stay in the stream.
+    pub on_ack: OnAck,
+}
+
+impl ProcessorOptions {
+    pub(crate) fn slots(&self) -> usize {
+        self.concurrency.saturating_add(self.prefetch)
+    }
+
+    pub(crate) fn membership(&self, source: &Source) -> Membership {
+        Membership {
+            source: source.clone(),
+            consumer: self.consumer.clone(),
+            start: self.group_start,
+            lease: self.lease,
+            foreign_lease: self.foreign_lease,
+            max_attempts: self.retry.max_attempts,
+            max_crashes: self.retry.max_crashes,
+            dead_letters: self.dead_letters.clone(),
+            layout: self.layout,
+            on_ack: self.on_ack,
+        }
+    }
+
+    fn problems(&self, source: &Source) -> Vec<String> {
+        let mut problems = self.retry.problems();
+        let mut check = |right: bool, problem: String| {
+            if !right {
+                problems.push(problem);
+            }
+        };
+        let at_least = |what: &str, is: Duration, least: Duration| {
+            format!("{what} is {is:?}, it must be between {least:?} and a year")
+        };
+        let millisecond = Duration::from_millis(1);
+        for (what, is, least) in [
+            ("lease", self.lease, SHORTEST_LEASE),
+            ("block", self.block, millisecond),
+            ("foreign_lease", self.foreign_lease, self.lease),
+            ("timeout", self.timeout.unwrap_or(millisecond), millisecond),
+            ("drain", self.drain, Duration::ZERO),
+        ] {
+            check((least..=LONGEST).contains(&is), at_least(what, is, least));
+        }
+        for (what, is) in [("concurrency", self.concurrency), ("batch", self.batch)] {
+            check(is > 0, format!("{what} is 0, it must be at least 1"));
+        }
+        check(
+            self.dead_letters != source.stream,
+            format!("dead_letters is the stream itself, {}", source.stream),
+        );
+        problems
+    }
+}
+
+/// Options for a [`Processor`], begun by [`Processor::builder`]. What is not set has the default
+/// that [`ProcessorOptions`] names.
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct ProcessorBuilder<C = Json> {
+    backend: Arc<dyn Backend>,
+    source: Source,
+    codec: C,
+    prefetch: Option<usize>,
+    options: ProcessorOptions,
+}
+
+impl ProcessorBuilder {
+    pub(crate) fn new(backend: Arc<dyn Backend>, source: Source) -> Self {
+        let options = ProcessorOptions {
+            concurrency: 16,
+            prefetch: 100,
+            batch: 100,
+            block: Duration::from_secs(5),
+            lease: Duration::from_secs(30),
+            foreign_lease: Duration::from_secs(5 * 60),
+            timeout: Some(Duration::from_secs(5 * 60)),
+            retry: RetryPolicy::default(),
+            drain: Duration::from_secs(30),
+            consumer: ConsumerName::random(),
+            group_start: GroupStart::default(),
+            dead_letters: source.stream.default_dead_letters(),
+            layout: Layout::default(),
+            on_ack: OnAck::default(),
+        };
+        Self {
+            backend,
+            source,
+            codec: Json::default(),
+            prefetch: None,
+            options,
+        }
+    }
+}
+
+macro_rules! options {
+    ($($option:ident: $type:ty),* $(,)?) => {$(
+        #[doc = concat!("Sets [`", stringify!($option), "`](ProcessorOptions::", stringify!($option), ").")]
+        pub fn $option(mut self, $option: $type) -> Self {
+            self.options.$option = $option;
+            self
+        }
+    )*};
+}
+
+impl<C> ProcessorBuilder<C> {
+    /// Makes the processor, checking all options.
+    ///
+    /// The handler is an async function or closure that takes a
+    /// [`Message`](crate::Message), or a [`Handler`] of your own.
+    ///
+    /// ```
+    /// use redrive::{Broker, ErrorKind, Message, Processor, Source};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let broker = Broker::connect("memory:").await?;
+    /// let refused = Processor::builder(&broker, Source::new("orders", "billing")?)
+    ///     .concurrency(0)
+    ///     .batch(0)
+    ///     .build(async |_: Message<String>| {})
+    ///     .unwrap_err();
+    /// assert_eq!(refused.kind(), ErrorKind::Invalid);
+    /// assert!(refused.to_string().contains("concurrency is 0, it must be at least 1"));
+    /// assert!(refused.to_string().contains("batch is 0, it must be at least 1"));
+    /// # Ok::<(), redrive::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`], naming every option that cannot work, not only the first.
+    pub fn build<T, H>(self, handler: H) -> Result<Processor, Error>
+    where
+        C: Decode<T>,
+        T: Send + 'static,
+        H: Handler<T>,
+    {
+        let mut options = self.options;
+        options.prefetch = self.prefetch.unwrap_or(options.batch);
+        let problems = options.problems(&self.source);
+        if !problems.is_empty() {
+            let what = format!(
+                "building the processor of {}: {}",
+                self.source,
+                problems.join("; ")
+            );
+            return Err(Error::new(ErrorKind::Invalid, what)
+                .hint("the documentation of `ProcessorOptions` names each option's range"));
+        }
+        let plan = Plan {
+            source: self.source,
+            options,
+            runner: Runner::new(self.codec, handler),
+        };
+        Ok(Processor::new(self.backend, plan))
+    }
+
+    /// Sets how payloads are decoded. Default [`Json`].
+    pub fn codec<D>(self, codec: D) -> ProcessorBuilder<D> {
+        ProcessorBuilder {
+            backend: self.backend,
+            source: self.source,
+            codec,
+            prefetch: self.prefetch,
+            options: self.options,
+        }
+    }
+
+    /// Sets [`prefetch`](ProcessorOptions::prefetch).
+    pub fn prefetch(mut self, prefetch: usize) -> Self {
+        self.prefetch = Some(prefetch);
+        self
+    }
+
+    /// Sets [`timeout`](ProcessorOptions::timeout): a duration, or `None` for no limit.
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.options.timeout = timeout.into();
+        self
+    }
+
+    options! {
+        concurrency: usize,
+        batch: usize,
+        block: Duration,
+        lease: Duration,
+        foreign_lease: Duration,
+        retry: RetryPolicy,
+        drain: Duration,
+        consumer: ConsumerName,
+        group_start: GroupStart,
+        dead_letters: StreamKey,
+        layout: Layout,
+        on_ack: OnAck,
+    }
+}
+
+impl<C> std::fmt::Debug for ProcessorBuilder<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProcessorBuilder")
+            .field("source", &self.source)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

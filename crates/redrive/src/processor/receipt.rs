@@ -1,0 +1,232 @@
+//! Taking in what the broker answers: messages, each held once, and what is said of held ones.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::health::Part;
+use super::held::{Held, Stage, Standing};
+use super::leases::Report;
+use super::run::Run;
+use crate::backend::{Delivery, Died, Renewed, Seat, Tended};
+use crate::error::{Error, ErrorKind};
+use crate::names::{EntryId, Source};
+use crate::telemetry;
+
+/// Ids from before this time, 2001-09-09, are numbers that a producer chose, not times.
+const FIRST_TIME_MS: u64 = 1_000_000_000_000;
+
+/// How a message came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Claimed,
+    Read,
+}
+
+/// Creates the group again when an answer says that it is gone.
+pub(super) async fn restoring<T>(
+    seat: &dyn Seat,
+    source: &Source,
+    answer: Result<T, Error>,
+) -> Result<T, Error> {
+    if let Err(error) = &answer
+        && error.kind() == ErrorKind::NoGroup
+    {
+        seat.restore().await?;
+        telemetry::group_restored(source);
+    }
+    answer
+}
+
+impl Run {
+    pub(super) fn tended(&mut self, max: usize, answer: Result<Tended, Error>) {
+        let Some(tended) = self.intake_answer(answer) else {
+            return;
+        };
+        self.intake.tended(max, &tended, Instant::now());
+        if tended.refused.is_empty() {
+            self.health.well(Part::GivingUp);
+        }
+        for (_, error) in tended.refused {
+            self.failing(Part::GivingUp, error);
+        }
+        for died in &tended.dead {
+            self.gave_up(died);
+        }
+        for delivery in tended.taken {
+            self.receive(delivery, Origin::Claimed);
+        }
+    }
+
+    pub(super) fn read_answered(
+        &mut self,
+        block: Option<Duration>,
+        answer: Result<Vec<Delivery>, Error>,
+    ) {
+        if let Some(deliveries) = self.intake_answer(answer) {
+            self.intake.read_answered(block, deliveries.len());
+            for delivery in deliveries {
+                self.receive(delivery, Origin::Read);
+            }
+        }
+    }
+
+    pub(super) fn counted(&mut self, answer: Result<u64, Error>) {
+        if let Some(pending) = self.intake_answer(answer) {
+            self.intake.counted(pending);
+        }
+    }
+
+    fn intake_answer<T>(&mut self, answer: Result<T, Error>) -> Option<T> {
+        self.asked = None;
+        match answer {
+            Ok(answer) => {
+                self.health.well(Part::Intake);
+                Some(answer)
+            }
+            Err(error) => {
+                self.intake.failed(Instant::now());
+                self.failing(Part::Intake, error);
+                None
+            }
+        }
+    }
+
+    /// A message was given up by the broker, for a budget that was used up or because it was
+    /// trimmed.
+    pub(super) fn gave_up(&mut self, died: &Died) {
+        self.summary.totals.dead_lettered += 1;
+        telemetry::died(&self.plan.source, died, None);
+    }
+
+    fn receive(&mut self, delivery: Delivery, origin: Origin) {
+        if self.held.contains_key(&delivery.lease.fence.id) {
+            self.meet_again(delivery, origin);
+        } else {
+            if origin == Origin::Claimed {
+                self.summary.taken += 1;
+            }
+            self.hold(delivery);
+        }
+    }
+
+    fn hold(&mut self, delivery: Delivery) {
+        let id = delivery.lease.fence.id;
+        self.leases.insert(delivery.lease.fence);
+        let age = self.age(id);
+        self.held.insert(id, Held::new(delivery, age));
+        if self.stop.is_some() {
+            self.hand_back(id);
+        } else {
+            self.queue.push_back(id);
+        }
+    }
+
+    fn age(&self, id: EntryId) -> Duration {
+        if id.millis() < FIRST_TIME_MS {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(self.seat.now_ms().saturating_sub(id.millis()))
+    }
+
+    /// The same entry, while an earlier delivery of it is still here.
+    fn meet_again(&mut self, delivery: Delivery, origin: Origin) {
+        let fence = delivery.lease.fence;
+        let Some(held) = self.held.get_mut(&fence.id) else {
+            return;
+        };
+        let known = held.token == fence.token;
+        let ours = held.standing == Standing::Ours;
+        match held.stage {
+            // Its retry came due before its answer came here, or it is another delivery.
+            Stage::Settling(_) => {}
+            // A renewal.
+            _ if known && ours => return,
+            Stage::Queued => {
+                held.adopt(delivery);
+                self.leases.insert(fence);
+                return;
+            }
+            // The group was created again: the run under way is the one of this delivery.
+            Stage::Running if ours && origin == Origin::Read => {
+                held.adopt(delivery);
+                self.leases.insert(fence);
+                return;
+            }
+            Stage::Running if ours => {
+                held.standing = Standing::Lost;
+                held.cancel.cancel();
+                telemetry::lease_lost(&self.plan.source, fence.id);
+            }
+            Stage::Running | Stage::Beginning => {}
+        }
+        held.again = Some(delivery);
+        self.leases.insert(fence);
+    }
+
+    /// A held message is at its end. If a newer delivery of it has come, that is next.
+    pub(super) fn release_slot(&mut self, id: EntryId) {
+        if self.refused.remove(&id).is_some() && self.refused.is_empty() {
+            self.refusals.reset();
+            self.health.well(Part::Refused);
+        }
+        self.leases.remove(id);
+        if let Some(again) = self.held.remove(&id).and_then(|held| held.again) {
+            self.hold(again);
+        }
+    }
+
+    /// What the keeper of the leases says.
+    pub(super) fn reported(&mut self, report: Report) {
+        let (fence, answer) = match report {
+            Report::Renewed(fence, answer) => (fence, answer),
+            Report::Ended(error) => return self.fail(error),
+        };
+        let id = fence.id;
+        match answer {
+            Renewed::Held => {}
+            Renewed::Refused(error) => {
+                telemetry::tombstone_refused(&self.plan.source, id, &error);
+            }
+            Renewed::Trimmed { tombstone } => {
+                if let Some(held) = self.held.get_mut(&id) {
+                    held.tombstone = Some(tombstone);
+                    self.leases.remove(id);
+                    telemetry::trimmed(&self.plan.source, id, tombstone);
+                }
+            }
+            Renewed::Lost | Renewed::Gone if self.leases.is_current(fence) => self.lose(id),
+            Renewed::Lost | Renewed::Gone => {}
+        }
+    }
+
+    fn lose(&mut self, id: EntryId) {
+        let Some(held) = self.held.get_mut(&id) else {
+            return;
+        };
+        match held.stage {
+            Stage::Running => {
+                held.standing = Standing::Lost;
+                held.cancel.cancel();
+                self.leases.remove(id);
+                telemetry::lease_lost(&self.plan.source, id);
+            }
+            Stage::Queued => {
+                telemetry::lease_lost(&self.plan.source, id);
+                self.queue.retain(|queued| *queued != id);
+                self.release_slot(id);
+            }
+            // Its own settlement may be what ended it: the answer tells.
+            Stage::Settling(_) | Stage::Beginning => {}
+        }
+    }
+
+    /// A call failed: to be tried again, or the end of this run.
+    pub(super) fn failing(&mut self, part: Part, error: Error) {
+        if error.kind().is_transient() {
+            self.health.failing(part, error);
+        } else {
+            self.fail(error);
+        }
+    }
+}

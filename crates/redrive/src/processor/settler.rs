@@ -1,0 +1,300 @@
+//! Ending messages at the broker: acks together, everything else in arrays, each until answered.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::health::{Backoff, Health, Part};
+use super::held::{Ending, Sent, Stage};
+use super::receipt::restoring;
+use super::run::{Answer, Run};
+use super::start::all_of;
+use crate::backend::{Died, Failed, How, Seat, Settled, Settlement};
+use crate::error::Error;
+use crate::names::{EntryId, Source};
+use crate::telemetry;
+
+/// How long a first ack waits for others.
+const ACK_WAIT: Duration = Duration::from_millis(5);
+/// How many messages one call settles; acks may be more, where a batch is.
+const MOST_SETTLED: usize = 100;
+/// What waits to be settled. One call of a lane is under way at a time; what ends meanwhile goes
+/// together into the next. Acks have a lane of their own: they succeed where writes are refused.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    waiting: VecDeque<EntryId>,
+    oldest: Option<Instant>,
+    busy: bool,
+}
+
+impl Lane {
+    /// Whether no slot will become free by this lane.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && !self.busy
+    }
+
+    /// When what waits has waited long enough.
+    pub(super) fn flush_at(&self) -> Option<Instant> {
+        let oldest = self.oldest.filter(|_| !self.busy)?;
+        Some(oldest + ACK_WAIT)
+    }
+
+    fn push(&mut self, id: EntryId) {
+        self.oldest.get_or_insert_with(Instant::now);
+        self.waiting.push_back(id);
+    }
+}
+
+/// Settles, asking until it is answered.
+async fn send(
+    seat: Arc<dyn Seat>,
+    source: Source,
+    part: Part,
+    batch: Vec<Settlement>,
+    health: Health,
+) -> Answer {
+    let mut backoff = Backoff::default();
+    let mut sent = Sent::AtMostOnce;
+    loop {
+        let answer = seat.settle(&batch).await;
+        match restoring(&*seat, &source, answer).await {
+            Err(error) if error.kind().is_transient() => {
+                health.failing(part, error);
+                tokio::time::sleep(backoff.pause()).await;
+                sent = Sent::Again;
+            }
+            answer => {
+                health.well(part);
+                let answer = answer.and_then(|settled| all_of(settled, batch.len()));
+                return Answer::Settled(part, batch, sent, answer);
+            }
+        }
+    }
+}
+
+impl Run {
+    /// Ends a held message. Its slot stays taken until the broker has confirmed it. `discarded`
+    /// says why it need not be done.
+    pub(super) fn end(&mut self, id: EntryId, how: How, discarded: Option<String>) {
+        let part = match how {
+            How::Ack => Part::Acks,
+            _ => Part::Settling,
+        };
+        self.lane(part).push(id);
+        if let Some(held) = self.held.get_mut(&id) {
+            held.stage = Stage::Settling(Ending {
+                how: Some(how),
+                discarded,
+            });
+        }
+    }
+
+    /// Sends again what was refused.
+    pub(super) fn send_again(&mut self, id: EntryId) {
+        let acks = match self.held.get(&id).map(|held| &held.stage) {
+            Some(Stage::Settling(ending)) => matches!(ending.how, Some(How::Ack)),
+            _ => return,
+        };
+        self.lane(if acks { Part::Acks } else { Part::Settling })
+            .push(id);
+    }
+
+    fn lane(&mut self, part: Part) -> &mut Lane {
+        match part {
+            Part::Acks => &mut self.acks,
+            _ => &mut self.others,
+        }
+    }
+
+    /// Sends what has waited long enough.
+    pub(super) fn send_settlements(&mut self, now: Instant) {
+        let batch = self.plan.options.batch;
+        // Nobody to wait for, or intake waits for these slots.
+        let none_running = self.running.is_empty() && self.beginning == 0;
+        let at_once = self.queue.is_empty() && (none_running || self.needs_room());
+        let waited = self.acks.flush_at().is_some_and(|flush_at| flush_at <= now);
+        if at_once || waited || self.acks.waiting.len() >= batch {
+            self.send_lane(Part::Acks, batch.max(MOST_SETTLED));
+        }
+        self.send_lane(Part::Settling, MOST_SETTLED);
+    }
+
+    fn send_lane(&mut self, part: Part, most: usize) {
+        let lane = self.lane(part);
+        if lane.busy || lane.waiting.is_empty() {
+            return;
+        }
+        let many = lane.waiting.len().min(most);
+        let ids: Vec<EntryId> = lane.waiting.drain(..many).collect();
+        if lane.waiting.is_empty() {
+            lane.oldest = None;
+        }
+        let batch: Vec<Settlement> = ids
+            .into_iter()
+            .filter_map(|id| self.held.get_mut(&id)?.settlement())
+            .collect();
+        if batch.is_empty() {
+            return;
+        }
+        self.lane(part).busy = true;
+        self.calls.push(Box::pin(send(
+            Arc::clone(&self.seat),
+            self.plan.source.clone(),
+            part,
+            batch,
+            self.health.clone(),
+        )));
+    }
+
+    pub(super) fn settled(
+        &mut self,
+        part: Part,
+        batch: Vec<Settlement>,
+        sent: Sent,
+        answer: Result<Vec<Settled>, Error>,
+    ) {
+        self.lane(part).busy = false;
+        match answer {
+            Ok(answers) => {
+                for (settlement, answer) in batch.into_iter().zip(answers) {
+                    self.settled_one(settlement, sent, answer);
+                }
+            }
+            Err(error) => {
+                for settlement in batch {
+                    self.release_slot(settlement.lease.fence.id);
+                }
+                self.fail(error);
+            }
+        }
+    }
+
+    fn settled_one(&mut self, settlement: Settlement, sent: Sent, answer: Settled) {
+        let id = settlement.lease.fence.id;
+        let Some(held) = self.held.get_mut(&id) else {
+            return;
+        };
+        let unresolved = held.tombstone.is_some() && settlement.lease.tombstone.is_none();
+        match answer {
+            Settled::Refused(error) => {
+                held.unsettled(settlement);
+                self.refuse(id, error);
+            }
+            // Trimmed while this was under way: what stands for it is still to be resolved.
+            Settled::Gone if unresolved => {
+                held.unsettled(settlement);
+                self.send_again(id);
+            }
+            answer => {
+                let Stage::Settling(ending) = &mut held.stage else {
+                    return;
+                };
+                let discarded = ending.discarded.take();
+                self.confirmed(id, &settlement.how, sent, answer, discarded);
+            }
+        }
+    }
+
+    /// The broker has confirmed an end: only now it is counted and said.
+    fn confirmed(
+        &mut self,
+        id: EntryId,
+        how: &How,
+        sent: Sent,
+        answer: Settled,
+        discarded: Option<String>,
+    ) {
+        let source = &self.plan.source;
+        let died = match answer {
+            _ if *how == How::Ack => None,
+            Settled::Stale => {
+                telemetry::stale(source, id);
+                return self.release_slot(id);
+            }
+            Settled::Gone if sent == Sent::AtMostOnce => {
+                telemetry::gone(source, id);
+                return self.release_slot(id);
+            }
+            Settled::Died(died) => Some(died),
+            _ => None,
+        };
+        self.count(id, how, died.as_ref(), discarded);
+        match how {
+            How::Ack => self.acked(id),
+            How::Retry { delay, .. } | How::Defer { delay } => {
+                self.intake.due_in(*delay, Instant::now());
+                self.release_slot(id);
+            }
+            How::DeadLetter { .. } | How::Release => self.release_slot(id),
+        }
+    }
+
+    fn count(&mut self, id: EntryId, how: &How, died: Option<&Died>, discarded: Option<String>) {
+        let source = &self.plan.source;
+        let totals = &mut self.summary.totals;
+        let error = match how {
+            How::Retry { fault, .. } | How::DeadLetter { fault, .. } => Some(&*fault.error),
+            How::Ack | How::Defer { .. } | How::Release => None,
+        };
+        if let How::Retry { .. }
+        | How::DeadLetter {
+            failed: Failed::Yes,
+            ..
+        } = how
+        {
+            totals.failed += 1;
+        }
+        if let Some(died) = died {
+            totals.dead_lettered += 1;
+            return telemetry::died(source, died, error);
+        }
+        match (how, discarded) {
+            (How::Ack, Some(reason)) => {
+                totals.discarded += 1;
+                telemetry::discarded(source, id, &reason);
+            }
+            (How::Ack, None) => {
+                totals.succeeded += 1;
+                telemetry::succeeded(source, id);
+            }
+            (How::Retry { delay, fault }, _) => {
+                totals.retried += 1;
+                telemetry::retried(source, id, *delay, &fault.error);
+            }
+            (How::Defer { delay }, _) => {
+                totals.deferred += 1;
+                telemetry::deferred(source, id, *delay);
+            }
+            (How::DeadLetter { reason, fault, .. }, _) => {
+                totals.dead_lettered += 1;
+                telemetry::died_unseen(source, id, *reason, &fault.error);
+            }
+            (How::Release, _) => {
+                totals.released += 1;
+                telemetry::released(source, id);
+            }
+        }
+    }
+
+    /// Done. What came again meanwhile is done as well: another run of it would only repeat.
+    fn acked(&mut self, id: EntryId) {
+        let again = self.held.get_mut(&id).and_then(|held| held.again.take());
+        self.release_slot(id);
+        if let Some(again) = again {
+            let seat = Arc::clone(&self.seat);
+            let settlement = Settlement {
+                lease: again.lease,
+                fields: again.fields,
+                how: How::Ack,
+            };
+            self.acked_again += 1;
+            self.calls.push(Box::pin(async move {
+                // Unanswered, it costs one more run: not worth asking again.
+                let _ = seat.settle(&[settlement]).await;
+                Answer::AckedAgain
+            }));
+        }
+    }
+}

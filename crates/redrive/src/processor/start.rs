@@ -1,0 +1,232 @@
+//! Starting runs: at once what was just read, after its charge what was taken over.
+
+use std::sync::Arc;
+
+use tokio::task::{Id, JoinError};
+use tokio::time::Instant;
+
+use super::execution::{self, Ran, Work, panicked};
+use super::health::{Backoff, Health, Part};
+use super::held::Stage;
+use super::receipt::restoring;
+use super::run::{Answer, Run};
+use crate::backend::{Begun, Fence, Seat};
+use crate::dead_letter::Reason;
+use crate::error::{Error, ErrorKind};
+use crate::names::{EntryId, Source};
+use crate::telemetry;
+use crate::verdict::History;
+
+/// How many runs one call charges at most.
+const MOST_BEGUN: usize = 100;
+
+/// Charges runs, asking until it is answered, always with the same nonce.
+async fn charge(
+    seat: Arc<dyn Seat>,
+    source: Source,
+    fences: Vec<Fence>,
+    nonce: String,
+    health: Health,
+) -> Answer {
+    let mut backoff = Backoff::default();
+    loop {
+        let answer = seat.begin(&fences, &nonce).await;
+        match restoring(&*seat, &source, answer).await {
+            Err(error) if error.kind().is_transient() => {
+                health.failing(Part::Begin, error);
+                tokio::time::sleep(backoff.pause()).await;
+            }
+            answer => {
+                health.well(Part::Begin);
+                let answer = answer.and_then(|begun| all_of(begun, fences.len()));
+                return Answer::Begun(fences, answer);
+            }
+        }
+    }
+}
+
+/// An array of answers must be as long as what was asked.
+pub(super) fn all_of<T>(answers: Vec<T>, asked: usize) -> Result<Vec<T>, Error> {
+    if answers.len() == asked {
+        return Ok(answers);
+    }
+    let got = answers.len();
+    Err(Error::new(
+        ErrorKind::Protocol,
+        format!("reading {asked} answers, of which {got} came"),
+    ))
+}
+
+impl Run {
+    /// Starts what may start: as many runs as there is concurrency for.
+    pub(super) fn start_ready(&mut self) {
+        let under_way = self.beginning > 0;
+        let mut to_begin = Vec::new();
+        while self.running.len() + self.beginning < self.plan.options.concurrency {
+            let Some(&id) = self.queue.front() else { break };
+            let Some(held) = self.held.get_mut(&id) else {
+                self.queue.pop_front();
+                continue;
+            };
+            if !held.needs_begin() {
+                self.queue.pop_front();
+                self.run(id);
+                continue;
+            }
+            // What becomes ready meanwhile goes together into the next call.
+            if under_way || to_begin.len() == MOST_BEGUN {
+                break;
+            }
+            self.queue.pop_front();
+            held.stage = Stage::Beginning;
+            if let Some(fence) = held.fence() {
+                // Its token is about to change: a renewal with the old one would seem lost.
+                self.leases.remove(id);
+                self.beginning += 1;
+                to_begin.push(fence);
+            }
+        }
+        if !to_begin.is_empty() {
+            self.calls.push(Box::pin(charge(
+                Arc::clone(&self.seat),
+                self.plan.source.clone(),
+                to_begin,
+                format!("{:08x}", fastrand::u32(..)),
+                self.health.clone(),
+            )));
+        }
+    }
+
+    pub(super) fn begun(&mut self, asked: &[Fence], answer: Result<Vec<Begun>, Error>) {
+        self.beginning = 0;
+        match answer {
+            Ok(answers) => {
+                for (fence, answer) in asked.iter().zip(answers) {
+                    self.begun_one(*fence, answer);
+                }
+            }
+            Err(error) => {
+                for fence in asked {
+                    self.release_slot(fence.id);
+                }
+                self.fail(error);
+            }
+        }
+    }
+
+    fn begun_one(&mut self, fence: Fence, answer: Begun) {
+        let id = fence.id;
+        let Some(held) = self.held.get_mut(&id) else {
+            return;
+        };
+        match answer {
+            Begun::Started {
+                token,
+                failures,
+                crashes,
+            } => {
+                held.begun(token, History { failures, crashes });
+                if let Some(fence) = held.fence() {
+                    self.leases.insert(fence);
+                }
+                self.run_unless_stopping(id);
+            }
+            // Trimmed: this process alone still has the bytes, so it runs.
+            Begun::Gone if held.tombstone.is_some() => self.run_unless_stopping(id),
+            Begun::Died(died) if died.reason == Reason::Trimmed => {
+                held.tombstone = Some(died.dead_letter);
+                telemetry::trimmed(&self.plan.source, id, died.dead_letter);
+                self.run_unless_stopping(id);
+            }
+            Begun::Lost | Begun::Gone => {
+                telemetry::gone(&self.plan.source, id);
+                self.release_slot(id);
+            }
+            Begun::Died(died) => {
+                self.gave_up(&died);
+                self.release_slot(id);
+            }
+            Begun::Refused(error) => {
+                held.stage = Stage::Queued;
+                self.leases.insert(fence);
+                self.refuse(id, error);
+            }
+        }
+    }
+
+    /// The broker refused this one: it is asked again later, unless that cannot help.
+    pub(super) fn refuse(&mut self, id: EntryId, error: Error) {
+        if error.kind().is_transient() {
+            let until = Instant::now() + self.refusals.pause();
+            self.refused.insert(id, Some(until));
+            self.health.failing(Part::Refused, error);
+        } else {
+            self.release_slot(id);
+            self.fail(error);
+        }
+    }
+
+    /// Asks again what was refused, when its pause is over.
+    pub(super) fn ask_again(&mut self, now: Instant) {
+        if self.refused.is_empty() {
+            return;
+        }
+        let mut due = Vec::new();
+        for (id, until) in &mut self.refused {
+            if until.is_some_and(|until| until <= now) {
+                *until = None;
+                due.push(*id);
+            }
+        }
+        for id in due {
+            match self.held.get(&id).map(|held| &held.stage) {
+                Some(Stage::Queued) => self.queue.push_back(id),
+                Some(Stage::Settling(_)) => self.send_again(id),
+                _ => {}
+            }
+        }
+    }
+
+    fn run_unless_stopping(&mut self, id: EntryId) {
+        if self.stop.is_some() {
+            self.hand_back(id);
+        } else {
+            self.run(id);
+        }
+    }
+
+    fn run(&mut self, id: EntryId) {
+        let Some(held) = self.held.get_mut(&id) else {
+            return;
+        };
+        held.stage = Stage::Running;
+        let task = self.tasks.spawn(execution::run(Work {
+            runner: self.plan.runner.clone(),
+            id,
+            source: self.plan.source.clone(),
+            attempt: held.history.failures.saturating_add(1),
+            age: held.age,
+            fields: held.fields.clone(),
+            cancel: held.cancel.clone(),
+            timeout: self.plan.options.timeout,
+        }));
+        self.running.insert(task.id(), id);
+    }
+
+    pub(super) fn task_ended(&mut self, ended: Result<(Id, Ran), JoinError>) {
+        let (task, ran) = match ended {
+            Ok(ended) => ended,
+            // The panic of a destructor, outside of what is caught.
+            Err(error) => {
+                let task = error.id();
+                let Ok(panic) = error.try_into_panic() else {
+                    return;
+                };
+                (task, Ran::Spoke(panicked(&*panic)))
+            }
+        };
+        if let Some(id) = self.running.remove(&task) {
+            self.spoke(id, ran);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! A backend in front of another one, that loses calls and answers as it is told, and counts.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::backend::{
+    Backend, Begun, Cursor, Delivery, Entry, Fence, IdRange, Membership, Renewed, RenewedOn,
+    Replay, Replayed, Seat, Settled, Settlement, Tended,
+};
+use crate::error::{Error, ErrorKind};
+use crate::message::Fields;
+use crate::names::{EntryId, Source, StreamKey};
+use crate::stats::Stats;
+
+/// A call of the seam that may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Verb {
+    Join,
+    Receive,
+    Tend,
+    Begin,
+    Renew,
+    Settle,
+    Pending,
+    Leave,
+}
+
+impl Verb {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Join,
+        Self::Receive,
+        Self::Tend,
+        Self::Begin,
+        Self::Renew,
+        Self::Settle,
+        Self::Pending,
+        Self::Leave,
+    ];
+}
+
+/// What goes wrong with one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    NeverArrives,
+    ReplyLost,
+    Fatal(ErrorKind),
+}
+
+/// What is to go wrong, and how often each verb was called.
+#[derive(Clone, Default)]
+pub(super) struct Faults(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    next: HashMap<Verb, VecDeque<Wrong>>,
+    always: HashMap<Verb, Wrong>,
+    calls: HashMap<Verb, u64>,
+}
+
+impl Faults {
+    /// The next calls of this verb go wrong, one by one.
+    pub(super) fn next(&self, verb: Verb, wrong: impl IntoIterator<Item = Wrong>) {
+        let mut state = self.0.lock().unwrap();
+        state.next.entry(verb).or_default().extend(wrong);
+    }
+
+    /// Every call of this verb goes wrong.
+    pub(super) fn always(&self, verb: Verb, wrong: Wrong) {
+        self.0.lock().unwrap().always.insert(verb, wrong);
+    }
+
+    /// Nothing goes wrong any more.
+    pub(super) fn heal(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.next.clear();
+        state.always.clear();
+    }
+
+    pub(super) fn calls(&self, verb: Verb) -> u64 {
+        let state = self.0.lock().unwrap();
+        state.calls.get(&verb).copied().unwrap_or_default()
+    }
+
+    async fn through<T>(
+        &self,
+        verb: Verb,
+        call: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        let wrong = {
+            let mut state = self.0.lock().unwrap();
+            *state.calls.entry(verb).or_default() += 1;
+            let next = state.next.get_mut(&verb).and_then(VecDeque::pop_front);
+            next.or_else(|| state.always.get(&verb).copied())
+        };
+        let error = |kind| Err(Error::new(kind, format!("calling {verb:?}")));
+        match wrong {
+            None => call.await,
+            Some(Wrong::NeverArrives) => error(ErrorKind::Unreachable),
+            Some(Wrong::ReplyLost) => {
+                let _ = call.await;
+                error(ErrorKind::TimedOut)
+            }
+            Some(Wrong::Fatal(kind)) => error(kind),
+        }
+    }
+}
+
+/// A backend or a seat whose calls go wrong.
+pub(super) struct Faulty<B: ?Sized> {
+    inner: Arc<B>,
+    faults: Faults,
+}
+
+impl<B: ?Sized> Faulty<B> {
+    pub(super) fn new(inner: Arc<B>, faults: Faults) -> Self {
+        Self { inner, faults }
+    }
+}
+
+#[async_trait]
+impl Backend for Faulty<dyn Backend> {
+    async fn join(&self, membership: Membership) -> Result<Arc<dyn Seat>, Error> {
+        let joining = self.inner.join(membership);
+        let inner = self.faults.through(Verb::Join, joining).await?;
+        let seat: Faulty<dyn Seat> = Faulty::new(inner, self.faults.clone());
+        Ok(Arc::new(seat))
+    }
+
+    async fn append(&self, stream: &StreamKey, entries: &[Fields]) -> Result<Vec<EntryId>, Error> {
+        self.inner.append(stream, entries).await
+    }
+
+    async fn entries(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error> {
+        self.inner.entries(stream, range).await
+    }
+
+    async fn length(&self, stream: &StreamKey) -> Result<u64, Error> {
+        self.inner.length(stream).await
+    }
+
+    async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error> {
+        self.inner.replay(dlq, orders).await
+    }
+
+    async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
+        self.inner.purge(dlq, ids).await
+    }
+
+    async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error> {
+        self.inner.erase(source, dlq).await
+    }
+
+    async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {
+        self.inner.stats(source, dlq).await
+    }
+}
+
+#[async_trait]
+impl Seat for Faulty<dyn Seat> {
+    async fn receive(&self, max: usize, block: Option<Duration>) -> Result<Vec<Delivery>, Error> {
+        let call = self.inner.receive(max, block);
+        self.faults.through(Verb::Receive, call).await
+    }
+
+    async fn tend(&self, max: usize, cursor: Cursor) -> Result<Tended, Error> {
+        let call = self.inner.tend(max, cursor);
+        self.faults.through(Verb::Tend, call).await
+    }
+
+    async fn begin(&self, leases: &[Fence], nonce: &str) -> Result<Vec<Begun>, Error> {
+        let call = self.inner.begin(leases, nonce);
+        self.faults.through(Verb::Begin, call).await
+    }
+
+    async fn renew(&self, leases: &[Fence]) -> Result<Vec<Renewed>, Error> {
+        let call = self.inner.renew(leases);
+        self.faults.through(Verb::Renew, call).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Error> {
+        let call = self.inner.settle(settlements);
+        self.faults.through(Verb::Settle, call).await
+    }
+
+    async fn restore(&self) -> Result<(), Error> {
+        self.inner.restore().await
+    }
+
+    async fn leave(&self) -> Result<(), Error> {
+        self.faults.through(Verb::Leave, self.inner.leave()).await
+    }
+
+    async fn wake(&self) {
+        self.inner.wake().await;
+    }
+
+    async fn pending(&self) -> Result<u64, Error> {
+        let call = self.inner.pending();
+        self.faults.through(Verb::Pending, call).await
+    }
+
+    fn renewed_on(&self) -> RenewedOn {
+        self.inner.renewed_on()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.inner.now_ms()
+    }
+}
