@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::backend::{Backend, IdRange, Keep, Order, Replay, Replayed};
+use crate::backend::{Backend, IdRange, Keep, Replay, Replayed};
 use crate::broker::Broker;
 use crate::dead_letter::{self, DeadLetter};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{EntryId, StreamKey};
+use crate::selection::Order;
 use crate::selection::{Page, Selection, Which};
 
 /// How many dead letters one step of a bulk operation takes.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crate::backend::{
     Backend, Begun, Charge, Cursor, Delivery, Died, Entry, Failed, Fault, Fence, How, IdRange,
-    Lease, Membership, OnAck, Order, Seat, Settled, Settlement, Tended,
+    Lease, Membership, OnAck, Seat, Settled, Settlement, Tended,
 };
 use crate::dead_letter::{Layout, Reason, read};
 use crate::message::Fields;
 use crate::names::{ConsumerName, EntryId, GroupStart, Source, StreamKey};
+use crate::selection::Order;
 
 use super::{Lab, StateParts};
 

@@ -1,19 +1,17 @@
 //! A consumer that has joined a group on Redis: its connections, and what it does besides settling.
 
 use std::sync::Mutex as StdMutex;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::aio::MultiplexedConnection;
-use redis::{RedisError, Value, cmd};
-use tokio::sync::Mutex;
+use redis::{Value, cmd};
 use tokio::time::Instant;
 
-use super::connection::{ANSWER, Address, Call, Link};
-use super::errors::{self, After};
+use super::connection::{Address, Call, Link};
+use super::errors;
 use super::group::{self, Mark};
 use super::keys::{self, GroupKeys};
+use super::reader::Reader;
 use super::wire::{self, Row};
 use super::{CALL, inspect, scripts, settle};
 use crate::backend::{
@@ -386,7 +384,7 @@ impl Seat for RedisSeat {
     }
 
     async fn wake(&self) {
-        let id = self.reader.client_id.load(Ordering::Relaxed);
+        let id = self.reader.client_id();
         if id != 0 {
             let mut unblock = cmd("CLIENT");
             unblock.arg("UNBLOCK").arg(id);
@@ -421,49 +419,4 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis())
         .unwrap_or(u64::MAX)
         .max(1)
-}
-
-/// The one connection for blocked reads. While a read is under way the connection is out of its
-/// place: a read that is given up, or ends in doubt, takes its connection with it, and the next one
-/// makes its own.
-struct Reader {
-    address: Address,
-    idle: Mutex<Option<MultiplexedConnection>>,
-    /// The connection's id at the server, for ending a wait; 0 where it is not known.
-    client_id: AtomicI64,
-}
-
-impl Reader {
-    fn new(address: Address) -> Self {
-        Self {
-            address,
-            idle: Mutex::new(None),
-            client_id: AtomicI64::new(0),
-        }
-    }
-
-    async fn read(&self, command: &redis::Cmd, block: Duration) -> Result<Value, Error> {
-        let mut idle = self.idle.lock().await;
-        let mut connection = match idle.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        connection.set_response_timeout(block.saturating_add(ANSWER));
-        let answer: Result<Value, RedisError> = command.query_async(&mut connection).await;
-        let keep = match &answer {
-            Ok(_) => After::Keep,
-            Err(error) => errors::sort(error).1,
-        };
-        if keep == After::Keep {
-            *idle = Some(connection);
-        }
-        answer.map_err(|cause| errors::error(cause, "receiving messages"))
-    }
-
-    async fn connect(&self) -> Result<MultiplexedConnection, Error> {
-        let mut connection = self.address.connect().await?;
-        let id = cmd("CLIENT").arg("ID").query_async(&mut connection).await;
-        self.client_id.store(id.unwrap_or(0), Ordering::Relaxed);
-        Ok(connection)
-    }
 }

@@ -13,13 +13,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Processor, ProcessorBuilder};
-use crate::backend::{IdRange, Order};
+use crate::backend::IdRange;
 use crate::broker::Broker;
 use crate::dead_letter::{self, DeadLetter};
 use crate::handler::Handler;
 use crate::message::Message;
 use crate::names::{EntryId, Source};
 use crate::producer::Producer;
+use crate::selection::Order;
 
 const SECOND: Duration = Duration::from_secs(1);
 
