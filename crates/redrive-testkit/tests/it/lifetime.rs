@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use redrive_testkit::{Server, eventually};
+use redrive_testkit::eventually;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::SOON;
