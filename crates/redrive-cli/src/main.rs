@@ -28,7 +28,8 @@ enum Command {
 fn main() -> ExitCode {
     // clap prints what is wrong and exits with 2, or prints help and exits with 0.
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // One thread: what the demo tells happens in the order in which it is told.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let ended = match runtime {

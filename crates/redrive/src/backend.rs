@@ -103,7 +103,6 @@ pub(crate) struct Membership {
     pub(crate) lease: Duration,
     pub(crate) foreign_lease: Duration,
     pub(crate) max_attempts: u32,
-    pub(crate) max_crashes: u32,
     pub(crate) dead_letters: StreamKey,
     pub(crate) layout: Layout,
     pub(crate) on_ack: OnAck,

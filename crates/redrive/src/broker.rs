@@ -19,6 +19,54 @@ use crate::stats::Stats;
 const WHAT_WORKS: &str = "a URL is one of redis://HOST, rediss://HOST (TLS), unix:///PATH, \
      memory: (a broker of its own) and memory:NAME (shared within this process)";
 
+/// How to get in where the URL does not say. Default: the system's trust store, and no client
+/// certificate.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use redrive::{Broker, ConnectOptions};
+/// let options = ConnectOptions::default()
+///     .ca(std::fs::read("ca.pem")?)
+///     .client_certificate(std::fs::read("client.pem")?, std::fs::read("client.key")?);
+/// let broker = Broker::connect_with("rediss://redis.example", &options).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Default)]
+#[must_use = "options do nothing until a broker is connected with them"]
+pub struct ConnectOptions {
+    tls: Tls,
+}
+
+impl ConnectOptions {
+    /// Trusts servers whose certificate this authority has signed, and no others. The text of a
+    /// PEM file.
+    pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.tls.ca = Some(pem.into());
+        self
+    }
+
+    /// Shows this certificate to a server that asks for one. The texts of two PEM files.
+    pub fn client_certificate(
+        mut self,
+        certificate: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+    ) -> Self {
+        self.tls.certificate = Some(certificate.into());
+        self.tls.key = Some(key.into());
+        self
+    }
+}
+
+/// Says what is set, never what it is.
+impl fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectOptions")
+            .field("ca", &self.tls.ca.is_some())
+            .field("client_certificate", &self.tls.certificate.is_some())
+            .finish()
+    }
+}
+
 /// A connection to where streams live. Cheap to clone; clones share the connection, and are
 /// closed together.
 ///
@@ -38,20 +86,37 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Connects to the broker of this URL. `memory:` is private to this broker and its clones,
-    /// `memory:NAME` is shared by all of this name in the process, for as long as one of them
-    /// is there; `redis://`, `rediss://` and `unix://` are a server, with user, password and
-    /// database where the URL names them.
+    /// Connects to the broker of this URL.
+    ///
+    /// | URL | broker |
+    /// |---|---|
+    /// | `redis://USER:PASSWORD@HOST:PORT/DB` | a server; all but the host may be left out |
+    /// | `rediss://…` | the same, encrypted; certificates by [`connect_with`](Self::connect_with) |
+    /// | `unix:///PATH?db=DB&user=USER&pass=PASSWORD` | a server's socket |
+    /// | `memory:` | within this process, for this broker and its clones alone |
+    /// | `memory:NAME` | within this process, shared by all of this name while one is there |
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] for a URL of another form; or why the server cannot be used.
+    /// [`ErrorKind::Invalid`] for a URL of another form, and for a server without the streams of
+    /// Redis 6.2; [`Unreachable`](ErrorKind::Unreachable), [`TimedOut`](ErrorKind::TimedOut) or
+    /// [`Denied`](ErrorKind::Denied) when there is no getting in. No error shows the password.
     pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::connect_with(url, &ConnectOptions::default()).await
+    }
+
+    /// As [`connect`](Self::connect), with certificates.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect); [`ErrorKind::Invalid`] also for certificates that cannot be
+    /// read, or that come with a URL that is not encrypted.
+    pub async fn connect_with(url: &str, options: &ConnectOptions) -> Result<Self, Error> {
         let backend: Arc<dyn Backend> = match url.split_once(':') {
             Some(("memory", "")) => Arc::new(Memory::new()),
             Some(("memory", name)) => Arc::new(Memory::named(name)),
             Some(("redis" | "rediss" | "redis+unix" | "unix", _)) => {
-                Arc::new(Redis::connect(url, &Tls::default()).await?)
+                Arc::new(Redis::connect(url, &options.tls).await?)
             }
             other => return Err(unknown(other.map(|(scheme, _)| scheme))),
         };

@@ -25,7 +25,7 @@ mod telemetry;
 mod verdict;
 
 pub use backend::{Keep, OnAck, Order};
-pub use broker::Broker;
+pub use broker::{Broker, ConnectOptions};
 pub use codec::{Decode, DecodeError, Encode, Json, Raw};
 pub use dead_letter::{DeadLetter, DeadLetterLayout, Layout, Reason};
 pub use dead_letter_queue::{

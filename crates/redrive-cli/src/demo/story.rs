@@ -18,6 +18,9 @@ use crate::failure::{Failure, shown};
 /// How long the first worker may take until it has its orders in hand.
 const SOON: Duration = Duration::from_secs(10);
 
+/// How long a charge lasts before it is cut short: time for what is done to be acknowledged.
+const MIDDLE: Duration = Duration::from_millis(300);
+
 /// Writes one line at once, so that the story is read as it happens. A reader that has gone away
 /// is no fault.
 pub(super) fn say(line: &str) {
@@ -124,6 +127,7 @@ impl Story {
                 ));
             }
         }
+        tokio::time::sleep(MIDDLE).await;
         task.abort();
         // Ended by the abort; what it would have answered is what a crash takes with it.
         let _ = task.await;
@@ -162,6 +166,7 @@ impl Story {
         tokio::time::timeout(SOON, listening)
             .await
             .map_err(|_| Failure::new("the first worker did not get its orders in hand"))??;
+        tokio::time::sleep(MIDDLE).await;
         // SIGKILL: it cannot hand anything back.
         child.kill().await?;
         say("   Its process is killed in the middle of three charges: nothing is handed back.");

@@ -1,7 +1,7 @@
 //! Adding entries, and looking at them.
 
 use super::Lab;
-use super::room::{Room, numbered};
+use super::room::{HOUR, Room, ids, numbered, retry, settle};
 use crate::backend::{IdRange, Order};
 use crate::error::ErrorKind;
 use crate::message::Fields;
@@ -65,4 +65,37 @@ pub(super) async fn an_entry_without_fields_is_refused_and_nothing_is_added(lab:
     let refused = room.backend().append(room.stream(), &entries).await;
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(room.entries(room.stream()).await, []);
+}
+
+pub(super) async fn the_length_of_a_stream_is_what_is_in_it(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let length = async || room.backend().length(room.stream()).await.unwrap();
+    assert_eq!(length().await, 0);
+    let added = room.add(3).await;
+    assert_eq!(length().await, 3);
+    lab.trim(room.stream(), added[1]).await;
+    assert_eq!(length().await, 2);
+}
+
+pub(super) async fn an_erased_source_leaves_nothing_behind(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let other = Room::new(lab);
+    other.kill(1).await;
+    room.kill(2).await;
+    let seat = room.join("a").await;
+    let fence = room.hold_one(&*seat).await;
+    settle(&*seat, fence, retry(HOUR, "no")).await;
+    for _ in 0..2 {
+        room.backend().erase(&room.source, &room.dlq).await.unwrap();
+        assert_eq!(room.entries(room.stream()).await, []);
+        assert_eq!(room.dead_letters().await, []);
+        assert_eq!(room.ledger().await, [0, 0, 0]);
+        assert!(lab.is_clean(&room.source).await);
+    }
+    // Nothing is left of how far the group had come: it starts where it is told.
+    let added = room.add(1).await;
+    let seat = room.join("b").await;
+    assert_eq!(ids(&seat.receive(10, None).await.unwrap()), added);
+    assert_eq!(other.dead_letters().await.len(), 1);
+    assert_eq!(other.ledger().await, [1, 0, 0]);
 }

@@ -38,6 +38,8 @@ macro_rules! every_test {
                 a_missing_stream_has_no_entries,
                 a_key_that_is_no_stream_is_an_error_of_that_kind,
                 an_entry_without_fields_is_refused_and_nothing_is_added,
+                the_length_of_a_stream_is_what_is_in_it,
+                an_erased_source_leaves_nothing_behind,
             ];
             receive: [
                 each_entry_goes_to_one_consumer_in_stream_order,
@@ -49,6 +51,7 @@ macro_rules! every_test {
                 a_new_group_starts_where_it_is_told,
                 an_existing_group_is_taken_as_it_is,
                 every_group_receives_everything,
+                the_clock_of_the_server_is_known_from_the_first_message_on,
             ];
             bytes: [
                 fields_of_any_bytes_survive_death_and_replay,
@@ -151,6 +154,7 @@ macro_rules! every_test {
             ];
             trimmed: [
                 a_takeover_of_what_was_trimmed_leaves_a_tombstone,
+                what_was_trimmed_is_left_to_its_live_holder,
                 a_waiting_message_that_was_trimmed_leaves_a_tombstone,
                 a_due_message_that_was_trimmed_leaves_a_tombstone,
                 success_removes_the_tombstone,

@@ -151,4 +151,14 @@ pub(super) async fn every_group_receives_everything(lab: &dyn Lab) {
     }
 }
 
+pub(super) async fn the_clock_of_the_server_is_known_from_the_first_message_on(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let added = room.add(1).await;
+    let seat = room.join("a").await;
+    assert_eq!(ids(&seat.receive(1, None).await.unwrap()), added);
+    // The age of a message is told by it.
+    let (now, then) = (seat.now_ms(), added[0].millis());
+    assert!(now.abs_diff(then) < 60_000, "{now} {then}");
+}
+
 const MINUTE: Duration = Duration::from_secs(60);

@@ -48,7 +48,6 @@ impl<'a> Room<'a> {
             lease: LEASE,
             foreign_lease: FOREIGN_LEASE,
             max_attempts: 1000,
-            max_crashes: 1000,
             dead_letters: self.dlq.clone(),
             layout: Layout::Native,
             on_ack: OnAck::Keep,

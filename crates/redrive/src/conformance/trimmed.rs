@@ -9,6 +9,16 @@ use crate::backend::{Fence, How, Lease, Renewed, Seat, Settlement};
 use crate::dead_letter::Reason;
 use crate::names::EntryId;
 
+pub(super) async fn what_was_trimmed_is_left_to_its_live_holder(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let (a, b) = (room.join("a").await, room.join("b").await);
+    let id = room.hold_one(&*a).await.id;
+    lab.trim(room.stream(), id).await;
+    let round = sweep(&*b, 100).await;
+    assert!(round.dead.is_empty() && round.taken.is_empty());
+    assert_eq!(room.owners().await, [(id, "a".into(), 1)]);
+}
+
 /// One tombstone, and nothing else in the queue.
 async fn assert_one_tombstone(room: &Room<'_>, id: EntryId) -> EntryId {
     let dead = room.dead_letters().await;

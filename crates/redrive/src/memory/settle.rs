@@ -235,7 +235,8 @@ impl<'a> Turn<'a> {
             let before = Fault {
                 error: stands.error.clone().unwrap_or_default(),
                 kind: stands.error_kind.clone(),
-                fingerprint: stands.fingerprint.clone(),
+                // As it is stored: one that reading computed is nothing to write.
+                fingerprint: String::new(),
             };
             let burial = Burial::remembered(fence, &self.member.consumer, &before, &stands)
                 .with(&settlement.how, self.now);

@@ -72,7 +72,6 @@ impl ProcessorOptions {
             lease: self.lease,
             foreign_lease: self.foreign_lease,
             max_attempts: self.retry.max_attempts,
-            max_crashes: self.retry.max_crashes,
             dead_letters: self.dead_letters.clone(),
             layout: self.layout,
             on_ack: self.on_ack,

@@ -77,14 +77,7 @@ impl RedisSeat {
             self.membership.start,
         )
         .await?;
-        let mut register = cmd("HSET");
-        register
-            .arg(&self.keys.consumers)
-            .arg(self.membership.consumer.as_str())
-            .arg(millis(self.membership.lease));
-        self.commands
-            .send(&register, "registering the consumer")
-            .await?;
+        self.register("registering the consumer").await?;
         self.stay_alive(&self.commands).await?;
         // Seen in the group from the start, not only with its first message.
         let mut create = cmd("XGROUP");
@@ -96,6 +89,15 @@ impl RedisSeat {
         self.commands.send(&create, "creating the consumer").await?;
         self.read_clock().await?;
         self.reap().await
+    }
+
+    async fn register(&self, doing: &'static str) -> Result<(), Error> {
+        let mut register = cmd("HSET");
+        register
+            .arg(&self.keys.consumers)
+            .arg(self.membership.consumer.as_str())
+            .arg(millis(self.membership.lease));
+        self.commands.send(&register, doing).await.map(drop)
     }
 
     async fn read_clock(&self) -> Result<(), Error> {
@@ -373,6 +375,9 @@ impl Seat for RedisSeat {
 
     async fn leave(&self) -> Result<(), Error> {
         let doing = "leaving the group";
+        // Others may have taken it for dead while it was silent. Removed as redrive's own, it goes
+        // now; as a stranger, only when it has been idle for an hour.
+        self.register(doing).await?;
         let mut gone = cmd("DEL");
         gone.arg(self.keys.alive_of(&self.membership.consumer));
         self.commands.send(&gone, doing).await?;

@@ -18,14 +18,13 @@ local function give_up(id, n, charged, reason, failed, err, kind, fingerprint)
   end
   local s = load(id, n)
   if ended(id, s, n, charged) then return { 'already' } end
-  local fields, first = payload(id), s.first
-  if not fields then
-    -- Its holder puts the bytes in place of this tombstone, and what its run said.
-    return bury(id, nil, { err = s.err, n = n, f = s.f, x = s.x, first = first, consumer = ME })
-  end
+  local fields = payload(id)
+  if not fields then return entomb(id, n, charged) end
+  local first = s.first
   if failed and first == 0 then first = NOW end
   return bury(id, fields, { reason = reason, err = err, kind = kind, fingerprint = fingerprint,
-    n = n, f = failed and s.f + 1 or s.f, x = s.x, first = first, consumer = ME })
+    n = n, f = failed and s.f + 1 or s.f, x = charged and s.x or crashes(s, n), first = first,
+    consumer = ME })
 end
 
 for i = 4, #ARGV, 8 do

@@ -19,9 +19,7 @@ local function put_back(id, n, charged, how, delay, err)
     if charged then unbook(id, n, row[4]) end
     return { 'lost' }
   end
-  if not payload(id) then
-    return bury(id, nil, { err = s.err, n = n, f = s.f, x = s.x, first = s.first, consumer = ME })
-  end
+  if not payload(id) then return entomb(id, n, charged) end
   redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')
   if how == 'retry' then
     s.f = s.f + 1

@@ -15,10 +15,7 @@ local function renew(id, n, charged)
     if charged then unbook(id, n, row[4]) end
     return { 'lost' }
   end
-  if not payload(id) then
-    local s = load(id, n)
-    return bury(id, nil, { err = s.err, n = n, f = s.f, x = s.x, first = s.first, consumer = ME })
-  end
+  if not payload(id) then return entomb(id, n, charged) end
   -- JUSTID: renewing must not look like a delivery, the count is our fencing token.
   redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')
   return { 'ok' }

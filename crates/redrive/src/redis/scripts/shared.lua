@@ -214,3 +214,11 @@ local function bury(id, fields, about)
   forget(id)
   return { 'died', id, about.reason, added }
 end
+
+-- The tombstone of a message that its holder finds trimmed. What the delivery owes counts as a
+-- crash, unless it is the holder's own; its failure is added when its bytes are, by resolve.
+local function entomb(id, n, charged)
+  local s = load(id, n)
+  return bury(id, nil, { err = s.err, n = n, f = s.f, x = charged and s.x or crashes(s, n),
+    first = s.first, consumer = ME })
+end

@@ -19,7 +19,6 @@ fn membership(source: &Source, consumer: &str) -> Membership {
         lease: Duration::from_secs(30),
         foreign_lease: Duration::from_secs(300),
         max_attempts: 3,
-        max_crashes: 3,
         dead_letters: source.stream.default_dead_letters(),
         layout: Layout::Native,
         on_ack: OnAck::Keep,
