@@ -2,9 +2,11 @@
 
 mod doubles;
 mod faults;
+mod logs;
 mod outcomes;
 mod recovery;
 mod stopping;
+mod trimming;
 
 use std::future::ready;
 use std::sync::{Arc, Mutex};
