@@ -25,10 +25,10 @@ impl Simulation {
             return Fate::Answered;
         }
         match self.rng.u8(..100) {
-            0..7 => Fate::ReplyLost,
-            7..12 => Fate::NeverExecuted,
-            12..15 => Fate::PartlyExecuted,
-            15..20 => Fate::Refused,
+            0..10 => Fate::ReplyLost,
+            10..17 => Fate::NeverExecuted,
+            17..24 => Fate::PartlyExecuted,
+            24..32 => Fate::Refused,
             _ => Fate::Answered,
         }
     }

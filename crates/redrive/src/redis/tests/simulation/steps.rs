@@ -23,8 +23,8 @@ impl Simulation {
                 self.add(many).await;
             }
             40..100 => self.foreign_step().await,
-            100..140 => self.due_times_pass().await,
-            140..150 => self.trim_one().await,
+            100..132 => self.due_times_pass().await,
+            132..150 => self.trim_one().await,
             150..166 => self.stall().await,
             166..174 => {
                 let w = self.any_worker();
@@ -106,8 +106,14 @@ impl Simulation {
                 let max = self.rng.usize(1..=room);
                 self.tend(w, max).await;
             }
-            36..54 => self.start(w, 6).await,
-            54..82 => self.finish(w, 6).await,
+            36..54 => {
+                let most = self.rng.usize(1..=4);
+                self.start(w, most).await;
+            }
+            54..82 => {
+                let most = self.rng.usize(1..=4);
+                self.finish(w, most).await;
+            }
             82..91 => self.renew(w).await,
             _ => self.ask_again(w).await,
         }
@@ -149,7 +155,7 @@ impl Simulation {
                     self.workers[w].stage(id, &Stage::Settling(how));
                     ids.push(id);
                 }
-                None if !self.quiet && self.rng.u8(..100) < 6 => {
+                None if !self.quiet && self.rng.u8(..100) < 12 => {
                     self.note(format_args!("{id} kills its process"));
                     self.truth.tally.saw("death");
                     return self.kill(w).await;
@@ -189,7 +195,7 @@ impl Simulation {
         let (what, how) = match roll {
             0..52 => ("success", How::Ack),
             // Now and then by a worker that allows more attempts than those that will claim.
-            52..77 if held.failures + 1 < MAX_ATTEMPTS || roll == 52 => (
+            52..77 if held.failures + 1 < MAX_ATTEMPTS || roll < 57 => (
                 "failure",
                 How::Retry {
                     delay: LATER,
@@ -366,5 +372,14 @@ impl Simulation {
         self.age(vec![id], Idle::ForeignLease).await;
         self.world.trim(id).await;
         self.truth.of(id).trimmed = true;
+        // Left alone, somebody else's claim would nearly always see it first.
+        let holds = |w: &Worker| w.mode == Mode::Working && w.held.contains_key(&id);
+        if let Some(w) = self.workers.iter().position(holds) {
+            match self.rng.u8(..4) {
+                0..2 => self.renew(w).await,
+                2 => self.finish(w, SLOTS).await,
+                _ => {}
+            }
+        }
     }
 }

@@ -213,6 +213,8 @@ impl Truth {
         self.alive.remove(who);
         if self.pending_on(who) == 0 {
             self.registered.remove(who);
+        } else {
+            self.registered.insert(who.to_owned());
         }
     }
 
