@@ -76,7 +76,7 @@ impl RedisSeat {
         )
         .await?;
         self.register("registering the consumer").await?;
-        self.stay_alive(&self.commands).await?;
+        self.announce(&self.commands).await?;
         // Seen in the group from the start, not only with its first message.
         let mut create = cmd("XGROUP");
         create
@@ -111,13 +111,27 @@ impl RedisSeat {
     }
 
     async fn stay_alive(&self, link: &Link) -> Result<(), Error> {
+        let doing = "renewing the consumer";
+        let key = self.keys.alive_of(&self.membership.consumer);
+        let lease = millis(self.membership.lease);
+        // First what is never refused for want of memory: a full server must not make the living
+        // look dead.
+        let mut prolong = cmd("PEXPIRE");
+        prolong.arg(&key).arg(lease);
+        if wire::int(link.send(&prolong, doing).await?, "a count")? == 1 {
+            return Ok(());
+        }
+        self.announce(link).await
+    }
+
+    async fn announce(&self, link: &Link) -> Result<(), Error> {
         let mut alive = cmd("SET");
         alive
             .arg(self.keys.alive_of(&self.membership.consumer))
             .arg(&self.token)
             .arg("PX")
             .arg(millis(self.membership.lease));
-        link.send(&alive, "renewing the consumer").await.map(drop)
+        link.send(&alive, "announcing the consumer").await.map(drop)
     }
 
     async fn reap(&self) -> Result<(), Error> {
@@ -336,6 +350,12 @@ impl Seat for RedisSeat {
 
     async fn renew(&self, leases: &[Fence]) -> Result<Vec<Renewed>, Error> {
         let doing = "renewing leases";
+        let alive = self.stay_alive(&self.renewals).await;
+        if leases.is_empty() {
+            return alive.map(|()| Vec::new());
+        }
+        // What is said of the leases must not be lost with the sign of life: that is given again
+        // with the next renewal, and a server that does not answer refuses both.
         let mut renewed = Vec::with_capacity(leases.len());
         for some in leases.chunks(CALL) {
             let mut call = self.call();
@@ -357,7 +377,6 @@ impl Seat for RedisSeat {
                 });
             }
         }
-        self.stay_alive(&self.renewals).await?;
         Ok(renewed)
     }
 
