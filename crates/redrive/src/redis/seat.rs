@@ -19,7 +19,7 @@ use crate::backend::{
     Settlement, Tended,
 };
 use crate::dead_letter::Layout;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// How long a consumer that is not redrive's may be silent, with nothing pending, before it is
 /// taken for dead.
@@ -399,7 +399,13 @@ impl Seat for RedisSeat {
         gone.arg(self.keys.alive_of(&self.membership.consumer));
         self.commands.send(&gone, doing).await?;
         self.reap_some(&[self.membership.consumer.to_string()], doing)
-            .await
+            .await?;
+        // Those whose last messages this one took over have nothing pending only now, and nobody
+        // may come after it to clear them away.
+        match self.reap().await {
+            Err(error) if error.kind() == ErrorKind::NoGroup => Ok(()),
+            answer => answer,
+        }
     }
 
     async fn wake(&self) {
