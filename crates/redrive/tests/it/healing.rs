@@ -8,6 +8,7 @@ use redrive_testkit::{Server, eventually};
 use tokio::sync::Semaphore;
 
 use crate::SOON;
+use crate::log::Log;
 use crate::rig::{Rig, Runs, Worker, stream};
 
 /// A worker that notes what it is run on; every tenth message fails once.
@@ -60,6 +61,39 @@ async fn a_restarted_server_is_found_again_and_nothing_is_lost() {
     worker.stop().await;
     assert_eq!(runs.distinct(), ids);
     assert_eq!(rig.ask::<u64>("EXISTS orders:dlq").await, 0);
+}
+
+/// Each outage is said once by each of the connections that broke, and never once per try.
+#[tokio::test]
+async fn three_workers_through_five_kills_of_the_server_lose_nothing_and_say_little() {
+    let mut rig = Rig::on(Server::builder().appendonly().start().await).await;
+    let (log, _listening) = Log::listen();
+    let runs = Runs::default();
+    let workers = [(); 3].map(|()| Worker::start(noting_worker(&rig, &runs)));
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.extend(add_to(&rig.another_broker().await, 200).await);
+        let enough = runs.len() + 50;
+        eventually(SOON, "some runs", async || runs.len() >= enough).await;
+        rig.server.kill9().await;
+        eventually(SOON, "it is noticed", async || {
+            !log.with(&["broker fails"]).is_empty()
+        })
+        .await;
+        rig.server.restart().await;
+        rig.reconnect().await;
+    }
+    all_done(&rig, &runs, &ids).await;
+    for worker in workers {
+        worker.stop().await;
+    }
+    assert_eq!(runs.distinct(), ids);
+    println!("{} runs of {} messages", runs.len(), ids.len());
+    assert_eq!(rig.ask::<u64>("EXISTS orders:dlq").await, 0);
+    assert_eq!(rig.consumers().await, Vec::<String>::new());
+    let said = log.with(&["broker fails"]);
+    assert!(said.len() <= 3 * 3 * 5, "{}: {said:#?}", said.len());
+    println!("{} outages said", said.len());
 }
 
 #[tokio::test]
