@@ -1,4 +1,5 @@
 //! Looking at dead letters, repairing them, putting them back, removing the rest.
+#![expect(clippy::print_stdout, reason = "examples say what they do")]
 
 use redrive::{
     BoxError, Broker, Fields, Message, Page, Processor, ReplayOptions, RetryPolicy, Selection,

@@ -1,4 +1,5 @@
 //! A handler that keeps state: a client, a pool, a counter. Two ways to write it.
+#![expect(clippy::print_stdout, reason = "examples say what they do")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
