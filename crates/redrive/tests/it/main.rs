@@ -5,6 +5,7 @@ mod access;
 mod bytes;
 mod cost;
 mod crashes;
+mod examples;
 mod flat_replay;
 mod flat_system;
 mod groups;
