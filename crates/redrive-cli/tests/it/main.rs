@@ -1,5 +1,9 @@
 //! The binary, as a stranger meets it.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
 
 mod demo;
 mod usage;

@@ -20,7 +20,7 @@ fn run(name: &str) -> String {
 
 #[test]
 fn the_examples_do_what_they_say() {
-    assert_eq!(run("service"), "19 succeeded, 4 retried, 1 dead letters\n");
+    assert_eq!(run("worker"), "19 succeeded, 4 retried, 1 dead letters\n");
     assert_eq!(run("state"), "123 by a struct\n246 by both\n");
     let said = run("dead_letters");
     assert!(said.starts_with("2 shipped\n"), "{said}");

@@ -1,6 +1,6 @@
-//! A service that works until it is told to stop, and stops politely.
+//! A worker that works until it is told to stop, and stops politely.
 //!
-//! `cargo run --example service -- redis://127.0.0.1:6379`; without a URL on a broker in memory.
+//! `cargo run --example worker -- redis://127.0.0.1:6379`; without a URL on a broker in memory.
 #![expect(clippy::print_stdout, reason = "examples say what they do")]
 
 use std::time::Duration;
