@@ -200,6 +200,7 @@ macro_rules! every_test {
             stats: [
                 a_missing_stream_is_missing_and_not_empty,
                 a_stream_without_the_group_says_so,
+                a_stream_that_never_had_an_entry_has_no_last_one,
                 the_numbers_of_a_source_are_told,
                 a_shared_queue_is_counted_whole,
             ];
