@@ -202,6 +202,7 @@ macro_rules! every_test {
                 a_stream_without_the_group_says_so,
                 a_stream_that_never_had_an_entry_has_no_last_one,
                 the_numbers_of_a_source_are_told,
+                no_more_wait_than_are_pending,
                 a_shared_queue_is_counted_whole,
             ];
         }

@@ -99,6 +99,17 @@ pub(super) async fn the_numbers_of_a_source_are_told(lab: &dyn Lab) {
     assert_eq!(told.dlq, room.dlq);
 }
 
+pub(super) async fn no_more_wait_than_are_pending(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let seat = room.join("a").await;
+    let fence = room.hold_one(&*seat).await;
+    settle(&*seat, fence, retry(HOUR, "no")).await;
+    assert_eq!(stats(&room, &room.source).await.waiting, Some(1));
+    // By somebody who does not know of due times.
+    lab.foreign_ack(&room.source, fence.id).await;
+    assert_eq!(stats(&room, &room.source).await.waiting, Some(0));
+}
+
 pub(super) async fn a_shared_queue_is_counted_whole(lab: &dyn Lab) {
     let room = Room::new(lab);
     room.kill(2).await;

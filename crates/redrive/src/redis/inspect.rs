@@ -112,7 +112,9 @@ pub(super) async fn stats(link: &Link, source: &Source, dlq: &StreamKey) -> Resu
             .map(|idle| wire::count(idle, "an idle time"))
             .transpose()?;
     }
-    stats.waiting = Some(wire::count(answer(next()?, DOING)?, "a count")?);
+    // Of what others acknowledged, a due time is left until the next claim.
+    let due = wire::count(answer(next()?, DOING)?, "a count")?;
+    stats.waiting = stats.pending_messages.map(|pending| due.min(pending));
     Ok(stats)
 }
 
