@@ -188,6 +188,7 @@ macro_rules! every_test {
                 without_a_mark_a_group_is_restored_at_the_first_entry,
                 another_stream_of_the_same_name_starts_at_its_first_entry,
                 an_existing_group_is_left_alone_by_a_restore,
+                who_restores_a_group_is_seen_in_it,
                 a_restored_group_forgets_the_states_of_the_old_one,
                 who_joins_a_vanished_group_starts_at_its_mark,
             ];
