@@ -37,6 +37,7 @@ macro_rules! every_test {
                 a_range_has_both_its_ends_and_no_more_than_its_limit,
                 a_missing_stream_has_no_entries,
                 a_key_that_is_no_stream_is_an_error_of_that_kind,
+                a_queue_that_is_no_stream_is_not_an_empty_one,
                 an_entry_without_fields_is_refused_and_nothing_is_added,
                 the_length_of_a_stream_is_what_is_in_it,
                 an_erased_source_leaves_nothing_behind,

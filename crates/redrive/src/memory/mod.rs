@@ -113,6 +113,7 @@ impl Backend for Memory {
 
     async fn length(&self, stream: &StreamKey) -> Result<u64, Error> {
         let (kept, _) = self.open()?;
+        kept.check_type(stream)?;
         let entries = kept.streams.get(stream).map(|stream| stream.entries.len());
         Ok(entries.unwrap_or(0) as u64)
     }
@@ -120,6 +121,9 @@ impl Backend for Memory {
     async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error> {
         let answers = {
             let (mut kept, now) = self.open()?;
+            if !orders.is_empty() {
+                kept.check_type(dlq)?;
+            }
             orders
                 .iter()
                 .map(|order| kept.replay(dlq, order, now))
@@ -131,6 +135,9 @@ impl Backend for Memory {
 
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
         let (mut kept, _) = self.open()?;
+        if !ids.is_empty() {
+            kept.check_type(dlq)?;
+        }
         Ok(ids.iter().map(|id| kept.purge(dlq, *id)).collect())
     }
 
@@ -147,6 +154,8 @@ impl Backend for Memory {
 
     async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {
         let (kept, now) = self.open()?;
+        kept.check_type(dlq)?;
+        kept.check_type(&source.stream)?;
         Ok(kept.stats(source, dlq, now))
     }
 }
