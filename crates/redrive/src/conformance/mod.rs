@@ -118,6 +118,7 @@ macro_rules! every_test {
             settle: [
                 an_ack_ends_it,
                 an_ack_of_a_taken_over_message_removes_its_hints,
+                hints_behind_a_late_ack_of_a_first_delivery_are_cleaned,
                 an_ack_needs_no_lease,
                 an_acknowledged_entry_stays_unless_it_is_to_be_deleted,
                 a_retry_records_one_failure_and_stays_pending,
