@@ -162,6 +162,8 @@ macro_rules! every_test {
                 success_removes_the_tombstone,
                 anything_but_success_puts_the_bytes_in_place_of_the_tombstone,
                 the_full_copy_counts_what_was_recorded_before,
+                what_was_known_survives_a_tombstone_that_cannot_say_it,
+                a_run_that_failed_without_words_keeps_no_older_error,
                 a_tombstone_that_is_gone_is_not_replaced,
                 what_turns_out_trimmed_when_it_ends_dies_with_its_bytes,
                 an_ack_of_what_was_trimmed_leaves_nothing,
