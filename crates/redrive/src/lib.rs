@@ -1,5 +1,7 @@
 //! Redis Streams consumers done right.
 
+#[cfg(test)]
+mod agreement;
 mod backend;
 mod broker;
 mod closing;
