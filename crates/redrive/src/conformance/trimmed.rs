@@ -5,7 +5,7 @@ use super::room::{
     HOUR, Room, assert_done, assert_gone, begin, died, field, held_bytes, retry, settle, settle_as,
     settlement, started, sweep, unsuccessful, user_fields,
 };
-use crate::backend::{Fence, How, Lease, Membership, Renewed, Seat, Settlement};
+use crate::backend::{Cursor, Fence, How, Lease, Membership, Renewed, Seat, Settlement};
 use crate::dead_letter::{Layout, Reason};
 use crate::names::EntryId;
 
@@ -120,6 +120,22 @@ pub(super) async fn a_due_message_that_was_trimmed_leaves_a_tombstone(lab: &dyn 
     let dead = room.dead_letters().await.remove(0).fields;
     assert_eq!(field(&dead, "redrive-attempts"), "1");
     assert_eq!(field(&dead, "redrive-error"), "no route");
+}
+
+pub(super) async fn tombstones_of_waiting_messages_count_among_those_asked_for(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let (a, b) = (room.join("a").await, room.join("b").await);
+    for _ in 0..3 {
+        let fence = room.hold_one(&*a).await;
+        settle(&*a, fence, retry(HOUR, "no")).await;
+        room.expire(fence.id).await;
+        lab.trim(room.stream(), fence.id).await;
+    }
+    let round = b.tend(2, Cursor::START).await.unwrap();
+    assert_eq!(round.dead.len(), 2);
+    let round = b.tend(2, round.cursor.unwrap()).await.unwrap();
+    assert_eq!((round.dead.len(), round.cursor), (1, None));
+    room.assert_nothing_pending().await;
 }
 
 pub(super) async fn success_removes_the_tombstone(lab: &dyn Lab) {
