@@ -10,6 +10,7 @@ use crate::dead_letter::{Layout, Reason};
 use crate::error::Error;
 use crate::message::Fields;
 use crate::names::{ConsumerName, EntryId, GroupStart, Source, StreamKey};
+use crate::selection::Order;
 use crate::stats::Stats;
 
 /// What a broker does for anybody: add, look, replay, purge; and let a consumer in.
@@ -59,7 +60,8 @@ pub(crate) trait Seat: Send + Sync + 'static {
     /// nonce it charges nothing more. Answers in this order.
     async fn begin(&self, leases: &[Fence], nonce: &str) -> Result<Vec<Begun>, Error>;
 
-    /// Keeps held messages from being taken over. Answers in this order.
+    /// Keeps held messages from being taken over, and is this consumer's sign of life, with nothing
+    /// held too. Answers in this order.
     async fn renew(&self, leases: &[Fence]) -> Result<Vec<Renewed>, Error>;
 
     /// Ends deliveries. Answers in this order.
@@ -133,17 +135,6 @@ pub(crate) struct IdRange {
     pub(crate) high: EntryId,
     pub(crate) order: Order,
     pub(crate) limit: usize,
-}
-
-/// In which order entries are looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Order {
-    /// The lowest id first.
-    Oldest,
-    /// The highest id first.
-    #[default]
-    Newest,
 }
 
 /// The identity of one delivery of one entry: who settles it must still have exactly this one.

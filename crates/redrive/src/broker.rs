@@ -247,7 +247,8 @@ mod tests {
         };
         let (one, other) = brokers("memory:").await;
         assert_eq!((length(&one).await, length(&other).await), (Some(1), None));
-        let (_one, other) = brokers("memory:shared-by-name").await;
+        let (one, other) = brokers("memory:shared-by-name").await;
+        one.close();
         assert_eq!(length(&other).await, Some(1));
     }
 

@@ -8,6 +8,48 @@ use crate::outcome::{IntoOutcome, Outcome};
 /// What runs for each message: an async function or closure that takes a [`Message`] and returns
 /// anything that is [`IntoOutcome`], or a type of your own.
 ///
+/// ```
+/// use redrive::{Broker, Message, Processor, Source};
+/// async fn bill(cents: Message<u32>) -> Result<(), std::num::TryFromIntError> {
+///     let _charged = u8::try_from(*cents)?;
+///     Ok(())
+/// }
+/// # async fn example(broker: &Broker) -> Result<(), redrive::Error> {
+/// let processor = Processor::builder(broker, Source::new("orders", "billing")?).build(bill)?;
+/// # Ok(()) }
+/// ```
+///
+/// A number is no outcome, and the compiler says what is:
+///
+/// ```compile_fail,E0277
+/// # use redrive::{Broker, Message, Processor, Source};
+/// async fn bill(cents: Message<u32>) -> u32 {
+///     *cents
+/// }
+/// # async fn example(broker: &Broker) -> Result<(), redrive::Error> {
+/// let processor = Processor::builder(broker, Source::new("orders", "billing")?).build(bill)?;
+/// # Ok(()) }
+/// ```
+///
+/// A closure that keeps state gives each run a share of its own, since runs go on at the same time:
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use std::sync::atomic::{AtomicU64, Ordering};
+/// # use redrive::{Broker, Message, Processor, Source};
+/// # async fn example(broker: &Broker) -> Result<(), redrive::Error> {
+/// let total = Arc::new(AtomicU64::new(0));
+/// let processor = Processor::builder(broker, Source::new("orders", "totals")?).build(
+///     move |cents: Message<u64>| {
+///         let total = Arc::clone(&total);
+///         async move {
+///             total.fetch_add(*cents, Ordering::Relaxed);
+///         }
+///     },
+/// )?;
+/// # Ok(()) }
+/// ```
+///
 /// A handler that panics fails this one message. A handler that blocks its thread holds up the
 /// others on that thread: use `tokio::task::spawn_blocking` for blocking work.
 #[diagnostic::on_unimplemented(

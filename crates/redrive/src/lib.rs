@@ -1,4 +1,38 @@
-//! Redis Streams consumers done right.
+//! Redis Streams consumers done right: at least once, nothing stuck, nobody blamed for another
+//! message's crash, every dead letter explained and replayable byte for byte.
+//!
+//! [`Broker`] connects, [`Processor`] runs a handler on the messages of a stream, [`Producer`] adds
+//! messages, [`DeadLetterQueue`] looks at what was given up and puts it back. Everything runs on a
+//! server with Redis Streams, and as it is within the process on `memory:`, for tests.
+//!
+//! ```
+//! use redrive::{Broker, Message, Outcome, Processor, Source};
+//!
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct Order {
+//!     cents: i64,
+//! }
+//!
+//! async fn bill(order: Message<Order>) -> Result<Outcome, std::num::TryFromIntError> {
+//!     if order.cents < 0 {
+//!         return Ok(Outcome::dead_letter("the total is negative"));
+//!     }
+//!     let _charged = u32::try_from(order.cents)?; // an error is a retry, by policy
+//!     Ok(Outcome::Ack)
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let broker = Broker::connect("memory:").await?;
+//! broker.producer("orders".parse()?).send(&Order { cents: 1250 }).await?;
+//! let totals = Processor::builder(&broker, Source::new("orders", "billing")?)
+//!     .concurrency(32)
+//!     .build(bill)?
+//!     .run_until_idle()
+//!     .await?;
+//! assert_eq!(totals.succeeded, 1);
+//! # Ok::<(), redrive::Error>(()) })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #[cfg(test)]
 mod agreement;
@@ -26,7 +60,7 @@ mod stats;
 mod telemetry;
 mod verdict;
 
-pub use backend::{Keep, OnAck, Order};
+pub use backend::{Keep, OnAck};
 pub use broker::{Broker, ConnectOptions};
 pub use codec::{Decode, DecodeError, Encode, Json, Raw};
 pub use dead_letter::{DeadLetter, DeadLetterLayout, Layout, Reason};
@@ -41,5 +75,10 @@ pub use outcome::{Failure, IntoOutcome, Outcome};
 pub use processor::{Processor, ProcessorBuilder, ProcessorOptions, Recovered, Totals};
 pub use producer::Producer;
 pub use retry::{Backoff, Jitter, RetryPolicy};
-pub use selection::{Page, Selection};
+pub use selection::{Order, Page, Selection};
 pub use stats::{ConsumerStats, GroupState, Stats};
+
+/// The programs of the README, run with the examples of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

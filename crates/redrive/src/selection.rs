@@ -1,6 +1,5 @@
 //! Which dead letters a bulk operation is about.
 
-use crate::backend::Order;
 use crate::names::EntryId;
 
 /// Which dead letters to replay or purge: these ids, or all; the oldest first, at most so many.
@@ -50,6 +49,17 @@ impl Selection {
         self.limit = Some(limit);
         self
     }
+}
+
+/// In which order entries are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Order {
+    /// The lowest id first.
+    Oldest,
+    /// The highest id first.
+    #[default]
+    Newest,
 }
 
 /// Which part of a dead-letter queue to list. Default: the newest 50.

@@ -4,38 +4,17 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use redrive_testkit::{Server, eventually};
+use redrive_testkit::eventually;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::SOON;
-
-const HOLDER: &str = "lifetime::holds_a_server_until_it_is_killed";
-/// Keeps `--run-ignored all` from waiting for a kill that nobody sends.
-const HOLD: &str = "REDRIVE_TESTKIT_HOLD";
-
-#[tokio::test]
-#[ignore = "the child process of the tests below"]
-async fn holds_a_server_until_it_is_killed() {
-    if std::env::var_os(HOLD).is_none() {
-        return;
-    }
-    let server = Server::start().await;
-    println!(
-        "\nholding {} {}",
-        server.pid(),
-        server.directory().display()
-    );
-    std::future::pending::<()>().await;
-}
 
 /// A test runner that gives up on a test kills it; `kill -9` leaves no destructor to run. Even a server that is
 /// frozen, and so deaf to anything but SIGKILL, has to go.
 #[tokio::test]
 async fn a_killed_test_process_leaves_no_server_and_no_directory() {
     for frozen in [false, true] {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", HOLDER, "--ignored", "--nocapture"])
-            .env(HOLD, "1")
+        let mut child = Command::new(env!("CARGO_BIN_EXE_holds-a-server"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

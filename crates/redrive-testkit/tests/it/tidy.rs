@@ -110,7 +110,7 @@ const FLOORS: [&[&str]; 6] = [
         "fingerprint",
         "stats",
     ],
-    &["backend"],
+    &["backend", "closing"],
     &["memory", "redis"],
     &["processor"],
     &["broker", "producer", "dead_letter_queue"],

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::room::FIRST_ID;
 use super::side::{Letter, Side, kind};
-use crate::backend::{IdRange, Order};
+use crate::backend::IdRange;
 use crate::message::Fields;
 use crate::names::{EntryId, StreamKey};
+use crate::selection::Order;
 use crate::stats::Stats;
 
 const HOUR_MS: i64 = 3_600_000;

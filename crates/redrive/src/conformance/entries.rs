@@ -2,10 +2,11 @@
 
 use super::Lab;
 use super::room::{HOUR, Room, ids, numbered, retry, settle};
-use crate::backend::{IdRange, Keep, Order, Replay};
+use crate::backend::{IdRange, Keep, Replay};
 use crate::error::ErrorKind;
 use crate::message::Fields;
 use crate::names::EntryId;
+use crate::selection::Order;
 
 pub(super) async fn ids_grow_in_the_order_of_adding(lab: &dyn Lab) {
     let room = Room::new(lab);

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crate::backend::{
     Backend, Begun, Charge, Cursor, Delivery, Died, Entry, Failed, Fault, Fence, How, IdRange,
-    Lease, Membership, OnAck, Order, Seat, Settled, Settlement, Tended,
+    Lease, Membership, OnAck, Seat, Settled, Settlement, Tended,
 };
 use crate::dead_letter::{Layout, Reason, read};
 use crate::message::Fields;
 use crate::names::{ConsumerName, EntryId, GroupStart, Source, StreamKey};
+use crate::selection::Order;
 
 use super::{Lab, StateParts};
 
@@ -289,7 +290,7 @@ pub(super) fn ids(deliveries: &[Delivery]) -> Vec<EntryId> {
 pub(super) async fn sweep(seat: &dyn Seat, max: usize) -> Tended {
     let mut whole = Tended::default();
     let mut cursor = Cursor::START;
-    loop {
+    for _ in 0..1_000 {
         let round = seat.tend(max, cursor).await.unwrap();
         assert!(round.taken.len() <= max, "{} taken", round.taken.len());
         whole.taken.extend(round.taken);
@@ -301,6 +302,7 @@ pub(super) async fn sweep(seat: &dyn Seat, max: usize) -> Tended {
             None => return whole,
         }
     }
+    panic!("a sweep that does not end");
 }
 
 /// The value of a dead letter's field, as text.

@@ -112,6 +112,8 @@ pub(super) async fn a_retry_repeated_after_it_was_taken_records_nothing_more(lab
     assert_eq!(sweep(&*a, 100).await.next_due, None);
     let (begun, failures, crashes) = started(begin(&*b, took, "n").await, fence.id);
     assert_eq!((failures, crashes), (1, 0));
+    // The due time was that of the delivery before.
+    assert_eq!(room.state(fence.id).await.hint, 0);
     settle(&*a, fence, retry(HOUR, "no")).await;
     let state = room.state(fence.id).await;
     assert_eq!((state.failures, state.crashes, state.open), (1, 0, 2));
@@ -143,6 +145,9 @@ pub(super) async fn failures_add_up_and_the_first_is_remembered(lab: &dyn Lab) {
         assert_eq!(state.error, format!("error {failures}"));
         first_ms = first_ms.or(state.first_failure_ms);
         assert_eq!(state.first_failure_ms, first_ms);
+        // Time must pass, or the first failure could not be told from the others.
+        let block = Some(Duration::from_millis(5));
+        assert_eq!(seat.receive(1, block).await.unwrap(), []);
         lab.age_due(&room.source, fence.id, HOUR).await;
         let took = room.take_due(&*seat, fence.id).await;
         assert_eq!((took.failures, took.crashes), (failures, 0));

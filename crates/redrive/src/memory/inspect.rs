@@ -2,10 +2,11 @@
 
 use std::ops::RangeInclusive;
 
-use crate::backend::{Entry, IdRange, Order};
+use crate::backend::{Entry, IdRange};
 use crate::error::Error;
 use crate::message::Fields;
 use crate::names::{EntryId, Source, StreamKey};
+use crate::selection::Order;
 use crate::stats::{ConsumerStats, GroupState, Stats};
 
 use super::hints::millis;

@@ -14,7 +14,6 @@ mod world;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
@@ -33,12 +32,10 @@ static NAMED: LazyLock<Mutex<HashMap<String, Weak<World>>>> = LazyLock::new(Mute
 
 /// A broker that lives in this process and ends with its last handle.
 ///
-/// A clone is the same handle: closing one closes all of them. [`named`](Self::named) gives
-/// another handle to the same world, which is closed by itself.
+/// Clones share one world, and so do handles of the same [name](Self::named).
 #[derive(Clone)]
 pub(crate) struct Memory {
     world: Arc<World>,
-    closed: Arc<AtomicBool>,
 }
 
 impl Memory {
@@ -60,28 +57,15 @@ impl Memory {
     }
 
     fn over(world: Arc<World>) -> Self {
-        Self {
-            world,
-            closed: Arc::default(),
-        }
-    }
-
-    /// Ends this handle and its clones: from now on every call is an error of kind `Closed`, and
-    /// so is what waits.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.world.changed.notify_waiters();
+        Self { world }
     }
 
     /// All there is, and what time it is: one step of the model happens under one such lock.
-    fn open(&self) -> Result<(MutexGuard<'_, Kept>, Moment), Error> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::closed());
-        }
+    fn open(&self) -> (MutexGuard<'_, Kept>, Moment) {
         let kept = self.world.kept();
         // Asked under the lock, so that time never runs backwards from one step to the next.
         let now = self.world.now();
-        Ok((kept, now))
+        (kept, now)
     }
 }
 
@@ -99,7 +83,7 @@ impl Backend for Memory {
 
     async fn append(&self, stream: &StreamKey, entries: &[Fields]) -> Result<Vec<EntryId>, Error> {
         let ids = {
-            let (mut kept, now) = self.open()?;
+            let (mut kept, now) = self.open();
             kept.append(stream, entries, now)?
         };
         self.world.changed.notify_waiters();
@@ -107,12 +91,12 @@ impl Backend for Memory {
     }
 
     async fn entries(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error> {
-        let (kept, _) = self.open()?;
+        let (kept, _) = self.open();
         kept.entries(stream, range)
     }
 
     async fn length(&self, stream: &StreamKey) -> Result<u64, Error> {
-        let (kept, _) = self.open()?;
+        let (kept, _) = self.open();
         kept.check_type(stream)?;
         let entries = kept.streams.get(stream).map(|stream| stream.entries.len());
         Ok(entries.unwrap_or(0) as u64)
@@ -120,7 +104,7 @@ impl Backend for Memory {
 
     async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error> {
         let answers = {
-            let (mut kept, now) = self.open()?;
+            let (mut kept, now) = self.open();
             if !orders.is_empty() {
                 kept.check_type(dlq)?;
             }
@@ -134,7 +118,7 @@ impl Backend for Memory {
     }
 
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
-        let (mut kept, _) = self.open()?;
+        let (mut kept, _) = self.open();
         if !ids.is_empty() {
             kept.check_type(dlq)?;
         }
@@ -142,7 +126,7 @@ impl Backend for Memory {
     }
 
     async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error> {
-        let (mut kept, _) = self.open()?;
+        let (mut kept, _) = self.open();
         kept.streams.remove(&source.stream);
         kept.streams.remove(dlq);
         kept.hints.remove(source);
@@ -153,7 +137,7 @@ impl Backend for Memory {
     }
 
     async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {
-        let (kept, now) = self.open()?;
+        let (kept, now) = self.open();
         kept.check_type(dlq)?;
         kept.check_type(&source.stream)?;
         Ok(kept.stats(source, dlq, now))
@@ -163,7 +147,6 @@ impl Backend for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use crate::names::EntryId;
 
     fn stream() -> StreamKey {
@@ -178,7 +161,7 @@ mod tests {
         let all = IdRange {
             low: EntryId::MIN,
             high: EntryId::MAX,
-            order: crate::backend::Order::Oldest,
+            order: crate::selection::Order::Oldest,
             limit: 100,
         };
         memory.entries(&stream(), all).await.unwrap().len()
@@ -206,17 +189,6 @@ mod tests {
         first.append(&stream(), &[fields()]).await.unwrap();
         drop(first);
         assert_eq!(length(&Memory::named("ends")).await, 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn closing_a_handle_closes_its_clones_and_leaves_the_others_open() {
-        let memory = Memory::named("closing");
-        let clone = memory.clone();
-        let other = Memory::named("closing");
-        memory.close();
-        let refused = clone.append(&stream(), &[fields()]).await.unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Closed);
-        assert_eq!(length(&other).await, 0);
     }
 
     #[tokio::test(start_paused = true)]

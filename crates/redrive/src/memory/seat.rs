@@ -30,7 +30,7 @@ pub(super) struct MemorySeat {
 impl MemorySeat {
     pub(super) fn take(memory: Memory, membership: Membership) -> Result<Self, Error> {
         {
-            let (mut kept, now) = memory.open()?;
+            let (mut kept, now) = memory.open();
             kept.ensure_group(&membership.source, Some(membership.start))?;
             kept.register(&membership, now);
             Turn::new(&mut kept, &membership, now).reap();
@@ -44,12 +44,12 @@ impl MemorySeat {
 
     /// Runs one step of the model.
     fn turn<T>(&self, step: impl FnOnce(&mut Turn<'_>) -> T) -> Result<T, Error> {
-        let (mut kept, now) = self.memory.open()?;
+        let (mut kept, now) = self.memory.open();
         Ok(step(&mut Turn::new(&mut kept, &self.membership, now)))
     }
 
     fn read(&self, max: usize) -> Result<Vec<Delivery>, Error> {
-        let (mut kept, now) = self.memory.open()?;
+        let (mut kept, now) = self.memory.open();
         let Membership {
             source, consumer, ..
         } = &self.membership;
@@ -122,14 +122,14 @@ impl Seat for MemorySeat {
     }
 
     async fn restore(&self) -> Result<(), Error> {
-        let (mut kept, now) = self.memory.open()?;
+        let (mut kept, now) = self.memory.open();
         kept.ensure_group(&self.membership.source, None)?;
         kept.register(&self.membership, now);
         Ok(())
     }
 
     async fn leave(&self) -> Result<(), Error> {
-        let (mut kept, _) = self.memory.open()?;
+        let (mut kept, _) = self.memory.open();
         let Membership {
             source, consumer, ..
         } = &self.membership;
@@ -147,7 +147,7 @@ impl Seat for MemorySeat {
     }
 
     async fn pending(&self) -> Result<u64, Error> {
-        let (kept, _) = self.memory.open()?;
+        let (kept, _) = self.memory.open();
         Ok(kept.group(&self.membership.source)?.pending.len() as u64)
     }
 

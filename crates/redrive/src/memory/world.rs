@@ -38,7 +38,7 @@ impl Moment {
 pub(super) struct World {
     began: Instant,
     kept: Mutex<Kept>,
-    /// Rings when entries were added, a group vanished or a handle was closed.
+    /// Rings when entries were added or a group vanished.
     pub(super) changed: Notify,
 }
 

@@ -63,6 +63,15 @@ impl Health {
         }
     }
 
+    /// Everything was answered to the end: what was to be tried again need not be.
+    pub(crate) fn all_well(&self) {
+        let mut state = self.lock();
+        if !state.failing.is_empty() {
+            *state = State::default();
+            telemetry::healed(&self.source);
+        }
+    }
+
     /// The error of what still fails.
     pub(crate) fn take_error(&self) -> Option<Error> {
         self.lock().last.take()

@@ -149,6 +149,10 @@ async fn renew_all(
     reports: &UnboundedSender<Report>,
 ) -> Result<(), Error> {
     let held = table.all();
+    if held.is_empty() {
+        // Said also with nothing in hand: who is silent for a lease is taken for dead.
+        seat.renew(&[]).await?;
+    }
     for chunk in held.chunks(CHUNK) {
         let answers = seat.renew(chunk).await?;
         for (fence, answer) in chunk.iter().zip(answers) {

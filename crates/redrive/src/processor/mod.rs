@@ -54,6 +54,17 @@ use crate::names::Source;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// One processor is one consumer: two runs of it at the same time do not compile.
+///
+/// ```compile_fail,E0499
+/// # async fn example(processor: &mut redrive::Processor) -> Result<(), redrive::Error> {
+/// let first = processor.run_until_idle();
+/// let second = processor.run_until_idle();
+/// first.await?;
+/// second.await?;
+/// # Ok(()) }
+/// ```
+///
 /// # Cancel safety
 ///
 /// Dropping the future of a run is a crash: handlers are aborted, nothing is handed back, and

@@ -105,6 +105,7 @@ pub(crate) async fn run<S: Future<Output = ()>>(
     *summary = run.summary;
     match &ended {
         Ok(()) => {
+            run.health.all_well();
             run.leave().await;
             telemetry::stopped(&plan.source, &plan.options.consumer);
         }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::health::{Backoff, Health, Part};
 use super::held::{Ending, Sent, Stage};
+use super::intake::Call;
 use super::receipt::restoring;
 use super::run::{Answer, Run};
 use super::start::all_of;
@@ -111,9 +112,11 @@ impl Run {
     /// Sends what has waited long enough.
     pub(super) fn send_settlements(&mut self, now: Instant) {
         let batch = self.plan.options.batch;
-        // Nobody to wait for, or intake waits for these slots.
+        // Nobody to wait for: nothing runs, and no read is about to bring more; or intake waits for
+        // these slots.
         let none_running = self.running.is_empty() && self.beginning == 0;
-        let at_once = self.queue.is_empty() && (none_running || self.needs_room());
+        let none_coming = !matches!(self.asked, Some(Call::Read { .. }));
+        let at_once = self.queue.is_empty() && (none_running && none_coming || self.needs_room());
         let waited = self.acks.flush_at().is_some_and(|flush_at| flush_at <= now);
         if at_once || waited || self.acks.waiting.len() >= batch {
             self.send_lane(Part::Acks, batch.max(MOST_SETTLED));

@@ -1,5 +1,7 @@
 //! What went wrong at the server, sorted into the kinds that an engine reacts to.
 
+use std::sync::Arc;
+
 use redis::RedisError;
 
 use crate::error::{Error, ErrorKind};
@@ -95,8 +97,10 @@ pub(super) fn sort(error: &RedisError) -> (ErrorKind, After, Option<&'static str
 }
 
 fn is_tls(error: &RedisError) -> bool {
-    let cause =
-        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    // The library answers the pointer to the cause as the cause.
+    type Shared = Arc<dyn std::error::Error + Send + Sync>;
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Shared>());
+    let cause = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>());
     cause.is_some_and(|cause| {
         cause
             .get_ref()
@@ -250,6 +254,17 @@ mod tests {
             (sort(&silent).0, sort(&silent).1),
             (ErrorKind::TimedOut, After::Rebuild)
         );
+    }
+
+    /// The library hands out its pointer to the cause instead of the cause: the reason was looked
+    /// for in the wrong place, and a wrong certificate was "unreachable" and tried for ever.
+    #[test]
+    fn a_refused_certificate_is_a_denial_and_not_a_server_that_is_away() {
+        let cause = rustls::Error::General("bad signature".to_owned());
+        let cause = std::io::Error::new(std::io::ErrorKind::InvalidData, cause);
+        let (kind, _, hint) = sort(&RedisError::from(cause));
+        assert_eq!(kind, ErrorKind::Denied);
+        assert!(hint.is_some_and(|hint| hint.contains("check the CA")));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod errors;
 mod group;
 mod inspect;
 mod keys;
+mod reader;
 mod replay;
 mod scripts;
 mod seat;
@@ -26,10 +27,11 @@ use redis::{Pipeline, Value, cmd};
 pub(crate) use connection::Tls;
 use connection::{Address, Call, Link};
 
-use crate::backend::{Backend, Entry, IdRange, Membership, Order, Replay, Replayed, Seat};
+use crate::backend::{Backend, Entry, IdRange, Membership, Replay, Replayed, Seat};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{EntryId, Source, StreamKey};
+use crate::selection::Order;
 use crate::stats::Stats;
 
 /// How many items a script call or a pipeline takes at most: bounded work for the server.

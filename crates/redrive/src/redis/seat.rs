@@ -1,19 +1,17 @@
 //! A consumer that has joined a group on Redis: its connections, and what it does besides settling.
 
 use std::sync::Mutex as StdMutex;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::aio::MultiplexedConnection;
-use redis::{RedisError, Value, cmd};
-use tokio::sync::Mutex;
+use redis::{Value, cmd};
 use tokio::time::Instant;
 
-use super::connection::{ANSWER, Address, Call, Link};
-use super::errors::{self, After};
+use super::connection::{Address, Call, Link};
+use super::errors;
 use super::group::{self, Mark};
 use super::keys::{self, GroupKeys};
+use super::reader::Reader;
 use super::wire::{self, Row};
 use super::{CALL, inspect, scripts, settle};
 use crate::backend::{
@@ -21,7 +19,7 @@ use crate::backend::{
     Settlement, Tended,
 };
 use crate::dead_letter::Layout;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// How long a consumer that is not redrive's may be silent, with nothing pending, before it is
 /// taken for dead.
@@ -85,7 +83,7 @@ impl RedisSeat {
     /// Makes this consumer known, as redrive's and in the group.
     async fn enter(&self) -> Result<(), Error> {
         self.register("registering the consumer").await?;
-        self.stay_alive(&self.commands).await?;
+        self.announce(&self.commands).await?;
         // Seen in the group from the start, not only with its first message.
         let mut create = cmd("XGROUP");
         create
@@ -119,13 +117,27 @@ impl RedisSeat {
     }
 
     async fn stay_alive(&self, link: &Link) -> Result<(), Error> {
+        let doing = "renewing the consumer";
+        let key = self.keys.alive_of(&self.membership.consumer);
+        let lease = millis(self.membership.lease);
+        // First what is never refused for want of memory: a full server must not make the living
+        // look dead.
+        let mut prolong = cmd("PEXPIRE");
+        prolong.arg(&key).arg(lease);
+        if wire::int(link.send(&prolong, doing).await?, "a count")? == 1 {
+            return Ok(());
+        }
+        self.announce(link).await
+    }
+
+    async fn announce(&self, link: &Link) -> Result<(), Error> {
         let mut alive = cmd("SET");
         alive
             .arg(self.keys.alive_of(&self.membership.consumer))
             .arg(&self.token)
             .arg("PX")
             .arg(millis(self.membership.lease));
-        link.send(&alive, "renewing the consumer").await.map(drop)
+        link.send(&alive, "announcing the consumer").await.map(drop)
     }
 
     async fn reap(&self) -> Result<(), Error> {
@@ -344,6 +356,12 @@ impl Seat for RedisSeat {
 
     async fn renew(&self, leases: &[Fence]) -> Result<Vec<Renewed>, Error> {
         let doing = "renewing leases";
+        let alive = self.stay_alive(&self.renewals).await;
+        if leases.is_empty() {
+            return alive.map(|()| Vec::new());
+        }
+        // What is said of the leases must not be lost with the sign of life: that is given again
+        // with the next renewal, and a server that does not answer refuses both.
         let mut renewed = Vec::with_capacity(leases.len());
         for some in leases.chunks(CALL) {
             let mut call = self.call();
@@ -365,7 +383,6 @@ impl Seat for RedisSeat {
                 });
             }
         }
-        self.stay_alive(&self.renewals).await?;
         Ok(renewed)
     }
 
@@ -388,11 +405,17 @@ impl Seat for RedisSeat {
         gone.arg(self.keys.alive_of(&self.membership.consumer));
         self.commands.send(&gone, doing).await?;
         self.reap_some(&[self.membership.consumer.to_string()], doing)
-            .await
+            .await?;
+        // Those whose last messages this one took over have nothing pending only now, and nobody
+        // may come after it to clear them away.
+        match self.reap().await {
+            Err(error) if error.kind() == ErrorKind::NoGroup => Ok(()),
+            answer => answer,
+        }
     }
 
     async fn wake(&self) {
-        let id = self.reader.client_id.load(Ordering::Relaxed);
+        let id = self.reader.client_id();
         if id != 0 {
             let mut unblock = cmd("CLIENT");
             unblock.arg("UNBLOCK").arg(id);
@@ -427,49 +450,4 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis())
         .unwrap_or(u64::MAX)
         .max(1)
-}
-
-/// The one connection for blocked reads. While a read is under way the connection is out of its
-/// place: a read that is given up, or ends in doubt, takes its connection with it, and the next one
-/// makes its own.
-struct Reader {
-    address: Address,
-    idle: Mutex<Option<MultiplexedConnection>>,
-    /// The connection's id at the server, for ending a wait; 0 where it is not known.
-    client_id: AtomicI64,
-}
-
-impl Reader {
-    fn new(address: Address) -> Self {
-        Self {
-            address,
-            idle: Mutex::new(None),
-            client_id: AtomicI64::new(0),
-        }
-    }
-
-    async fn read(&self, command: &redis::Cmd, block: Duration) -> Result<Value, Error> {
-        let mut idle = self.idle.lock().await;
-        let mut connection = match idle.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        connection.set_response_timeout(block.saturating_add(ANSWER));
-        let answer: Result<Value, RedisError> = command.query_async(&mut connection).await;
-        let keep = match &answer {
-            Ok(_) => After::Keep,
-            Err(error) => errors::sort(error).1,
-        };
-        if keep == After::Keep {
-            *idle = Some(connection);
-        }
-        answer.map_err(|cause| errors::error(cause, "receiving messages"))
-    }
-
-    async fn connect(&self) -> Result<MultiplexedConnection, Error> {
-        let mut connection = self.address.connect().await?;
-        let id = cmd("CLIENT").arg("ID").query_async(&mut connection).await;
-        self.client_id.store(id.unwrap_or(0), Ordering::Relaxed);
-        Ok(connection)
-    }
 }

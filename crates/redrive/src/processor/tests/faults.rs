@@ -4,12 +4,13 @@
 use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use super::doubles::{Faults, Faulty, Verb, Wrong};
 use super::{Lab, Log, SECOND};
-use crate::backend::Backend;
+use crate::backend::{Backend, RenewedOn};
 use crate::broker::Broker;
 use crate::dead_letter::Reason;
 use crate::error::{BoxError, ErrorKind};
@@ -18,7 +19,7 @@ use crate::message::Message;
 use crate::retry::RetryPolicy;
 
 /// A healthy lab, and one on the same broker whose calls go wrong.
-fn labs() -> (Memory, Lab, Lab, Faults) {
+pub(super) fn labs() -> (Memory, Lab, Lab, Faults) {
     let memory = Memory::new();
     let inner: Arc<dyn Backend> = Arc::new(memory.clone());
     let faults = Faults::default();
@@ -232,7 +233,7 @@ async fn a_dead_letter_whose_answer_is_lost_is_one_dead_letter_and_is_counted() 
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_successes_cost_at_most_three_commands_a_batch() {
-    for takes in [std::time::Duration::ZERO, SECOND / 1_000] {
+    for takes in [Duration::ZERO, SECOND / 1_000] {
         let (_, _, lab, faults) = labs();
         lab.send(10_000).await;
         let mut worker = lab
@@ -244,4 +245,27 @@ async fn ten_thousand_successes_cost_at_most_three_commands_a_batch() {
         assert!(reads + acks <= 300, "{reads} reads, {acks} acks");
         assert_eq!(faults.calls(Verb::Begin), 0);
     }
+}
+
+#[tokio::test]
+async fn a_handler_that_blocks_the_runtime_keeps_its_lease_where_renewal_has_a_thread() {
+    let (_, _, lab, faults) = labs();
+    faults.renew_on(RenewedOn::OwnThread);
+    lab.send(1).await;
+    let renewals = faults.clone();
+    let mut worker = lab
+        .worker()
+        .lease(Duration::from_millis(100))
+        .build(move |_: Message<u32>| {
+            // Nothing else of this runtime runs until then: the worst a handler can do.
+            let patience = std::time::Instant::now() + 10 * SECOND;
+            while renewals.calls(Verb::Renew) < 4 && std::time::Instant::now() < patience {
+                std::thread::yield_now();
+            }
+            ready(())
+        })
+        .unwrap();
+    assert_eq!(worker.run_until_idle().await.unwrap().succeeded, 1);
+    assert!(faults.calls(Verb::Renew) >= 4);
+    assert_eq!(faults.calls(Verb::Begin), 0);
 }

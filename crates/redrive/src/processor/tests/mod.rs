@@ -2,9 +2,11 @@
 
 mod doubles;
 mod faults;
+mod logs;
 mod outcomes;
 mod recovery;
 mod stopping;
+mod trimming;
 
 use std::future::ready;
 use std::sync::{Arc, Mutex};
@@ -13,13 +15,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Processor, ProcessorBuilder};
-use crate::backend::{IdRange, Order};
+use crate::backend::IdRange;
 use crate::broker::Broker;
 use crate::dead_letter::{self, DeadLetter};
 use crate::handler::Handler;
 use crate::message::Message;
 use crate::names::{EntryId, Source};
 use crate::producer::Producer;
+use crate::selection::Order;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -15,7 +15,13 @@ local function renew(id, n, charged)
     if charged then unbook(id, n, row[4]) end
     return { 'lost' }
   end
-  if not payload(id) then return entomb(id, n, charged) end
+  if not payload(id) then
+    -- Put back before, and the reply was lost: its failure stands in the state and would be counted
+    -- again on the tombstone. It waits, and claim buries it.
+    local s = load(id, n)
+    if charged and s.h == n and s.o ~= n then return { 'ok' } end
+    return entomb(id, n, charged)
+  end
   -- JUSTID: renewing must not look like a delivery, the count is our fencing token.
   redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')
   return { 'ok' }

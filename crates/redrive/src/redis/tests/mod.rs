@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redrive_testkit::Server;
+use redrive_testkit::{Server, eventually};
 
 use super::{Redis, Tls};
 use crate::backend::*;
 use crate::dead_letter::{Layout, Reason};
 use crate::message::Fields;
 use crate::names::{ConsumerName, GroupStart, Source, StreamKey};
+use crate::selection::Order;
 
 fn membership(source: &Source, consumer: &str) -> Membership {
     Membership {
@@ -153,4 +154,41 @@ async fn one_message_is_read_retried_dead_lettered_and_replayed() {
         backend.stats(&source, &dlq).await.unwrap().consumers,
         Some(0)
     );
+}
+
+/// The bug: leases were renewed only while something was held, and with them the sign of life. An
+/// idle worker was taken for dead after one lease and removed by the next one that looked.
+#[tokio::test]
+async fn an_idle_worker_gives_a_sign_of_life() {
+    let server = Server::start().await;
+    let broker = crate::Broker::connect(&server.url()).await.unwrap();
+    let source = Source::new("orders", "billing").unwrap();
+    let mut processor = crate::Processor::builder(&broker, source)
+        .consumer(ConsumerName::new("idle").unwrap())
+        .lease(Duration::from_millis(600))
+        .build(async |_: crate::Message<u8>| {})
+        .unwrap();
+    let worker = tokio::spawn(async move { processor.run_until(std::future::pending()).await });
+    let mut plain = server.connect().await;
+    let mut least = i64::MAX;
+    eventually(
+        Duration::from_secs(20),
+        "the sign of life to be renewed",
+        async || {
+            let mut left = redis::cmd("PTTL");
+            left.arg("{orders}:redrive:billing:alive:idle");
+            let left: i64 = left.query_async(&mut plain).await.unwrap();
+            if left > 0 && left > least {
+                return true;
+            }
+            // It has begun once and must not end: below 0 it is no more.
+            assert!(least == i64::MAX || left > 0, "the sign of life ended");
+            if left > 0 {
+                least = least.min(left);
+            }
+            false
+        },
+    )
+    .await;
+    worker.abort();
 }

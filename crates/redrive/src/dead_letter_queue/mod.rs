@@ -1,23 +1,25 @@
 //! The dead letters of a stream: looking at them, putting them back, removing them.
 
-use std::fmt;
+mod options;
+mod report;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
-use crate::backend::{Backend, IdRange, Keep, Order, Replay, Replayed};
+pub use self::options::ReplayOptions;
+use self::options::order;
+pub use self::report::{PurgeReport, ReplayFailure, ReplayReport};
+use crate::backend::{Backend, IdRange, Replay, Replayed};
 use crate::broker::Broker;
 use crate::dead_letter::{self, DeadLetter};
-use crate::error::{BoxError, Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{EntryId, StreamKey};
+use crate::selection::Order;
 use crate::selection::{Page, Selection, Which};
 
 /// How many dead letters one step of a bulk operation takes.
 const STEP: usize = 100;
-/// How many ids and failures a report lists.
-const LISTED: usize = 1_000;
 /// How often a step that the server did not answer is asked again before the operation ends with
 /// the error. Each is safe to ask again.
 const TRIES: u32 = 6;
@@ -63,140 +65,6 @@ pub struct Inspection {
     /// The payload as JSON: the first present of the fields `data`, `payload`, `body`, `json`.
     /// `None` when there is none or it does not decode; its bytes are in the dead letter's fields.
     pub payload: Option<serde_json::Value>,
-}
-
-type Migration = Arc<dyn Fn(&Fields) -> Result<Fields, BoxError> + Send + Sync>;
-
-/// How dead letters are put back. Default: each to the stream it came from, removed from the
-/// queue, as it is, unless it has been replayed 5 times before.
-#[derive(Clone)]
-#[must_use = "options do nothing until they are given to a replay"]
-pub struct ReplayOptions {
-    target: Option<StreamKey>,
-    keep: Keep,
-    max_replays: Option<u32>,
-    migration: Option<Migration>,
-}
-
-impl Default for ReplayOptions {
-    fn default() -> Self {
-        Self {
-            target: None,
-            keep: Keep::Remove,
-            max_replays: Some(5),
-            migration: None,
-        }
-    }
-}
-
-impl fmt::Debug for ReplayOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplayOptions")
-            .field("target", &self.target)
-            .field("keep", &self.keep)
-            .field("max_replays", &self.max_replays)
-            .field("migrates", &self.migration.is_some())
-            .finish()
-    }
-}
-
-impl ReplayOptions {
-    /// Puts them on this stream. Default: the one each came from.
-    pub fn target(mut self, stream: StreamKey) -> Self {
-        self.target = Some(stream);
-        self
-    }
-
-    /// Whether they stay in the queue. Default: removed.
-    pub fn keep(mut self, keep: Keep) -> Self {
-        self.keep = keep;
-        self
-    }
-
-    /// Leaves out what has been replayed this often; `None` leaves out nothing. Default 5.
-    /// A replay of one dead letter by its id does not ask.
-    pub fn max_replays(mut self, most: impl Into<Option<u32>>) -> Self {
-        self.max_replays = most.into();
-        self
-    }
-
-    /// Changes the message's own fields on the way. A dead letter whose migration fails stays as
-    /// it is and is named in the report.
-    pub fn migrate<F, E>(mut self, migration: F) -> Self
-    where
-        F: Fn(&Fields) -> Result<Fields, E> + Send + Sync + 'static,
-        E: Into<BoxError>,
-    {
-        self.migration = Some(Arc::new(move |fields| {
-            migration(fields).map_err(Into::into)
-        }));
-        self
-    }
-}
-
-/// What a bulk replay did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct ReplayReport {
-    /// How many were selected.
-    pub selected: u64,
-    /// Put back now.
-    pub replayed: u64,
-    /// Put back before, by this or another call.
-    pub already: u64,
-    /// Left out: replayed too often.
-    pub skipped: u64,
-    /// Not put back, still in the queue.
-    pub failed: u64,
-    /// The first 1,000 of these, with what went wrong.
-    pub failures: Vec<ReplayFailure>,
-    /// Whether there are more failures than listed.
-    pub failures_truncated: bool,
-    /// The first 1,000 new ids, in the order of the selection.
-    pub new_ids: Vec<EntryId>,
-    /// Whether there are more new ids than listed.
-    pub new_ids_truncated: bool,
-}
-
-/// A dead letter that could not be put back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct ReplayFailure {
-    /// The dead letter.
-    pub id: EntryId,
-    /// Why.
-    pub error: String,
-}
-
-impl ReplayReport {
-    fn fail(&mut self, id: EntryId, error: &Error) {
-        self.failed += 1;
-        if self.failures.len() < LISTED {
-            let error = error.to_string();
-            self.failures.push(ReplayFailure { id, error });
-        } else {
-            self.failures_truncated = true;
-        }
-    }
-
-    fn added(&mut self, id: EntryId) {
-        self.replayed += 1;
-        if self.new_ids.len() < LISTED {
-            self.new_ids.push(id);
-        } else {
-            self.new_ids_truncated = true;
-        }
-    }
-}
-
-/// What a purge did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct PurgeReport {
-    /// How many were selected.
-    pub selected: u64,
-    /// Removed now.
-    pub purged: u64,
 }
 
 impl DeadLetterQueue {
@@ -501,46 +369,4 @@ async fn read_range(
 fn not_found(id: EntryId) -> Error {
     Error::new(ErrorKind::NotFound, format!("dead letter not found: {id}"))
         .hint("it was replayed or purged, or its id is of another queue")
-}
-
-/// What puts this dead letter back.
-fn order(letter: &DeadLetter, options: &ReplayOptions) -> Result<Replay, Error> {
-    let target = options
-        .target
-        .clone()
-        .or_else(|| dead_letter::default_target(letter));
-    let target = target.ok_or_else(|| {
-        Error::new(
-            ErrorKind::Refused,
-            format!(
-                "replaying the dead letter {}, which does not say where it came from",
-                letter.id
-            ),
-        )
-        .hint("name the target stream")
-    })?;
-    let fields = match &options.migration {
-        None => dead_letter::replay_fields(letter)?,
-        Some(migration) => {
-            // What cannot be put back is refused before anybody's code sees it.
-            dead_letter::replay_fields(letter)?;
-            let migrated = migration(&letter.fields).map_err(|cause| {
-                Error::new(
-                    ErrorKind::Refused,
-                    format!(
-                        "replaying the dead letter {}, its migration failed: {cause}",
-                        letter.id
-                    ),
-                )
-                .caused_by(cause)
-            })?;
-            dead_letter::migrated(letter, migrated)?
-        }
-    };
-    Ok(Replay {
-        dead_letter: letter.id,
-        target,
-        fields,
-        keep: options.keep,
-    })
 }

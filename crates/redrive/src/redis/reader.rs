@@ -1,0 +1,62 @@
+//! Blocked reads, on a connection of their own.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{RedisError, Value, cmd};
+use tokio::sync::Mutex;
+
+use super::connection::{ANSWER, Address};
+use super::errors::{self, After};
+use crate::error::Error;
+
+/// The one connection for blocked reads. While a read is under way the connection is out of its
+/// place: a read that is given up, or ends in doubt, takes its connection with it, and the next one
+/// makes its own.
+pub(super) struct Reader {
+    address: Address,
+    idle: Mutex<Option<MultiplexedConnection>>,
+    /// The connection's id at the server, for ending a wait; 0 where it is not known.
+    client_id: AtomicI64,
+}
+
+impl Reader {
+    pub(super) fn new(address: Address) -> Self {
+        Self {
+            address,
+            idle: Mutex::new(None),
+            client_id: AtomicI64::new(0),
+        }
+    }
+
+    pub(super) async fn read(&self, command: &redis::Cmd, block: Duration) -> Result<Value, Error> {
+        let mut idle = self.idle.lock().await;
+        let mut connection = match idle.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        connection.set_response_timeout(block.saturating_add(ANSWER));
+        let answer: Result<Value, RedisError> = command.query_async(&mut connection).await;
+        let keep = match &answer {
+            Ok(_) => After::Keep,
+            Err(error) => errors::sort(error).1,
+        };
+        if keep == After::Keep {
+            *idle = Some(connection);
+        }
+        answer.map_err(|cause| errors::error(cause, "receiving messages"))
+    }
+
+    /// The connection's id at the server; 0 where it is not known.
+    pub(super) fn client_id(&self) -> i64 {
+        self.client_id.load(Ordering::Relaxed)
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, Error> {
+        let mut connection = self.address.connect().await?;
+        let id = cmd("CLIENT").arg("ID").query_async(&mut connection).await;
+        self.client_id.store(id.unwrap_or(0), Ordering::Relaxed);
+        Ok(connection)
+    }
+}

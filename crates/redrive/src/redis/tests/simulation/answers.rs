@@ -1,0 +1,391 @@
+//! What the server may answer to begin, renew and settle, and what each changes.
+
+use super::truth::{End, Idle, Letter, MAX_ATTEMPTS, Message, Place, Truth, Waiting};
+use crate::backend::{Begun, Died, Failed, Fence, How, Renewed, Settled, Tended};
+use crate::dead_letter::Reason;
+use crate::names::EntryId;
+
+/// An answer without what belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Ok,
+    Died,
+    Lost,
+    Gone,
+    Refused,
+}
+
+fn word(answer: &Settled) -> Word {
+    match answer {
+        Settled::Done => Word::Ok,
+        Settled::Died(_) => Word::Died,
+        Settled::Stale => Word::Lost,
+        Settled::Gone => Word::Gone,
+        Settled::Refused(_) => Word::Refused,
+    }
+}
+
+/// One settlement as it was sent.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) fence: Fence,
+    pub(super) tombstone: Option<EntryId>,
+    pub(super) how: How,
+}
+
+impl Truth {
+    pub(super) fn tended(&mut self, who: &str, answer: &Tended) {
+        for delivery in &answer.taken {
+            self.taken(who, delivery);
+        }
+        for died in &answer.dead {
+            let why = self.may_be_claimed(who, died.id);
+            let message = self.of(died.id);
+            assert!(why.is_some(), "{} given up too early", died.id);
+            let error = match died.reason {
+                Reason::AttemptsExhausted => message.last_error.clone(),
+                _ => String::new(),
+            };
+            let letter = self.letter(died, error, Failed::No, OpenCrash::Counts);
+            self.buried(died.dead_letter, letter);
+            self.tally.saw(match died.reason {
+                Reason::Trimmed => "tombstone by claim",
+                _ => "exhausted at claim",
+            });
+        }
+        for (id, _) in &answer.refused {
+            let message = self.of(*id);
+            assert!(message.trimmed || message.failures >= MAX_ATTEMPTS);
+            if message.is_due() {
+                message.waiting = None;
+            }
+            self.tally.saw("refused");
+        }
+        self.registered.insert(who.to_owned());
+    }
+
+    fn letter(&mut self, died: &Died, error: String, failed: Failed, open: OpenCrash) -> Letter {
+        let message = self.of(died.id);
+        Letter {
+            id: died.id,
+            reason: died.reason,
+            attempts: message.failures + u32::from(failed == Failed::Yes),
+            crashes: match open {
+                OpenCrash::Counts => message.crashes_and_open(),
+                OpenCrash::IsMine => message.crashes,
+            },
+            error,
+            whole: died.reason != Reason::Trimmed,
+        }
+    }
+
+    pub(super) fn begun(&mut self, who: &str, fence: Fence, nonce: &str, answer: &Begun) {
+        let message = self.of(fence.id);
+        let again = message.count == fence.token + 1 && message.nonce == nonce;
+        let expected = if !message.is_pending() {
+            Word::Gone
+        } else if message.owner != who {
+            Word::Lost
+        } else if again {
+            Word::Ok
+        } else if message.count != fence.token || message.waits() {
+            Word::Lost
+        } else if message.trimmed || message.failures >= MAX_ATTEMPTS {
+            Word::Died
+        } else {
+            Word::Ok
+        };
+        let said = match answer {
+            Begun::Started { .. } => Word::Ok,
+            Begun::Lost => Word::Lost,
+            Begun::Gone => Word::Gone,
+            Begun::Died(_) => Word::Died,
+            Begun::Refused(_) => Word::Refused,
+        };
+        assert_answer(said, expected, "begin", fence, message);
+        match answer {
+            Begun::Started {
+                token,
+                failures,
+                crashes,
+            } => {
+                if again {
+                    self.tally.saw("begin answered again");
+                } else {
+                    self.start(fence, nonce);
+                }
+                let message = self.of(fence.id);
+                assert_eq!(
+                    (*token, *failures, *crashes),
+                    (message.count, message.failures, message.crashes),
+                    "begin of {fence:?}: {message:?}"
+                );
+            }
+            Begun::Died(died) => {
+                let error = match died.reason {
+                    Reason::AttemptsExhausted => message.last_error.clone(),
+                    _ => String::new(),
+                };
+                let letter = self.letter(died, error, Failed::No, OpenCrash::Counts);
+                self.buried(died.dead_letter, letter);
+            }
+            Begun::Refused(_) => self.tally.saw("refused"),
+            Begun::Lost | Begun::Gone => {}
+        }
+    }
+
+    fn start(&mut self, fence: Fence, nonce: &str) {
+        let message = self.of(fence.id);
+        let crashed = message.owes();
+        if crashed {
+            message.crashes += 1;
+            message.booked = Some(fence.token);
+        }
+        message.recorded = true;
+        message.count += 1;
+        message.open = Some(message.count);
+        message.put_back = None;
+        message.idle = Idle::Busy;
+        nonce.clone_into(&mut message.nonce);
+        if crashed {
+            self.tally.saw("crash booked");
+        }
+    }
+
+    pub(super) fn renewed(&mut self, who: &str, fence: Fence, answer: &Renewed) {
+        let message = self.of(fence.id);
+        let expected = if !message.is_pending() {
+            Word::Gone
+        } else if message.owner != who || message.count != fence.token {
+            Word::Lost
+        } else if message.trimmed && !(fence.is_charged() && message.put_back == Some(fence.token))
+        {
+            Word::Died
+        } else {
+            Word::Ok
+        };
+        let said = match answer {
+            Renewed::Held => Word::Ok,
+            Renewed::Lost => Word::Lost,
+            Renewed::Gone => Word::Gone,
+            Renewed::Trimmed { .. } => Word::Died,
+            Renewed::Refused(_) => Word::Refused,
+        };
+        assert_answer(said, expected, "renewal", fence, message);
+        match answer {
+            Renewed::Held if message.trimmed => {}
+            Renewed::Held => message.idle = Idle::Busy,
+            Renewed::Lost => self.lost(fence),
+            Renewed::Trimmed { tombstone } => {
+                let died = Died {
+                    id: fence.id,
+                    reason: Reason::Trimmed,
+                    dead_letter: *tombstone,
+                };
+                let open = OpenCrash::of(fence);
+                let letter = self.letter(&died, String::new(), Failed::No, open);
+                self.buried(*tombstone, letter);
+                self.tally.saw("tombstone by renewal");
+            }
+            Renewed::Refused(_) => self.tally.saw("refused"),
+            Renewed::Gone => {
+                message.blamed.insert(fence.token);
+            }
+        }
+    }
+
+    fn lost(&mut self, fence: Fence) {
+        self.tally.saw("lost lease");
+        if !fence.is_charged() {
+            return;
+        }
+        let message = self.of(fence.id);
+        if message.take_back(fence.token) {
+            message.forgiven.insert(fence.token);
+            self.tally.saw("crash taken back");
+        } else {
+            message.blamed.insert(fence.token);
+        }
+    }
+
+    pub(super) fn settled(&mut self, who: &str, sent: &Sent, answer: &Settled) {
+        let (fence, id) = (sent.fence, sent.fence.id);
+        if let How::Retry { .. }
+        | How::DeadLetter {
+            failed: Failed::Yes,
+            ..
+        } = sent.how
+        {
+            self.of(id).failed_runs.insert(fence.token);
+        }
+        if let Some(tombstone) = sent.tombstone {
+            return self.resolved(sent, tombstone, answer);
+        }
+        if sent.how == How::Ack {
+            assert_eq!(word(answer), Word::Ok, "ack of {fence:?}");
+            let message = self.of(id);
+            if message.owner != who || message.count != fence.token {
+                message.blamed.insert(fence.token);
+                self.tally.saw("success after a lost lease");
+            }
+            return self.acked(id);
+        }
+        let message = self.of(id);
+        let mine = message.owner == who && message.count == fence.token;
+        let put_back = message.put_back == Some(fence.token);
+        let already = match sent.how {
+            // Whoever handed it back: it waits, and needs nothing more than to owe nothing. Taken
+            // over since by this seat itself, it is handed back anew.
+            How::Release => {
+                let waits = message.waiting.is_some_and(|w| w.count == fence.token);
+                waits || put_back && !mine
+            }
+            _ => put_back,
+        };
+        let expected = if !message.is_pending() {
+            Word::Gone
+        } else if already {
+            Word::Ok
+        } else if !mine {
+            Word::Lost
+        } else if message.trimmed || matches!(sent.how, How::DeadLetter { .. }) {
+            Word::Died
+        } else {
+            Word::Ok
+        };
+        let said = word(answer);
+        // Handed back before, by itself or another, and not its own any more: both answers are true.
+        if already && !mine && said == Word::Lost && sent.how == How::Release {
+            return self.lost(fence);
+        }
+        // Told before that it is lost, but that reply was lost too, and handed back by others since:
+        // the script takes it for put back. Neither answer changes anything.
+        if !mine && said == Word::Ok && message.forgiven.contains(&fence.token) {
+            return;
+        }
+        assert_answer(said, expected, "settlement", fence, message);
+        match answer {
+            Settled::Done if already => {
+                if !mine && fence.is_charged() && message.take_back(fence.token) {
+                    message.forgiven.insert(fence.token);
+                }
+                self.tally.saw("put back already");
+            }
+            Settled::Done => self.put_back(sent),
+            Settled::Died(died) => self.died(sent, died),
+            Settled::Stale => self.lost(fence),
+            Settled::Refused(_) => self.tally.saw("refused"),
+            Settled::Gone => {
+                message.blamed.insert(fence.token);
+            }
+        }
+    }
+
+    fn put_back(&mut self, sent: &Sent) {
+        let message = self.of(sent.fence.id);
+        if let How::Retry { fault, .. } = &sent.how {
+            message.failures += 1;
+            fault.error.clone_into(&mut message.last_error);
+        }
+        if sent.fence.is_charged() {
+            message.open = None;
+            message.put_back = Some(message.count);
+        } else {
+            // What it owes, even without any record, is written down as it stands.
+            message.open = message.owes().then_some(message.count);
+        }
+        message.recorded = true;
+        message.idle = Idle::Busy;
+        message.waiting = Some(Waiting {
+            count: message.count,
+            due: sent.how == How::Release,
+        });
+        if sent.how == How::Release {
+            self.tally.saw("released");
+        }
+    }
+
+    fn died(&mut self, sent: &Sent, died: &Died) {
+        let (failed, error) = last_words(&sent.how);
+        if died.reason == Reason::Trimmed {
+            assert!(self.of(died.id).trimmed, "{} is not trimmed", died.id);
+            self.tally.saw("tombstone by settling");
+        } else {
+            let How::DeadLetter { reason, .. } = sent.how else {
+                unreachable!("{sent:?} made {died:?}")
+            };
+            assert_eq!(died.reason, reason);
+            if reason == Reason::AttemptsExhausted {
+                self.tally.saw("exhausted by its holder");
+            }
+        }
+        let mut letter = self.letter(died, error, failed, OpenCrash::of(sent.fence));
+        letter.whole = true;
+        self.buried(died.dead_letter, letter);
+    }
+
+    fn resolved(&mut self, sent: &Sent, tombstone: EntryId, answer: &Settled) {
+        let id = sent.fence.id;
+        let known = self.letters.contains_key(&tombstone);
+        let expected = match (known, &sent.how) {
+            (false, _) => Word::Gone,
+            (true, How::Ack) => Word::Ok,
+            (true, _) => Word::Died,
+        };
+        let message = self.of(id);
+        assert_answer(word(answer), expected, "resolution", sent.fence, message);
+        match answer {
+            Settled::Done => {
+                message.place = Place::Ended(End::Lifted);
+                self.letters.remove(&tombstone);
+                self.tally.saw("tombstone lifted");
+            }
+            Settled::Died(died) => {
+                assert_eq!(died.reason, Reason::Trimmed);
+                message.place = Place::Pending;
+                let stone = self.letters.remove(&tombstone);
+                let (failed, error) = last_words(&sent.how);
+                let mut letter = self.letter(died, error, failed, OpenCrash::IsMine);
+                letter.crashes = stone.map_or(0, |stone| stone.crashes);
+                letter.whole = true;
+                self.buried(died.dead_letter, letter);
+                self.tally.saw("tombstone made whole");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn last_words(how: &How) -> (Failed, String) {
+    match how {
+        How::Retry { fault, .. } => (Failed::Yes, fault.error.clone()),
+        How::DeadLetter { fault, failed, .. } => (*failed, fault.error.clone()),
+        How::Ack | How::Defer { .. } | How::Release => (Failed::No, String::new()),
+    }
+}
+
+/// Whether the present delivery is one that somebody else left open, or the caller's own.
+#[derive(Clone, Copy)]
+enum OpenCrash {
+    Counts,
+    IsMine,
+}
+
+impl OpenCrash {
+    fn of(fence: Fence) -> Self {
+        if fence.is_charged() {
+            Self::IsMine
+        } else {
+            Self::Counts
+        }
+    }
+}
+
+#[track_caller]
+fn assert_answer(said: Word, expected: Word, what: &str, fence: Fence, message: &Message) {
+    let refused = said == Word::Refused && expected == Word::Died;
+    assert!(
+        said == expected || refused,
+        "{what} of {fence:?} answered {said:?} instead of {expected:?}: {message:?}"
+    );
+}

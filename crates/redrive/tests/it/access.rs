@@ -1,0 +1,185 @@
+//! Getting in: TLS, users, passwords, databases, sockets; and being refused with a clear word and no secret.
+
+use std::error::Error as _;
+use std::fs;
+
+use redrive::{Broker, ConnectOptions, Error, ErrorKind, Message};
+use redrive_testkit::{Server, TlsFiles};
+
+use crate::rig::{Rig, quick, stream};
+
+/// Adds a message and handles it: everything that a worker needs works.
+async fn works(broker: &Broker) {
+    let source = redrive::Source::new("orders", "billing").unwrap();
+    broker.producer(stream("orders")).send(&7).await.unwrap();
+    let mut processor = quick(broker, source.clone())
+        .build(async |_: Message<u32>| false)
+        .unwrap();
+    assert_eq!(processor.run_until_idle().await.unwrap().dead_lettered, 1);
+    let stats = broker.stats(&source).await.unwrap();
+    assert_eq!((stats.stream_length, stats.dlq_length), (Some(1), 1));
+}
+
+/// All that an error says, anywhere.
+fn all_texts(error: &Error) -> String {
+    let mut text = format!("{error} {error:?} {:?}", error.cure());
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text += &format!(" {cause} {cause:?}");
+        next = cause.source();
+    }
+    text
+}
+
+fn certificates(files: &TlsFiles) -> ConnectOptions {
+    let read = |path| fs::read(path).unwrap();
+    ConnectOptions::default()
+        .ca(read(files.ca()))
+        .client_certificate(read(files.client_certificate()), read(files.client_key()))
+}
+
+#[tokio::test]
+async fn an_encrypted_connection_with_own_authority_and_client_certificate_works() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = TlsFiles::generate(directory.path());
+    let server = Server::builder()
+        .tls(files.clone())
+        .arg("--tls-auth-clients", "yes")
+        .start()
+        .await;
+    let url = server.tls_url();
+    let broker = Broker::connect_with(&url, &certificates(&files))
+        .await
+        .unwrap();
+    works(&broker).await;
+
+    let no_certificate = ConnectOptions::default().ca(fs::read(files.ca()).unwrap());
+    let refused = Broker::connect_with(&url, &no_certificate)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Denied, "{refused:?}");
+    assert!(refused.cure().unwrap().contains("client certificate"));
+}
+
+#[tokio::test]
+async fn a_server_of_another_authority_is_refused_with_a_hint() {
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = Server::builder()
+        .tls(TlsFiles::generate(theirs.path()))
+        .start()
+        .await;
+    let ours = certificates(&TlsFiles::generate(ours.path()));
+    for options in [ours, ConnectOptions::default()] {
+        let refused = Broker::connect_with(&server.tls_url(), &options).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Denied, "{refused:?}");
+        assert!(refused.cure().unwrap().contains("check the CA"));
+    }
+}
+
+#[tokio::test]
+async fn user_password_and_database_come_from_the_url() {
+    let server = Server::builder()
+        .requirepass("other")
+        .acl("worker on >s3cr:t/ ~* &* +@all")
+        .start()
+        .await;
+    let url = format!("redis://worker:s3cr%3At%2F@127.0.0.1:{}/3", server.port());
+    works(&Broker::connect(&url).await.unwrap()).await;
+    let mut looking = server.connect().await;
+    let lengths: (u64, (), u64) = redis::pipe()
+        .cmd("XLEN")
+        .arg("orders")
+        .cmd("SELECT")
+        .arg(3)
+        .cmd("XLEN")
+        .arg("orders")
+        .query_async(&mut looking)
+        .await
+        .unwrap();
+    assert_eq!((lengths.0, lengths.2), (0, 1));
+}
+
+#[tokio::test]
+async fn a_wrong_or_missing_password_is_denied_and_in_no_text() {
+    let server = Server::builder()
+        .requirepass("right-secret")
+        .acl("worker on >right-secret ~* &* +@all")
+        .start()
+        .await;
+    let port = server.port();
+    for user in [
+        ":wrong-secret@",
+        "worker:wrong-secret@",
+        "nobody:wrong-secret@",
+        "",
+    ] {
+        let url = format!("redis://{user}127.0.0.1:{port}");
+        let refused = Broker::connect(&url).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Denied, "{user} {refused:?}");
+        assert!(refused.cure().unwrap().contains("password"), "{refused:?}");
+        let said = all_texts(&refused);
+        assert!(!said.contains("secret"), "{said}");
+    }
+    let broker = Broker::connect(&server.url()).await.unwrap();
+    server.kill9().await;
+    let stats = broker.stats(&redrive::Source::new("a", "b").unwrap()).await;
+    let said = format!("{broker:?} {}", all_texts(&stats.unwrap_err()));
+    assert!(!said.contains("secret"), "{said}");
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_do_this_ends_a_processor_with_a_cure() {
+    let server = Server::builder()
+        .acl("viewer on >look ~* &* +@read +@connection +info")
+        .start()
+        .await;
+    let url = format!("redis://viewer:look@127.0.0.1:{}", server.port());
+    let broker = Broker::connect(&url).await.unwrap();
+    let source = redrive::Source::new("orders", "billing").unwrap();
+    let mut processor = quick(&broker, source)
+        .build(async |_: Message<u32>| {})
+        .unwrap();
+    let refused = processor.run_until_idle().await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Denied);
+    assert!(refused.cure().unwrap().contains("ACL"));
+}
+
+#[tokio::test]
+async fn a_unix_socket_works_with_password_and_database() {
+    let rig = Rig::on(Server::builder().requirepass("p&s").start().await).await;
+    let url = format!("{}&db=2", rig.server.unix_url());
+    works(&Broker::connect(&url).await.unwrap()).await;
+    assert_eq!(rig.ask::<u64>("XLEN orders").await, 0);
+    let plain = Server::start().await;
+    works(&Broker::connect(&plain.unix_url()).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_url_that_can_never_work_is_invalid_and_one_that_nobody_answers_is_unreachable() {
+    let kind = async |url: &str| {
+        let error = Broker::connect(url).await.unwrap_err();
+        assert!(!all_texts(&error).contains("secret"), "{error:?}");
+        assert!(error.cure().is_some(), "{error:?}");
+        error.kind()
+    };
+    for url in [
+        "amqp://u:secret@localhost",
+        "http://localhost",
+        "localhost:6379",
+        "redis://u:secret@",
+        "redis://u:secret@localhost/notanumber",
+        "redis://u:secret@localhost:99999",
+    ] {
+        assert_eq!(kind(url).await, ErrorKind::Invalid, "{url}");
+    }
+    let plain = "redis://127.0.0.1:1";
+    assert_eq!(kind(plain).await, ErrorKind::Unreachable);
+    assert_eq!(
+        kind("unix:///tmp/no/such.sock").await,
+        ErrorKind::Unreachable
+    );
+    let ca = ConnectOptions::default().ca("no certificate");
+    let useless = Broker::connect_with(plain, &ca).await.unwrap_err();
+    assert_eq!(useless.kind(), ErrorKind::Invalid);
+}

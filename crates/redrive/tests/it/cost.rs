@@ -1,0 +1,36 @@
+//! What a message costs the server, counted by the server itself.
+
+use std::time::Instant;
+
+use redrive::{Message, Processor};
+use redrive_testkit::{commands, diff};
+
+use crate::rig::Rig;
+
+#[tokio::test]
+async fn ten_thousand_successes_cost_at_most_three_commands_a_batch_and_no_script() {
+    let rig = Rig::start().await;
+    rig.add(10_000).await;
+    let mut looking = rig.server.connect().await;
+    let before = commands(&mut looking).await.unwrap();
+    let started = Instant::now();
+    let mut processor = Processor::builder(&rig.broker, rig.source())
+        .build(async |_: Message<u32>| {})
+        .unwrap();
+    let totals = processor.run_until_idle().await.unwrap();
+    let took = started.elapsed();
+    let counted = diff(&before, &commands(&mut looking).await.unwrap());
+    assert_eq!(totals.succeeded, 10_000);
+
+    let calls = |name: &str| counted.get(name).copied().unwrap_or(0);
+    let path = calls("xreadgroup") + calls("xack");
+    let scripts = calls("eval") + calls("evalsha");
+    println!("10,000 messages in {took:?}: {counted:?}");
+    println!("{path} commands for 100 batches, {scripts} scripts of upkeep");
+    assert!(path <= 300, "{path}: {counted:?}");
+    // Upkeep goes by the clock, not by the message: a claim round a second, each third of a lease
+    // one renewal for each 100 held, and what it takes to come and go.
+    let elapsed = took.as_secs() + 1;
+    let most = elapsed + 2 * (elapsed / 10) + 8;
+    assert!(scripts <= most, "{scripts} in {took:?}: {counted:?}");
+}

@@ -1,0 +1,23 @@
+//! What redrive promises, shown from outside on real servers: its public calls, and plain commands to look.
+#![cfg(test)]
+
+mod access;
+mod bytes;
+mod cost;
+mod crashes;
+mod examples;
+mod flat_replay;
+mod flat_system;
+mod groups;
+mod healing;
+mod interop;
+mod log;
+mod races;
+mod retries;
+mod rig;
+mod stopping;
+
+use std::time::Duration;
+
+/// Far more than anything here takes; only a failure waits that long.
+const SOON: Duration = Duration::from_secs(60);
