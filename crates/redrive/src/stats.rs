@@ -32,7 +32,8 @@ pub struct Stats {
     pub stream_length: Option<u64>,
     /// Entries delivered and not yet acknowledged, those waiting for a retry included.
     pub pending_messages: Option<u64>,
-    /// Of these, how many wait for their due time.
+    /// Of these, how many wait for their due time. One that a consumer that is not redrive's took
+    /// meanwhile is counted until the next round of taking over.
     pub waiting: Option<u64>,
     /// How many consumers the group has.
     pub consumers: Option<u64>,

@@ -2,7 +2,7 @@
 
 use super::Lab;
 use super::room::{HOUR, Room, ids, numbered, retry, settle};
-use crate::backend::IdRange;
+use crate::backend::{IdRange, Keep, Replay};
 use crate::error::ErrorKind;
 use crate::message::Fields;
 use crate::names::EntryId;
@@ -56,8 +56,33 @@ pub(super) async fn a_key_that_is_no_stream_is_an_error_of_that_kind(lab: &dyn L
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::WrongType);
     let refused = room.backend().join(room.member("a")).await;
     assert_eq!(refused.err().unwrap().kind(), ErrorKind::WrongType);
+    let told = room.backend().length(room.stream()).await;
+    assert_eq!(told.unwrap_err().kind(), ErrorKind::WrongType);
+    let told = room.backend().stats(&room.source, &room.dlq).await;
+    assert_eq!(told.unwrap_err().kind(), ErrorKind::WrongType);
     lab.mend(room.stream()).await;
     room.add(1).await;
+}
+
+pub(super) async fn a_queue_that_is_no_stream_is_not_an_empty_one(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    room.add(1).await;
+    lab.spoil(&room.dlq).await;
+    let id = EntryId::new(1, 1);
+    let told = room.backend().stats(&room.source, &room.dlq).await;
+    assert_eq!(told.unwrap_err().kind(), ErrorKind::WrongType);
+    let told = room.backend().purge(&room.dlq, &[id]).await;
+    assert_eq!(told.unwrap_err().kind(), ErrorKind::WrongType);
+    let order = Replay {
+        dead_letter: id,
+        target: room.stream().clone(),
+        fields: numbered(0),
+        keep: Keep::Remove,
+    };
+    let told = room.backend().replay(&room.dlq, &[order]).await;
+    assert_eq!(told.unwrap_err().kind(), ErrorKind::WrongType);
+    assert_eq!(room.entries(room.stream()).await.len(), 1);
+    lab.mend(&room.dlq).await;
 }
 
 pub(super) async fn an_entry_without_fields_is_refused_and_nothing_is_added(lab: &dyn Lab) {

@@ -119,6 +119,16 @@ pub(super) async fn an_existing_group_is_left_alone_by_a_restore(lab: &dyn Lab) 
     assert_eq!(ids(&seat.receive(10, None).await.unwrap()), added[1..]);
 }
 
+pub(super) async fn who_restores_a_group_is_seen_in_it(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let seat = room.join("a").await;
+    lab.drop_group(&room.source).await;
+    seat.restore().await.unwrap();
+    let told = room.backend().stats(&room.source, &room.dlq).await.unwrap();
+    assert_eq!(told.consumers, Some(1));
+    assert_eq!(told.consumer_list[0].name, "a");
+}
+
 pub(super) async fn a_restored_group_forgets_the_states_of_the_old_one(lab: &dyn Lab) {
     let room = Room::new(lab);
     let seat = room.join("a").await;

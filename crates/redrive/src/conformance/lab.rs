@@ -54,6 +54,12 @@ pub(crate) trait Lab: Send + Sync {
     /// What redrive keeps of one message.
     async fn state(&self, source: &Source, id: EntryId) -> Option<StateParts>;
 
+    /// What redrive keeps of all messages.
+    async fn states(&self, source: &Source) -> BTreeMap<EntryId, StateParts>;
+
+    /// The due times in the order in which they come: how many ms from now, less than 0 when past.
+    async fn due(&self, source: &Source) -> Vec<(EntryId, i64)>;
+
     /// Whether no state and no due time is left.
     async fn is_clean(&self, source: &Source) -> bool;
 

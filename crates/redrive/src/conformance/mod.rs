@@ -37,6 +37,7 @@ macro_rules! every_test {
                 a_range_has_both_its_ends_and_no_more_than_its_limit,
                 a_missing_stream_has_no_entries,
                 a_key_that_is_no_stream_is_an_error_of_that_kind,
+                a_queue_that_is_no_stream_is_not_an_empty_one,
                 an_entry_without_fields_is_refused_and_nothing_is_added,
                 the_length_of_a_stream_is_what_is_in_it,
                 an_erased_source_leaves_nothing_behind,
@@ -117,6 +118,7 @@ macro_rules! every_test {
             settle: [
                 an_ack_ends_it,
                 an_ack_of_a_taken_over_message_removes_its_hints,
+                hints_behind_a_late_ack_of_a_first_delivery_are_cleaned,
                 an_ack_needs_no_lease,
                 an_acknowledged_entry_stays_unless_it_is_to_be_deleted,
                 a_retry_records_one_failure_and_stays_pending,
@@ -157,9 +159,12 @@ macro_rules! every_test {
                 what_was_trimmed_is_left_to_its_live_holder,
                 a_waiting_message_that_was_trimmed_leaves_a_tombstone,
                 a_due_message_that_was_trimmed_leaves_a_tombstone,
+                tombstones_of_waiting_messages_count_among_those_asked_for,
                 success_removes_the_tombstone,
                 anything_but_success_puts_the_bytes_in_place_of_the_tombstone,
                 the_full_copy_counts_what_was_recorded_before,
+                what_was_known_survives_a_tombstone_that_cannot_say_it,
+                a_run_that_failed_without_words_keeps_no_older_error,
                 a_tombstone_that_is_gone_is_not_replaced,
                 what_turns_out_trimmed_when_it_ends_dies_with_its_bytes,
                 an_ack_of_what_was_trimmed_leaves_nothing,
@@ -188,6 +193,7 @@ macro_rules! every_test {
                 without_a_mark_a_group_is_restored_at_the_first_entry,
                 another_stream_of_the_same_name_starts_at_its_first_entry,
                 an_existing_group_is_left_alone_by_a_restore,
+                who_restores_a_group_is_seen_in_it,
                 a_restored_group_forgets_the_states_of_the_old_one,
                 who_joins_a_vanished_group_starts_at_its_mark,
             ];
@@ -200,7 +206,9 @@ macro_rules! every_test {
             stats: [
                 a_missing_stream_is_missing_and_not_empty,
                 a_stream_without_the_group_says_so,
+                a_stream_that_never_had_an_entry_has_no_last_one,
                 the_numbers_of_a_source_are_told,
+                no_more_wait_than_are_pending,
                 a_shared_queue_is_counted_whole,
             ];
         }

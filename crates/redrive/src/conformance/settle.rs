@@ -33,6 +33,19 @@ pub(super) async fn an_ack_of_a_taken_over_message_removes_its_hints(lab: &dyn L
     room.assert_nothing_pending().await;
 }
 
+pub(super) async fn hints_behind_a_late_ack_of_a_first_delivery_are_cleaned(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let (a, b) = (room.join("a").await, room.join("b").await);
+    let fresh = room.hold_one(&*a).await;
+    room.run(&*b, fresh.id).await;
+    room.hold_one(&*b).await;
+    assert_done(&settle(&*a, fresh, How::Ack).await);
+    assert_eq!(room.owners().await.len(), 1);
+    // A first delivery is acknowledged without a script, so the next round clears up behind it.
+    sweep(&*a, 100).await;
+    assert!(lab.is_clean(&room.source).await);
+}
+
 pub(super) async fn an_ack_needs_no_lease(lab: &dyn Lab) {
     let room = Room::new(lab);
     let (a, b) = (room.join("a").await, room.join("b").await);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Lab;
 use super::room::{HOUR, Room, dead_letter, retry, settle};
 use crate::backend::How;
-use crate::names::{GroupName, Source};
+use crate::names::{EntryId, GroupName, Source};
 use crate::stats::{GroupState, Stats};
 
 async fn stats(room: &Room<'_>, source: &Source) -> Stats {
@@ -44,6 +44,16 @@ pub(super) async fn a_stream_without_the_group_says_so(lab: &dyn Lab) {
     assert_eq!((told.pending_messages, told.consumers), (None, None));
     assert_eq!((told.lag, told.last_delivered_id), (None, None));
     assert_eq!(told.group, source.group);
+}
+
+pub(super) async fn a_stream_that_never_had_an_entry_has_no_last_one(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    room.join("a").await;
+    let told = stats(&room, &room.source).await;
+    assert_eq!(told.state, GroupState::Ok);
+    assert_eq!((told.stream_length, told.last_entry_id), (Some(0), None));
+    assert_eq!(told.last_delivered_id, Some(EntryId::MIN));
+    assert_eq!((told.lag, told.lag_exact), (Some(0), true));
 }
 
 pub(super) async fn the_numbers_of_a_source_are_told(lab: &dyn Lab) {
@@ -87,6 +97,17 @@ pub(super) async fn the_numbers_of_a_source_are_told(lab: &dyn Lab) {
         (room.source.stream.clone(), room.source.group.clone())
     );
     assert_eq!(told.dlq, room.dlq);
+}
+
+pub(super) async fn no_more_wait_than_are_pending(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let seat = room.join("a").await;
+    let fence = room.hold_one(&*seat).await;
+    settle(&*seat, fence, retry(HOUR, "no")).await;
+    assert_eq!(stats(&room, &room.source).await.waiting, Some(1));
+    // By somebody who does not know of due times.
+    lab.foreign_ack(&room.source, fence.id).await;
+    assert_eq!(stats(&room, &room.source).await.waiting, Some(0));
 }
 
 pub(super) async fn a_shared_queue_is_counted_whole(lab: &dyn Lab) {

@@ -5,8 +5,8 @@ use super::room::{
     HOUR, Room, assert_done, assert_gone, begin, died, field, held_bytes, retry, settle, settle_as,
     settlement, started, sweep, unsuccessful, user_fields,
 };
-use crate::backend::{Fence, How, Lease, Renewed, Seat, Settlement};
-use crate::dead_letter::Reason;
+use crate::backend::{Cursor, Fence, How, Lease, Membership, Renewed, Seat, Settlement};
+use crate::dead_letter::{Layout, Reason};
 use crate::names::EntryId;
 
 pub(super) async fn what_was_trimmed_is_left_to_its_live_holder(lab: &dyn Lab) {
@@ -122,6 +122,22 @@ pub(super) async fn a_due_message_that_was_trimmed_leaves_a_tombstone(lab: &dyn 
     assert_eq!(field(&dead, "redrive-error"), "no route");
 }
 
+pub(super) async fn tombstones_of_waiting_messages_count_among_those_asked_for(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let (a, b) = (room.join("a").await, room.join("b").await);
+    for _ in 0..3 {
+        let fence = room.hold_one(&*a).await;
+        settle(&*a, fence, retry(HOUR, "no")).await;
+        room.expire(fence.id).await;
+        lab.trim(room.stream(), fence.id).await;
+    }
+    let round = b.tend(2, Cursor::START).await.unwrap();
+    assert_eq!(round.dead.len(), 2);
+    let round = b.tend(2, round.cursor.unwrap()).await.unwrap();
+    assert_eq!((round.dead.len(), round.cursor), (1, None));
+    room.assert_nothing_pending().await;
+}
+
 pub(super) async fn success_removes_the_tombstone(lab: &dyn Lab) {
     let room = Room::new(lab);
     let seat = room.join("a").await;
@@ -215,4 +231,55 @@ pub(super) async fn an_ack_of_what_was_trimmed_leaves_nothing(lab: &dyn Lab) {
     room.assert_nothing_pending().await;
     assert_eq!(room.dead_letters().await, []);
     assert_eq!(room.ledger().await, [0, 0, 0]);
+}
+
+/// A flat tombstone has no room for what was known; the full copy that follows at once may have.
+pub(super) async fn what_was_known_survives_a_tombstone_that_cannot_say_it(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let member = |consumer| Membership {
+        layout: Layout::Flat,
+        ..room.member(consumer)
+    };
+    let a = room.join_as(member("a")).await;
+    let b = room.join_as(member("b")).await;
+    let fresh = room.hold_one(&*a).await;
+    settle(&*a, fresh, retry(HOUR, "first")).await;
+    lab.age_due(&room.source, fresh.id, HOUR).await;
+    let took = room.take_due(&*b, fresh.id).await.lease.fence;
+    started(begin(&*b, took, "n").await, fresh.id);
+    let (begun, ..) = room.run(&*a, fresh.id).await;
+    lab.trim(room.stream(), fresh.id).await;
+    let end = Settlement {
+        // A field that the flat layout would overwrite: written native.
+        fields: [("attempts", "mine")].into_iter().collect(),
+        ..settlement(begun, How::Release)
+    };
+    died(&settle_as(&*a, end).await);
+    let dead = room.dead_letters().await.remove(0).fields;
+    for (name, value) in [
+        ("attempts", "mine"),
+        ("redrive-error", "first"),
+        ("redrive-attempts", "1"),
+        ("redrive-crashes", "1"),
+    ] {
+        assert_eq!(field(&dead, name), value, "{name}");
+    }
+    assert!(dead.get("redrive-first-at").is_some());
+}
+
+pub(super) async fn a_run_that_failed_without_words_keeps_no_older_error(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let seat = room.join("a").await;
+    let fresh = room.hold_one(&*seat).await;
+    settle(&*seat, fresh, retry(HOUR, "first")).await;
+    lab.age_due(&room.source, fresh.id, HOUR).await;
+    let took = room.take_due(&*seat, fresh.id).await.lease.fence;
+    let (begun, ..) = started(begin(&*seat, took, "n").await, fresh.id);
+    lab.trim(room.stream(), fresh.id).await;
+    died(&settle(&*seat, begun, retry(HOUR, "")).await);
+    let dead = room.dead_letters().await.remove(0).fields;
+    // The kind is of the second run, so the error must not be of the first.
+    assert_eq!(dead.get("redrive-error").unwrap_or_default(), b"");
+    assert_eq!(field(&dead, "redrive-error-kind"), "Kind");
+    assert_eq!(field(&dead, "redrive-attempts"), "2");
 }

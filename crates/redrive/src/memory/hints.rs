@@ -173,6 +173,11 @@ impl Due {
         self.times.get(&id).copied()
     }
 
+    #[cfg(test)]
+    pub(super) fn times(&self) -> impl Iterator<Item = (u64, EntryId)> {
+        self.order.iter().copied()
+    }
+
     pub(super) fn ids(&self) -> impl Iterator<Item = EntryId> {
         self.times.keys().copied()
     }

@@ -90,17 +90,10 @@ impl Kept {
             .map(|(_, oldest)| millis(oldest.idle(now)));
     }
 
-    /// Those whose due time is valid; begun ones may still have an old one.
+    /// As many as have a due time. One that is no longer valid counts until the next takeover
+    /// drops it: a server does not look at each.
     fn waiting(&self, source: &Source, group: &Group) -> u64 {
-        let Some(hints) = self.hints.get(source) else {
-            return 0;
-        };
-        let waits = |id: &EntryId| {
-            let (Some(pending), Some(state)) = (group.pending.get(id), hints.states.get(id)) else {
-                return false;
-            };
-            state.hint == pending.count
-        };
-        hints.due.ids().filter(waits).count() as u64
+        let due = self.hints.get(source).map(|hints| hints.due.ids().count());
+        due.unwrap_or(0).min(group.pending.len()) as u64
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Memory;
-use super::hints::{Hints, millis};
+use super::hints::{Hints, State, millis};
 use super::stream::Pending;
 use super::world::Kept;
 use crate::backend::Backend;
@@ -63,6 +63,19 @@ impl MemoryLab {
 
     fn kept<T>(&self, look: impl FnOnce(&mut Kept) -> T) -> T {
         look(&mut self.0.world.kept())
+    }
+}
+
+fn parts(state: &State) -> StateParts {
+    StateParts {
+        failures: state.failures,
+        crashes: state.crashes,
+        open: state.open,
+        hint: state.hint,
+        nonce: state.nonce.clone(),
+        booked: state.booked,
+        first_failure_ms: state.first_failure_ms,
+        error: state.fault.error.clone(),
     }
 }
 
@@ -137,16 +150,23 @@ impl Lab for MemoryLab {
     }
 
     async fn state(&self, source: &Source, id: EntryId) -> Option<StateParts> {
-        let state = self.hints(source, |hints| hints.states.get(&id).cloned())?;
-        Some(StateParts {
-            failures: state.failures,
-            crashes: state.crashes,
-            open: state.open,
-            hint: state.hint,
-            nonce: state.nonce,
-            booked: state.booked,
-            first_failure_ms: state.first_failure_ms,
-            error: state.fault.error,
+        self.states(source).await.remove(&id)
+    }
+
+    async fn states(&self, source: &Source) -> BTreeMap<EntryId, StateParts> {
+        self.hints(source, |hints| {
+            let states = hints.states.iter();
+            states.map(|(id, state)| (*id, parts(state))).collect()
+        })
+    }
+
+    async fn due(&self, source: &Source) -> Vec<(EntryId, i64)> {
+        let now_ms = self.0.world.now().ms();
+        self.hints(source, |hints| {
+            let times = hints.due.times();
+            times
+                .map(|(at_ms, id)| (id, at_ms.cast_signed() - now_ms.cast_signed()))
+                .collect()
         })
     }
 

@@ -97,6 +97,7 @@ impl Backend for Memory {
 
     async fn length(&self, stream: &StreamKey) -> Result<u64, Error> {
         let (kept, _) = self.open();
+        kept.check_type(stream)?;
         let entries = kept.streams.get(stream).map(|stream| stream.entries.len());
         Ok(entries.unwrap_or(0) as u64)
     }
@@ -104,6 +105,9 @@ impl Backend for Memory {
     async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error> {
         let answers = {
             let (mut kept, now) = self.open();
+            if !orders.is_empty() {
+                kept.check_type(dlq)?;
+            }
             orders
                 .iter()
                 .map(|order| kept.replay(dlq, order, now))
@@ -115,6 +119,9 @@ impl Backend for Memory {
 
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
         let (mut kept, _) = self.open();
+        if !ids.is_empty() {
+            kept.check_type(dlq)?;
+        }
         Ok(ids.iter().map(|id| kept.purge(dlq, *id)).collect())
     }
 
@@ -131,6 +138,8 @@ impl Backend for Memory {
 
     async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {
         let (kept, now) = self.open();
+        kept.check_type(dlq)?;
+        kept.check_type(&source.stream)?;
         Ok(kept.stats(source, dlq, now))
     }
 }

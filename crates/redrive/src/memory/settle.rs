@@ -1,7 +1,7 @@
 //! The settle protocol: begin, renew, and the ways a delivery ends.
 
 use crate::backend::{
-    Begun, Died, Fault, Fence, How, Membership, OnAck, Renewed, Settled, Settlement,
+    Begun, Charge, Died, Fault, Fence, How, Membership, OnAck, Renewed, Settled, Settlement,
 };
 use crate::dead_letter::{Reason, read};
 use crate::error::Error;
@@ -125,9 +125,8 @@ impl<'a> Turn<'a> {
             return self.resolve(settlement, tombstone);
         }
         let fence = settlement.lease.fence;
-        let id = fence.id;
         if settlement.how == How::Ack {
-            return self.ack(id);
+            return self.ack(fence);
         }
         let (state, is_there) = match self.find(fence, &settlement.how) {
             Found::Mine(state) => (state, true),
@@ -256,9 +255,16 @@ impl<'a> Turn<'a> {
     }
 
     /// Not fenced: the work is done, refusing it would only add a run.
-    fn ack(&mut self, id: EntryId) -> Settled {
+    fn ack(&mut self, fence: Fence) -> Settled {
+        let id = fence.id;
         let was_pending = self.pending(id).is_some();
-        self.remove(id);
+        if fence.charge == Charge::Fresh {
+            // One plain command for a whole batch: what a takeover meanwhile noted is left to the
+            // next round.
+            self.acknowledge(id);
+        } else {
+            self.remove(id);
+        }
         if self.member.on_ack == OnAck::Delete {
             self.kept.delete(&self.member.source.stream, id);
         }
@@ -287,11 +293,16 @@ impl<'a> Turn<'a> {
         self.hints().states.insert(fence.id, state);
     }
 
-    /// `XACK`, and the hints with it.
-    pub(super) fn remove(&mut self, id: EntryId) {
+    /// `XACK`.
+    fn acknowledge(&mut self, id: EntryId) {
         if let Some(group) = self.kept.group_mut(&self.member.source) {
             group.pending.remove(&id);
         }
+    }
+
+    /// `XACK`, and the hints with it.
+    pub(super) fn remove(&mut self, id: EntryId) {
+        self.acknowledge(id);
         self.hints().forget(id);
     }
 

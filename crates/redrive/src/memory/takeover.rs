@@ -70,8 +70,8 @@ impl Turn<'_> {
         let mut chosen = 0;
         for (id, pending) in page {
             if pending.idle(self.now) >= self.lease_of(&pending.consumer) {
-                if self.is_waiting(id, &pending) {
-                    self.keep_waiting(id, &pending, round);
+                if self.is_waiting(id, &pending) && self.payload(id).is_some() {
+                    self.keep_waiting(id, &pending);
                 } else if chosen == max {
                     next = Some(examined);
                     break;
@@ -120,10 +120,8 @@ impl Turn<'_> {
     }
 
     /// Refreshes a waiting message to its owner, so that the lease does not end its wait.
-    fn keep_waiting(&mut self, id: EntryId, pending: &Pending, round: &mut Tended) {
-        if self.payload(id).is_none() {
-            self.give_up(id, pending, Reason::Trimmed, round);
-        } else if let Some(group) = self.kept.group_mut(&self.member.source) {
+    fn keep_waiting(&mut self, id: EntryId, pending: &Pending) {
+        if let Some(group) = self.kept.group_mut(&self.member.source) {
             group.claim(id, &pending.consumer, self.now);
         }
     }

@@ -6,7 +6,7 @@ use super::connection::Link;
 use super::wire::{self, Table};
 use super::{answer, keys};
 use crate::error::Error;
-use crate::names::{Source, StreamKey};
+use crate::names::{EntryId, Source, StreamKey};
 use crate::stats::{ConsumerStats, GroupState, Stats};
 
 const DOING: &str = "reading stats";
@@ -63,7 +63,8 @@ pub(super) async fn stats(link: &Link, source: &Source, dlq: &StreamKey) -> Resu
     let length = info.count("length");
     let added = info.count("entries-added");
     stats.stream_length = length;
-    stats.last_entry_id = info.id("last-generated-id");
+    // A stream that was made for its group alone says 0-0.
+    stats.last_entry_id = info.id("last-generated-id").filter(|id| *id > EntryId::MIN);
     stats.state = GroupState::NoGroup;
 
     for table in wire::list(answer(next()?, DOING)?, "groups")? {
@@ -111,7 +112,9 @@ pub(super) async fn stats(link: &Link, source: &Source, dlq: &StreamKey) -> Resu
             .map(|idle| wire::count(idle, "an idle time"))
             .transpose()?;
     }
-    stats.waiting = Some(wire::count(answer(next()?, DOING)?, "a count")?);
+    // Of what others acknowledged, a due time is left until the next claim.
+    let due = wire::count(answer(next()?, DOING)?, "a count")?;
+    stats.waiting = stats.pending_messages.map(|pending| due.min(pending));
     Ok(stats)
 }
 

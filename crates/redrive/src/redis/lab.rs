@@ -18,7 +18,7 @@ use crate::names::{ConsumerName, EntryId, Source, StreamKey};
 
 /// A server of its own for each test.
 pub(crate) struct RedisLab {
-    server: Server,
+    server: Arc<Server>,
     plain: MultiplexedConnection,
     backend: Arc<dyn Backend>,
 }
@@ -33,13 +33,8 @@ impl Bench for RedisLab {
 
     async fn open() -> Self {
         let server = Server::start().await;
-        let plain = server.connect().await;
-        let redis = Redis::connect(&server.url(), &Tls::default()).await;
-        Self {
-            server,
-            plain,
-            backend: Arc::new(redis.unwrap()),
-        }
+        let url = server.url();
+        Self::on(Arc::new(server), &url).await
     }
 
     async fn close(self) {
@@ -62,6 +57,23 @@ impl Bench for RedisLab {
 }
 
 impl RedisLab {
+    /// On a server that others share.
+    pub(crate) async fn on(server: Arc<Server>, url: &str) -> Self {
+        let redis = Redis::connect(url, &Tls::default()).await;
+        Self {
+            plain: server.connect().await,
+            server,
+            backend: Arc::new(redis.unwrap()),
+        }
+    }
+
+    /// All keys but those that expire.
+    pub(crate) async fn keys_left(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.run(cmd("KEYS").arg("*")).await;
+        keys.retain(|key| !key.contains(":alive:") && !key.contains(":replayed:"));
+        keys
+    }
+
     async fn run<T: FromRedisValue>(&self, command: &redis::Cmd) -> T {
         let answer: Result<T, _> = command.query_async(&mut self.plain.clone()).await;
         answer.unwrap_or_else(|error| panic!("{error}"))
@@ -79,6 +91,24 @@ fn on(name: &str, source: &Source) -> redis::Cmd {
         .arg(source.stream.as_str())
         .arg(source.group.as_str());
     command
+}
+
+fn parts(text: &str) -> StateParts {
+    let parts: Vec<&str> = text.splitn(9, ' ').collect();
+    let number = |i: usize| parts[i].parse::<u64>().unwrap();
+    StateParts {
+        failures: wire::small(number(0)),
+        crashes: wire::small(number(1)),
+        open: number(2),
+        hint: number(3),
+        nonce: Some(parts[4])
+            .filter(|nonce| *nonce != "-")
+            .unwrap_or_default()
+            .to_owned(),
+        booked: number(5),
+        first_failure_ms: Some(number(7)).filter(|ms| *ms != 0),
+        error: parts[8].to_owned(),
+    }
 }
 
 #[async_trait]
@@ -167,22 +197,28 @@ impl Lab for RedisLab {
     async fn state(&self, source: &Source, id: EntryId) -> Option<StateParts> {
         let state = GroupKeys::of(source).state;
         let text: Option<String> = self.run(cmd("HGET").arg(state).arg(id.to_string())).await;
-        let text = text?;
-        let parts: Vec<&str> = text.splitn(9, ' ').collect();
-        let number = |i: usize| parts[i].parse::<u64>().unwrap();
-        Some(StateParts {
-            failures: wire::small(number(0)),
-            crashes: wire::small(number(1)),
-            open: number(2),
-            hint: number(3),
-            nonce: Some(parts[4])
-                .filter(|nonce| *nonce != "-")
-                .unwrap_or_default()
-                .to_owned(),
-            booked: number(5),
-            first_failure_ms: Some(number(7)).filter(|ms| *ms != 0),
-            error: parts[8].to_owned(),
-        })
+        text.as_deref().map(parts)
+    }
+
+    async fn states(&self, source: &Source) -> BTreeMap<EntryId, StateParts> {
+        let state = GroupKeys::of(source).state;
+        let all: BTreeMap<String, String> = self.run(cmd("HGETALL").arg(state)).await;
+        all.iter()
+            .map(|(id, text)| (id.parse().unwrap(), parts(text)))
+            .collect()
+    }
+
+    async fn due(&self, source: &Source) -> Vec<(EntryId, i64)> {
+        let due = GroupKeys::of(source).due;
+        let mut range = cmd("ZRANGE");
+        range.arg(due).arg(0).arg(-1).arg("WITHSCORES");
+        let scores: Vec<(String, i64)> = self.run(&range).await;
+        let (seconds, micros): (i64, i64) = self.run(&cmd("TIME")).await;
+        let now_ms = seconds * 1000 + micros / 1000;
+        let times = scores.into_iter();
+        times
+            .map(|(id, at_ms)| (id.parse().unwrap(), at_ms - now_ms))
+            .collect()
     }
 
     async fn is_clean(&self, source: &Source) -> bool {

@@ -75,6 +75,13 @@ impl RedisSeat {
             self.membership.start,
         )
         .await?;
+        self.enter().await?;
+        self.read_clock().await?;
+        self.reap().await
+    }
+
+    /// Makes this consumer known, as redrive's and in the group.
+    async fn enter(&self) -> Result<(), Error> {
         self.register("registering the consumer").await?;
         self.announce(&self.commands).await?;
         // Seen in the group from the start, not only with its first message.
@@ -84,9 +91,8 @@ impl RedisSeat {
             .arg(self.membership.source.stream.as_str())
             .arg(self.membership.source.group.as_str())
             .arg(self.membership.consumer.as_str());
-        self.commands.send(&create, "creating the consumer").await?;
-        self.read_clock().await?;
-        self.reap().await
+        let doing = "creating the consumer";
+        self.commands.send(&create, doing).await.map(drop)
     }
 
     async fn register(&self, doing: &'static str) -> Result<(), Error> {
@@ -387,7 +393,7 @@ impl Seat for RedisSeat {
     async fn restore(&self) -> Result<(), Error> {
         let mark = self.known().mark;
         group::restore(&self.commands, &self.membership.source, mark).await?;
-        Ok(())
+        self.enter().await
     }
 
     async fn leave(&self) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::cmd;
+use redis::{Value, cmd};
 
 use super::seat::{RedisSeat, refused};
 use super::wire::{self, Row};
@@ -170,7 +170,8 @@ async fn read(seat: &RedisSeat, mut row: Row, settlement: &Settlement) -> Result
         "died" => {
             let died = row.died()?;
             if died.reason == Reason::Trimmed {
-                resolve_one(seat, settlement, died.dead_letter).await?
+                let known = [row.next()?, row.next()?, row.next()?, row.next()?];
+                resolve_one(seat, settlement, died.dead_letter, Some(known)).await?
             } else {
                 Settled::Died(died)
             }
@@ -183,23 +184,25 @@ async fn resolve(seat: &RedisSeat, some: &[&Settlement]) -> Result<Vec<Settled>,
     let mut settled = Vec::with_capacity(some.len());
     for settlement in some {
         if let Some(tombstone) = settlement.lease.tombstone {
-            settled.push(resolve_one(seat, settlement, tombstone).await?);
+            settled.push(resolve_one(seat, settlement, tombstone, None).await?);
         }
     }
     Ok(settled)
 }
 
+/// `known` is what was known of the message when its tombstone was written, where that was just now.
 async fn resolve_one(
     seat: &RedisSeat,
     settlement: &Settlement,
     tombstone: EntryId,
+    known: Option<[Value; 4]>,
 ) -> Result<Settled, Error> {
     let nothing = Fault::default();
     let (how, failed, fault) = match &settlement.how {
         How::Ack => ("done", Failed::No, &nothing),
         How::Retry { fault, .. } => ("failed", Failed::Yes, fault),
         How::DeadLetter { fault, failed, .. } => ("failed", *failed, fault),
-        How::Defer { .. } | How::Release => ("failed", Failed::No, &nothing),
+        How::Defer { .. } | How::Release => ("silent", Failed::No, &nothing),
     };
     let fence = settlement.lease.fence;
     let fields = &settlement.fields;
@@ -212,7 +215,15 @@ async fn resolve_one(
         .arg(fault.error.clone())
         .arg(fault.kind.clone().unwrap_or_default())
         .arg(fault.fingerprint.clone());
-    if how == "failed" {
+    match known {
+        None => (0..4).for_each(|_| _ = call.arg("")),
+        Some(parts) => {
+            for part in parts {
+                call.arg(wire::bytes(part, "what was known")?);
+            }
+        }
+    }
+    if how != "done" {
         for (name, value) in fields.pairs() {
             call.arg(name.clone()).arg(value.clone());
         }

@@ -61,15 +61,9 @@ if take > 0 then
   for _, row in ipairs(rows) do
     local id, owner, idle, n = row[1], row[2], row[3], row[4]
     if idle >= lease_of(owner) then
-      local s = load(id, n)
-      if waits(id, s, n) then
-        if payload(id) then
-          -- Refreshed to its owner: whoever looks at idle times alone must not take it early.
-          redis.call('XCLAIM', STREAM, GROUP, owner, 0, id, 'JUSTID')
-        else
-          dead[#dead + 1] = bury(id, nil, { err = s.err, n = n, f = s.f, x = crashes(s, n),
-            first = s.first, consumer = owner })
-        end
+      if waits(id, load(id, n), n) and payload(id) then
+        -- Refreshed to its owner: whoever looks at idle times alone must not take it early.
+        redis.call('XCLAIM', STREAM, GROUP, owner, 0, id, 'JUSTID')
       elseif not room() then
         stopped = true
         break

@@ -202,7 +202,9 @@ local function add_dead_letter(id, fields, about)
 end
 
 -- The one way out of the PEL into the dead-letter queue: added first, acknowledged after. A trimmed
--- entry leaves a tombstone with what was known before its last run. Answers a row: died, id, reason, dead letter; or refused, id, error.
+-- entry leaves a tombstone with what was known before its last run. Answers a row: died, id, reason,
+-- dead letter, and what was known: failures, crashes, first failure in Unix ms, error; or refused, id,
+-- error.
 local function bury(id, fields, about)
   if not fields then
     about.reason = 'trimmed'
@@ -212,7 +214,7 @@ local function bury(id, fields, about)
   if not added then return { 'refused', id, refusal } end
   redis.call('XACK', STREAM, GROUP, id)
   forget(id)
-  return { 'died', id, about.reason, added }
+  return { 'died', id, about.reason, added, int(about.f), int(about.x), int(about.first), about.err }
 end
 
 -- The tombstone of a message that its holder finds trimmed. What the delivery owes counts as a
