@@ -7,6 +7,7 @@ mod group;
 mod inspect;
 mod keys;
 mod reader;
+mod registry;
 mod replay;
 mod scripts;
 mod seat;

@@ -1,0 +1,131 @@
+//! The consumers of a group: who enters, who lives, who leaves, and who has to be cleared away.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use redis::cmd;
+use tokio::time::Instant;
+
+use super::connection::{Call, Link};
+use super::seat::{RedisSeat, millis};
+use super::wire::{self, Table};
+use super::{CALL, scripts};
+use crate::error::{Error, ErrorKind};
+
+/// How long a consumer that is not redrive's may be silent, with nothing pending, before it is
+/// taken for dead.
+const FOREIGN_IDLE: Duration = Duration::from_secs(3600);
+
+impl RedisSeat {
+    /// Makes this consumer known, as redrive's and in the group.
+    pub(super) async fn enter(&self) -> Result<(), Error> {
+        self.register("registering the consumer").await?;
+        self.announce(&self.commands).await?;
+        // Seen in the group from the start, not only with its first message.
+        let mut create = cmd("XGROUP");
+        create
+            .arg("CREATECONSUMER")
+            .arg(self.membership.source.stream.as_str())
+            .arg(self.membership.source.group.as_str())
+            .arg(self.membership.consumer.as_str());
+        let doing = "creating the consumer";
+        self.commands.send(&create, doing).await.map(drop)
+    }
+
+    async fn register(&self, doing: &'static str) -> Result<(), Error> {
+        let mut register = cmd("HSET");
+        register
+            .arg(&self.keys.consumers)
+            .arg(self.membership.consumer.as_str())
+            .arg(millis(self.membership.lease));
+        self.commands.send(&register, doing).await.map(drop)
+    }
+
+    /// Gives a sign of life, good for one lease.
+    pub(super) async fn stay_alive(&self, link: &Link) -> Result<(), Error> {
+        let doing = "renewing the consumer";
+        let key = self.keys.alive_of(&self.membership.consumer);
+        let lease = millis(self.membership.lease);
+        // First what is never refused for want of memory: a full server must not make the living
+        // look dead.
+        let mut prolong = cmd("PEXPIRE");
+        prolong.arg(&key).arg(lease);
+        if wire::int(link.send(&prolong, doing).await?, "a count")? == 1 {
+            return Ok(());
+        }
+        self.announce(link).await
+    }
+
+    async fn announce(&self, link: &Link) -> Result<(), Error> {
+        let mut alive = cmd("SET");
+        alive
+            .arg(self.keys.alive_of(&self.membership.consumer))
+            .arg(&self.token)
+            .arg("PX")
+            .arg(millis(self.membership.lease));
+        link.send(&alive, "announcing the consumer").await.map(drop)
+    }
+
+    /// Removes the consumers of this group that are no more and have nothing pending.
+    pub(super) async fn reap(&self) -> Result<(), Error> {
+        let doing = "clearing away dead consumers";
+        let mut list = cmd("XINFO");
+        list.arg("CONSUMERS")
+            .arg(self.membership.source.stream.as_str())
+            .arg(self.membership.source.group.as_str());
+        let mut names = BTreeSet::new();
+        for consumer in wire::list(self.commands.send(&list, doing).await?, "consumers")? {
+            let name = Table::read(consumer)?.take("name");
+            names.extend(name.map(|name| wire::text(name, "a name")).transpose()?);
+        }
+        let mut registered = cmd("HKEYS");
+        registered.arg(&self.keys.consumers);
+        for name in wire::list(self.commands.send(&registered, doing).await?, "consumers")? {
+            names.insert(wire::text(name, "a name")?);
+        }
+        names.remove(self.membership.consumer.as_str());
+        let names: Vec<_> = names.into_iter().collect();
+        for some in names.chunks(CALL) {
+            self.reap_some(some, doing).await?;
+        }
+        self.known().reap_at = Some(Instant::now() + self.membership.lease);
+        Ok(())
+    }
+
+    async fn reap_some(&self, names: &[String], doing: &'static str) -> Result<(), Error> {
+        let keys = [
+            self.membership.source.stream.to_string(),
+            self.keys.consumers.clone(),
+        ];
+        let alive = names.iter().map(|name| self.keys.alive(name));
+        let mut call = Call::new(keys.into_iter().chain(alive));
+        call.arg(self.membership.source.group.to_string())
+            .number(millis(FOREIGN_IDLE));
+        for name in names {
+            call.arg(name.clone());
+        }
+        self.commands
+            .eval(&scripts::REAP, &call, doing)
+            .await
+            .map(drop)
+    }
+
+    /// Leaves the group if nothing is pending on this consumer, and clears away the dead.
+    pub(super) async fn exit(&self) -> Result<(), Error> {
+        let doing = "leaving the group";
+        // Others may have taken it for dead while it was silent. Removed as redrive's own, it goes
+        // now; as a stranger, only when it has been idle for an hour.
+        self.register(doing).await?;
+        let mut gone = cmd("DEL");
+        gone.arg(self.keys.alive_of(&self.membership.consumer));
+        self.commands.send(&gone, doing).await?;
+        self.reap_some(&[self.membership.consumer.to_string()], doing)
+            .await?;
+        // Those whose last messages this one took over have nothing pending only now, and nobody
+        // may come after it to clear them away.
+        match self.reap().await {
+            Err(error) if error.kind() == ErrorKind::NoGroup => Ok(()),
+            answer => answer,
+        }
+    }
+}
