@@ -159,6 +159,7 @@ macro_rules! every_test {
                 what_was_trimmed_is_left_to_its_live_holder,
                 a_waiting_message_that_was_trimmed_leaves_a_tombstone,
                 a_due_message_that_was_trimmed_leaves_a_tombstone,
+                what_was_put_back_and_trimmed_is_left_to_the_next_round,
                 tombstones_of_waiting_messages_count_among_those_asked_for,
                 success_removes_the_tombstone,
                 anything_but_success_puts_the_bytes_in_place_of_the_tombstone,

@@ -122,6 +122,23 @@ pub(super) async fn a_due_message_that_was_trimmed_leaves_a_tombstone(lab: &dyn 
     assert_eq!(field(&dead, "redrive-error"), "no route");
 }
 
+/// Its reply was lost, so its process still renews it.
+pub(super) async fn what_was_put_back_and_trimmed_is_left_to_the_next_round(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let (a, b) = (room.join("a").await, room.join("b").await);
+    let fence = room.hold_one(&*a).await;
+    settle(&*a, fence, retry(HOUR, "no")).await;
+    lab.trim(room.stream(), fence.id).await;
+    let renewed = a.renew(&[fence]).await.unwrap();
+    assert!(matches!(renewed[..], [Renewed::Held]), "{renewed:?}");
+    assert_eq!(room.dead_letters().await, []);
+    assert_done(&settle(&*a, fence, retry(HOUR, "no")).await);
+    lab.age_due(&room.source, fence.id, HOUR).await;
+    assert_eq!(sweep(&*b, 100).await.dead.len(), 1);
+    let dead = room.dead_letters().await.remove(0).fields;
+    assert_eq!(field(&dead, "redrive-attempts"), "1");
+}
+
 pub(super) async fn tombstones_of_waiting_messages_count_among_those_asked_for(lab: &dyn Lab) {
     let room = Room::new(lab);
     let (a, b) = (room.join("a").await, room.join("b").await);

@@ -110,6 +110,11 @@ impl<'a> Turn<'a> {
             return Renewed::Held;
         }
         let state = self.state(id, token);
+        if fence.is_charged() && state.has_ended(token) {
+            // Put back before, and the reply was lost: the tombstone is the takeover's, or its failure
+            // would be counted again.
+            return Renewed::Held;
+        }
         let burial = Burial::of(Reason::Trimmed, &state, &pending).ended_by(fence, &state);
         match self.bury(id, None, &burial) {
             Ok(died) => Renewed::Trimmed {
