@@ -15,6 +15,9 @@ use crate::error::Error;
 use crate::message::Fields;
 use crate::names::{EntryId, StreamKey};
 
+/// The plain consumer.
+pub(super) const FOREIGN: &str = "foreign";
+
 /// A dead letter by the order in which it was first told of: its id is the server's choice.
 pub(super) type Letter = usize;
 
@@ -124,10 +127,10 @@ impl<'a> Side<'a> {
             }
             Act::Trim(id) => self.lab.trim(&source.stream, *id).await,
             Act::ForeignRead(count) => {
-                let read = self.lab.foreign_read(source, "foreign", *count).await;
+                let read = self.lab.foreign_read(source, FOREIGN, *count).await;
                 answer.said.push(format!("{read:?}"));
             }
-            Act::ForeignClaim(id) => self.lab.foreign_claim(source, "foreign", *id).await,
+            Act::ForeignClaim(id) => self.lab.foreign_claim(source, FOREIGN, *id).await,
             Act::ForeignAck(id) => self.lab.foreign_ack(source, *id).await,
             Act::DropGroup => self.lab.drop_group(source).await,
             Act::Restore(seat) => self.seats[*seat].restore().await?,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::room::FIRST_ID;
-use super::side::{Letter, Side, kind};
+use super::side::{FOREIGN, Letter, Side, kind};
 use crate::backend::IdRange;
 use crate::message::Fields;
 use crate::names::{EntryId, StreamKey};
@@ -173,6 +173,13 @@ fn see_stats(mut stats: Stats, view: &mut View) {
     view.lag = stats.lag.filter(|_| stats.lag_exact);
     stats.lag = None;
     stats.lag_exact = false;
+    let listed = stats.consumer_list.len() as u64;
+    assert!(stats.consumers.is_none_or(|count| count == listed));
+    // A plain consumer that finds nothing to read is made by some servers and not by others.
+    stats
+        .consumer_list
+        .retain(|one| one.pending > 0 || one.name != FOREIGN);
+    stats.consumers = stats.consumers.map(|_| stats.consumer_list.len() as u64);
     for one in &mut stats.consumer_list {
         one.idle_ms = 0;
     }

@@ -1,12 +1,14 @@
 //! Stopping politely: hand back what has not started, let the rest finish, then give it up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
 use super::health::Backoff;
 use super::held::{Stage, Standing};
-use super::run::Run;
+use super::run::{Plan, Run};
+use crate::backend::Seat;
 use crate::error::{Error, ErrorKind};
 use crate::names::EntryId;
 use crate::telemetry;
@@ -14,7 +16,7 @@ use crate::telemetry;
 /// How long a handler has to return after its token was cancelled.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long the broker has to confirm the last settlements after that.
-const LAST_ANSWERS: Duration = Duration::from_secs(4);
+pub(super) const LAST_ANSWERS: Duration = Duration::from_secs(4);
 
 /// A run that is stopping.
 #[derive(Debug)]
@@ -134,25 +136,31 @@ impl Run {
             })
     }
 
-    /// Removes the consumer. Not more than a courtesy: others remove it otherwise.
     pub(super) async fn leave(self) {
-        // What is left of the run ends first: its tasks, and the keeper of its leases.
-        let (seat, plan) = (self.seat, self.plan);
-        let leaving = async {
-            let mut backoff = Backoff::default();
-            loop {
-                match seat.leave().await {
-                    Err(error) if error.kind().is_transient() => {
-                        tokio::time::sleep(backoff.pause()).await;
-                    }
-                    answer => return answer.err(),
+        // What is left of the run ends first: its tasks, and the keeper of its leases. Taking fields
+        // out of it would drop the others only when this future ends.
+        let (seat, plan) = (Arc::clone(&self.seat), Arc::clone(&self.plan));
+        drop(self);
+        leave(&*seat, &plan).await;
+    }
+}
+
+/// Removes the consumer. Not more than a courtesy: others remove it otherwise.
+pub(super) async fn leave(seat: &dyn Seat, plan: &Plan) {
+    let leaving = async {
+        let mut backoff = Backoff::default();
+        loop {
+            match seat.leave().await {
+                Err(error) if error.kind().is_transient() => {
+                    tokio::time::sleep(backoff.pause()).await;
                 }
+                answer => return answer.err(),
             }
-        };
-        match timeout(LAST_ANSWERS, leaving).await {
-            Ok(None) => {}
-            Ok(error) => telemetry::not_left(&plan.source, error.as_ref()),
-            Err(_) => telemetry::not_left(&plan.source, None),
         }
+    };
+    match timeout(LAST_ANSWERS, leaving).await {
+        Ok(None) => {}
+        Ok(error) => telemetry::not_left(&plan.source, error.as_ref()),
+        Err(_) => telemetry::not_left(&plan.source, None),
     }
 }

@@ -10,9 +10,9 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{self, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::drain::Stop;
+use super::drain::{LAST_ANSWERS, Stop, leave};
 use super::execution::{Ran, Runner};
 use super::health::{Backoff, Health, Part};
 use super::held::{Held, Sent};
@@ -94,10 +94,8 @@ pub(crate) async fn run<S: Future<Output = ()>>(
 ) -> Result<(), Error> {
     let mut signal = std::pin::pin!(signal);
     let health = Health::new(plan.source.clone());
-    let seat = tokio::select! {
-        biased;
-        () = &mut signal => return Ok(()),
-        seat = join(plan, backend, &health) => seat?,
+    let Some(seat) = join_unless(signal.as_mut(), plan, backend, &health).await? else {
+        return Ok(());
     };
     telemetry::joined(&plan.source, &plan.options.consumer);
     let mut run = Run::new(Arc::clone(plan), seat, extent, health)?;
@@ -112,6 +110,30 @@ pub(crate) async fn run<S: Future<Output = ()>>(
         Err(error) => telemetry::fatal(&plan.source, error),
     }
     ended
+}
+
+/// Joins the group, unless the signal comes first.
+async fn join_unless<S: Future<Output = ()>>(
+    mut signal: Pin<&mut S>,
+    plan: &Plan,
+    backend: &dyn Backend,
+    health: &Health,
+) -> Result<Option<Arc<dyn Seat>>, Error> {
+    if futures_util::poll!(&mut signal).is_ready() {
+        return Ok(None);
+    }
+    let mut joining = std::pin::pin!(join(plan, backend, health));
+    tokio::select! {
+        biased;
+        () = signal => {
+            // Half a consumer would be left behind: it finishes joining, and leaves.
+            if let Ok(Ok(seat)) = timeout(LAST_ANSWERS, joining).await {
+                leave(&*seat, plan).await;
+            }
+            Ok(None)
+        }
+        seat = &mut joining => seat.map(Some),
+    }
 }
 
 async fn join(plan: &Plan, backend: &dyn Backend, health: &Health) -> Result<Arc<dyn Seat>, Error> {

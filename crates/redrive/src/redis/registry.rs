@@ -1,6 +1,7 @@
 //! The consumers of a group: who enters, who lives, who leaves, and who has to be cleared away.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::cmd;
@@ -51,6 +52,9 @@ impl RedisSeat {
         let mut prolong = cmd("PEXPIRE");
         prolong.arg(&key).arg(lease);
         if wire::int(link.send(&prolong, doing).await?, "a count")? == 1 {
+            return Ok(());
+        }
+        if self.leaving.load(Ordering::Acquire) {
             return Ok(());
         }
         self.announce(link).await
@@ -113,6 +117,7 @@ impl RedisSeat {
     /// Leaves the group if nothing is pending on this consumer, and clears away the dead.
     pub(super) async fn exit(&self) -> Result<(), Error> {
         let doing = "leaving the group";
+        self.leaving.store(true, Ordering::Release);
         // Others may have taken it for dead while it was silent. Removed as redrive's own, it goes
         // now; as a stranger, only when it has been idle for an hour.
         self.register(doing).await?;

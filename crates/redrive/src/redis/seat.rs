@@ -1,6 +1,7 @@
 //! A consumer that has joined a group on Redis: its connections, and what it does besides settling.
 
 use std::sync::Mutex as StdMutex;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,6 +32,8 @@ pub(super) struct RedisSeat {
     reader: Reader,
     /// What says in Redis that this consumer lives, against a second one of the same name.
     pub(super) token: String,
+    /// Set by who leaves: a renewal that is still under way must not bring it back to life.
+    pub(super) leaving: AtomicBool,
     known: StdMutex<Known>,
 }
 
@@ -54,6 +57,7 @@ impl RedisSeat {
             commands: Link::new(address.clone()),
             renewals: Link::new(address.clone()),
             reader: Reader::new(address.clone()),
+            leaving: AtomicBool::new(false),
             token: format!("{:016x}", fastrand::u64(..)),
             known: StdMutex::new(Known {
                 scan: "0".to_owned(),

@@ -269,3 +269,17 @@ async fn a_handler_that_blocks_the_runtime_keeps_its_lease_where_renewal_has_a_t
     assert!(faults.calls(Verb::Renew) >= 4);
     assert_eq!(faults.calls(Verb::Begin), 0);
 }
+
+/// The bug: a signal that came while a worker was joining dropped that half done, and a consumer
+/// that nobody was stayed in the group.
+#[tokio::test(start_paused = true)]
+async fn a_signal_while_joining_leaves_no_consumer_behind() {
+    let (_, healthy, lab, faults) = labs();
+    faults.next(Verb::Join, [Wrong::ReplyLost]);
+    let mut worker = lab.worker().build(async |_: Message<u32>| {}).unwrap();
+    let totals = worker.run_until(sleep(Duration::from_millis(1))).await;
+    assert_eq!(totals.unwrap().succeeded, 0);
+    assert_eq!(faults.calls(Verb::Join), 2);
+    let stats = healthy.broker.stats(&healthy.source).await.unwrap();
+    assert_eq!(stats.consumers, Some(0));
+}
