@@ -13,7 +13,7 @@ help: ## List these commands (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: ## Watch messages being retried, recovered and dead-lettered; no server needed
-	@$(CARGO) run --locked -q -p redrive-cli --bin redrive -- demo
+	$(CARGO) run --locked -p redrive-cli --bin redrive -- demo
 
 test: test-needs fmt-check lint doc doctest unit ## Everything that has to pass; RUNNER=cargo does without nextest
 

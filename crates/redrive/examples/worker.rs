@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .retry(RetryPolicy::fixed(Duration::from_millis(100)))
         .drain(Duration::from_secs(10))
         .build(bill)?;
-    // In a service: tokio::signal::ctrl_c(), or whatever ends it.
+    // In a service: tokio::signal::ctrl_c(), or whatever else ends it.
     let stop = tokio::time::sleep(Duration::from_secs(2));
     let totals = processor.run_until(stop).await?;
     println!(

@@ -17,7 +17,7 @@ pub enum GroupState {
     NoGroup,
 }
 
-/// The health of a stream and group. Serialises to the JSON object of `redrive stats`; unknown is
+/// The health of a stream and group. Serialises to a JSON object with these names; unknown is
 /// `null`, never 0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -45,7 +45,8 @@ pub struct Stats {
     pub dlq_length: u64,
     /// How many dead letters redrive has ever added to it, by its ledger.
     pub dlq_arrivals: u64,
-    /// How many its limit has dropped, by its ledger.
+    /// How many a limit has dropped, by its ledger. redrive sets no limit yet: 0, unless another
+    /// version has.
     pub dlq_dropped: u64,
     /// The last entry that was delivered to the group.
     pub last_delivered_id: Option<EntryId>,

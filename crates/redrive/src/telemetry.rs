@@ -54,7 +54,7 @@ pub(crate) fn fatal(source: &Source, error: &Error) {
         %source,
         error = %Causes(error),
         hint = error.cure(),
-        "processor ends: retrying cannot cure this"
+        "processor ends with an error"
     );
 }
 

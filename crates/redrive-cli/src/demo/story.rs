@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use redrive::{
@@ -10,6 +11,7 @@ use redrive::{
 use redrive::{Stats, StreamKey};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::orders::{self, Billing};
 use super::worker;
@@ -21,11 +23,22 @@ const SOON: Duration = Duration::from_secs(10);
 /// How long a charge lasts before it is cut short: time for what is done to be acknowledged.
 const MIDDLE: Duration = Duration::from_millis(300);
 
+/// How long the whole story may take. A worker waits for a server for as long as it takes; who
+/// watches a demo does not.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// The first line that could not be written, and why.
+static LOST: OnceLock<String> = OnceLock::new();
+
 /// Writes one line at once, so that the story is read as it happens. A reader that has gone away
-/// is no fault.
+/// is no fault; anything else is told at the end.
 pub(super) fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        LOST.get_or_init(|| error.to_string());
+    }
 }
 
 /// Tells it, on this server or on a broker within this process.
@@ -44,15 +57,45 @@ pub(super) async fn tell(url: Option<&str>) -> Result<(), Failure> {
         stream,
         url: url.map(str::to_owned),
     };
-    let told = story.tell().await;
+    let told = tokio::select! {
+        told = tokio::time::timeout(LONGEST, story.tell()) => told.unwrap_or_else(|_| {
+            Err(Failure::new(format!(
+                "the demo did not end within {} s: is the server still there?",
+                LONGEST.as_secs()
+            )))
+        }),
+        () = interrupted() => Err(Failure::new("interrupted")),
+    };
     if story.url.is_some() {
-        story
-            .broker
-            .erase(&story.source, story.queue.stream())
-            .await?;
-        say("The demo's keys have been removed from the server.");
+        let erasing = story.broker.erase(&story.source, story.queue.stream());
+        match tokio::time::timeout(SOON, erasing).await {
+            Ok(Ok(())) => say("The demo's keys have been removed from the server."),
+            _ => say(&format!(
+                "The demo's keys may be left on the server: see {}*",
+                story.stream
+            )),
+        }
     }
-    told
+    match LOST.get() {
+        Some(error) => told.and(Err(Failure::new(format!("writing the story: {error}")))),
+        None => told,
+    }
+}
+
+/// Ends when somebody asks this program to: by Ctrl-C or SIGTERM.
+async fn interrupted() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => drop(terminate.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        // An error is that there is no such signal here: nothing to wait for then.
+        Ok(()) = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+        else => std::future::pending().await,
+    }
 }
 
 /// A number that no other demo has at this moment.
@@ -117,7 +160,8 @@ impl Story {
 
     async fn abort_a_task(&self) -> Result<(), Failure> {
         let (mut processor, mut in_hand) = worker::first(&self.broker, self.source.clone())?;
-        let task = tokio::spawn(async move { processor.run_until(std::future::pending()).await });
+        let task =
+            tokio::spawn(async move { processor.run_until(std::future::pending::<()>()).await });
         for _ in 0..worker::IN_HAND {
             let next = tokio::time::timeout(SOON, in_hand.recv()).await;
             if !matches!(next, Ok(Some(_))) {

@@ -96,7 +96,7 @@ pub(super) async fn first_in_a_process(stream: StreamKey) -> Result<(), Failure>
     std::io::stdin().read_line(&mut url)?;
     let broker = Broker::connect(url.trim()).await?;
     let (mut processor, mut in_hand) = first(&broker, source(&stream)?)?;
-    let working = processor.run_until(std::future::pending());
+    let working = processor.run_until(std::future::pending::<()>());
     let reporting = async {
         let mut held = 0;
         while in_hand.recv().await.is_some() {

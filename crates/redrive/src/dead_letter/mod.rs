@@ -76,7 +76,7 @@ mod field {
 pub enum Reason {
     /// It failed as often as it may.
     AttemptsExhausted,
-    /// It ended its process as often as it may.
+    /// It ended its process as often as it may. Read, but not written by this version.
     CrashLoop,
     /// Its handler said so.
     Rejected,

@@ -76,8 +76,8 @@ use crate::names::Source;
 /// What the broker may recover from is retried with growing pauses for as long as it takes, and
 /// logged once per change. A run ends with an error only when retrying cannot help:
 /// [`Denied`](crate::ErrorKind::Denied), [`WrongType`](crate::ErrorKind::WrongType),
-/// [`Closed`](crate::ErrorKind::Closed), or a name that another process uses; and when the broker
-/// does not answer to the very end of a drain. [`totals`](Self::totals) then says what had been
+/// [`Closed`](crate::ErrorKind::Closed); and when the broker does not answer to the very end of a
+/// drain. [`totals`](Self::totals) then says what had been
 /// done.
 pub struct Processor {
     backend: Arc<dyn Backend>,
@@ -110,7 +110,10 @@ impl Processor {
     /// # Errors
     ///
     /// As [the type](Self) says.
-    pub async fn run_until(&mut self, signal: impl Future<Output = ()>) -> Result<Totals, Error> {
+    pub async fn run_until(&mut self, signal: impl Future) -> Result<Totals, Error> {
+        let signal = async {
+            signal.await;
+        };
         Ok(self.run(Extent::UntilStopped, signal).await?.totals)
     }
 

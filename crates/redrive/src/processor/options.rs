@@ -15,6 +15,9 @@ use crate::names::{ConsumerName, GroupStart, Source, StreamKey};
 use crate::retry::RetryPolicy;
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
+/// The most that a count of messages may be: far above what is of use, far below what a server
+/// refuses.
+const MOST_AT_ONCE: usize = 1_000_000;
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 /// The options with which a processor runs. Set by the methods of [`ProcessorBuilder`], which
@@ -98,8 +101,16 @@ impl ProcessorOptions {
         ] {
             check((least..=LONGEST).contains(&is), at_least(what, is, least));
         }
-        for (what, is) in [("concurrency", self.concurrency), ("batch", self.batch)] {
-            check(is > 0, format!("{what} is 0, it must be at least 1"));
+        for (what, is, least) in [
+            ("concurrency", self.concurrency, 1),
+            ("batch", self.batch, 1),
+            ("prefetch", self.prefetch, 0),
+        ] {
+            let right = (least..=MOST_AT_ONCE).contains(&is);
+            check(
+                right,
+                format!("{what} is {is}, it must be between {least} and {MOST_AT_ONCE}"),
+            );
         }
         check(
             self.dead_letters != source.stream,

@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 /// What a run has done with messages. Counted when the broker has confirmed it, never before.
-/// Serialises to the JSON object with which `redrive run` ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Totals {

@@ -16,16 +16,31 @@ pub(super) enum After {
 }
 
 /// The code of a server error, such as `NOGROUP`. Before 7.0 a script wraps what its commands
-/// raise: `ERR Error running script (call to …): @user_script:3: -NOGROUP No such key`.
+/// raise: `ERR Error running script (call to …): @user_script:3: NOGROUP No such key`.
 fn code(error: &RedisError) -> Option<String> {
     let outer = error.code()?;
     let wrapped = error
         .detail()
         .filter(|_| outer == "ERR")
-        .and_then(|detail| Some(detail.split_once("@user_script")?.1.rsplit_once(" -")?.1))
-        .and_then(|inner| inner.split_whitespace().next());
+        .and_then(|detail| Some(detail.split_once("@user_script")?.1))
+        .and_then(|inner| {
+            let mut words = inner
+                .split_whitespace()
+                .map(|word| word.trim_start_matches('-'));
+            words.find(|word| RAISED.contains(word))
+        });
     Some(wrapped.unwrap_or(outer).to_owned())
 }
+
+/// What the commands of a script raise that matters here.
+const RAISED: [&str; 6] = [
+    "NOGROUP",
+    "WRONGTYPE",
+    "OOM",
+    "READONLY",
+    "NOPERM",
+    "MISCONF",
+];
 
 fn of_code(code: &str, detail: &str) -> (ErrorKind, After, Option<&'static str>) {
     use After::{Keep, Rebuild};
@@ -60,6 +75,8 @@ fn of_code(code: &str, detail: &str) -> (ErrorKind, After, Option<&'static str>)
             Keep,
             Some("that key holds something else than it should: see TYPE"),
         ),
+        // The stream is gone, and its groups with it.
+        "ERR" if detail.contains("no such key") => (ErrorKind::NoGroup, Keep, None),
         "ERR" if detail.contains("max number of clients") => {
             (ErrorKind::Unavailable, Rebuild, None)
         }
@@ -124,11 +141,11 @@ pub(super) fn error(cause: RedisError, doing: impl Into<String>) -> Error {
 }
 
 /// The error behind a refusal that a script answered as text: `OOM command not allowed …`.
-pub(super) fn refusal(text: &str, doing: &'static str) -> Error {
+pub(super) fn refusal(text: &str, doing: impl Into<String>) -> Error {
     let text = text.trim_start_matches('-');
     let code = text.split_whitespace().next().unwrap_or_default();
     let (kind, _, hint) = of_code(code, text);
-    let error = Error::new(kind, doing).caused_by(text.to_owned());
+    let error = Error::new(kind, doing.into()).caused_by(text.to_owned());
     match hint {
         Some(hint) => error.hint(hint),
         None => error,
@@ -163,6 +180,17 @@ mod tests {
                 ErrorKind::NoGroup,
                 Keep,
             ),
+            (
+                "ERR Error running script (call to f_6): @user_script:1: NOGROUP No such key 'a'",
+                ErrorKind::NoGroup,
+                Keep,
+            ),
+            (
+                "ERR Error running script (call to f_6): @user_script:1: WRONGTYPE Operation",
+                ErrorKind::WrongType,
+                Keep,
+            ),
+            ("ERR no such key", ErrorKind::NoGroup, Keep),
             (
                 "READONLY You can't write against a read only replica.",
                 ErrorKind::Unavailable,

@@ -100,11 +100,6 @@ async fn create_at(link: &Link, source: &Source, at: &str) -> Result<(), Error> 
         .map(drop)
 }
 
-/// Whether the server's own words hold this one.
-fn says(error: &Error, word: &str) -> bool {
-    std::error::Error::source(error).is_some_and(|cause| cause.to_string().contains(word))
-}
-
 async fn exists(link: &Link, source: &Source) -> Result<bool, Error> {
     let mut command = cmd("XINFO");
     command.arg("GROUPS").arg(source.stream.as_str());
@@ -137,9 +132,7 @@ async fn stream_info(link: &Link, source: &Source) -> Result<Option<StreamInfo>,
                 added: info.count("entries-added"),
             }))
         }
-        Err(error) if error.kind() == ErrorKind::Protocol && says(&error, "no such key") => {
-            Ok(None)
-        }
+        Err(error) if error.kind() == ErrorKind::NoGroup => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -105,16 +105,19 @@ async fn replay_some(
     let answer = link.eval(&scripts::REPLAY, &call, DOING).await?;
     wire::rows(answer, orders.len())?
         .into_iter()
-        .map(read)
+        .map(|row| read(row, &first.target))
         .collect()
 }
 
-fn read(mut row: Row) -> Result<Replayed, Error> {
+fn read(mut row: Row, target: &StreamKey) -> Result<Replayed, Error> {
     match row.word.as_str() {
         "added" => Ok(Replayed::Added(row.id()?)),
         "already" => Ok(Replayed::Already(row.id()?)),
         "missing" => Ok(Replayed::NotFound),
-        "refused" => Ok(Replayed::Refused(errors::refusal(&row.text()?, DOING))),
+        "refused" => Ok(Replayed::Refused(errors::refusal(
+            &row.text()?,
+            format!("adding to {target}"),
+        ))),
         _ => Err(wire::unexpected("what became of a replay")),
     }
 }
@@ -143,7 +146,7 @@ async fn replay_large(
             .await?;
         let row = Row::read(reserved)?;
         if row.word != "reserved" {
-            return read(row);
+            return read(row, &order.target);
         }
         let mut complete = call(dlq, &order.target, today);
         complete
@@ -169,7 +172,7 @@ async fn replay_large(
         }
         let row = Row::read(answer(completed, DOING)?)?;
         if row.word != "lost" {
-            return read(row);
+            return read(row, &order.target);
         }
         tokio::time::sleep(Duration::from_millis(fastrand::u64(1..20))).await;
     }

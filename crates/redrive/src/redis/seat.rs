@@ -119,6 +119,17 @@ impl RedisSeat {
         call
     }
 
+    /// What follows `refused`: the message, and why its dead letter could not be written.
+    pub(super) fn refused(&self, row: &mut Row) -> Result<Error, Error> {
+        row.id()?;
+        Ok(self.refusal(&row.text()?))
+    }
+
+    fn refusal(&self, text: &str) -> Error {
+        let dlq = &self.membership.dead_letters;
+        errors::refusal(text, format!("writing a dead letter to {dlq}"))
+    }
+
     pub(super) fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         // Nothing in here is left half done by a panic: the values are replaced whole.
         self.known
@@ -161,9 +172,7 @@ impl RedisSeat {
                 tended.dead.push(row.died()?);
             } else {
                 let id = row.id()?;
-                tended
-                    .refused
-                    .push((id, errors::refusal(&row.text()?, "writing a dead letter")));
+                tended.refused.push((id, self.refusal(&row.text()?)));
             }
         }
         let mut known = self.known();
@@ -256,7 +265,7 @@ impl Seat for RedisSeat {
                     "lost" => Begun::Lost,
                     "gone" => Begun::Gone,
                     "died" => Begun::Died(row.died()?),
-                    _ => Begun::Refused(refused(&mut row)?),
+                    _ => Begun::Refused(self.refused(&mut row)?),
                 });
             }
         }
@@ -288,7 +297,7 @@ impl Seat for RedisSeat {
                     "died" => Renewed::Trimmed {
                         tombstone: row.died()?.dead_letter,
                     },
-                    _ => Renewed::Refused(refused(&mut row)?),
+                    _ => Renewed::Refused(self.refused(&mut row)?),
                 });
             }
         }
@@ -333,11 +342,6 @@ impl Seat for RedisSeat {
             server_ms.saturating_add(u64::try_from(read.elapsed().as_millis()).unwrap_or(0))
         })
     }
-}
-
-pub(super) fn refused(row: &mut Row) -> Result<Error, Error> {
-    row.id()?;
-    Ok(errors::refusal(&row.text()?, "writing a dead letter"))
 }
 
 /// A duration as the server takes it; never 0, which often means "for ever" there.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::{Value, cmd};
 
-use super::seat::{RedisSeat, refused};
+use super::seat::RedisSeat;
 use super::wire::{self, Row};
 use super::{CALL, scripts};
 use crate::backend::{Charge, Failed, Fault, How, OnAck, Settled, Settlement};
@@ -176,7 +176,7 @@ async fn read(seat: &RedisSeat, mut row: Row, settlement: &Settlement) -> Result
                 Settled::Died(died)
             }
         }
-        _ => Settled::Refused(refused(&mut row)?),
+        _ => Settled::Refused(seat.refused(&mut row)?),
     })
 }
 
@@ -236,6 +236,6 @@ async fn resolve_one(
     Ok(match row.word.as_str() {
         "ok" | "already" => Settled::Done,
         "died" => Settled::Died(row.died()?),
-        _ => Settled::Refused(refused(&mut row)?),
+        _ => Settled::Refused(seat.refused(&mut row)?),
     })
 }

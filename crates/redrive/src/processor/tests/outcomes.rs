@@ -270,6 +270,7 @@ async fn building_reports_all_problems_at_once() {
         .worker()
         .concurrency(0)
         .batch(0)
+        .prefetch(usize::MAX)
         .lease(Duration::ZERO)
         .block(Duration::ZERO)
         .timeout(Duration::ZERO)
@@ -283,6 +284,7 @@ async fn building_reports_all_problems_at_once() {
     for option in [
         "concurrency",
         "batch",
+        "prefetch",
         "lease",
         "block",
         "timeout",

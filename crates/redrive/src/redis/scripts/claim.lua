@@ -36,7 +36,8 @@ if take > 0 then
   local due = redis.call('ZRANGEBYSCORE', DUE, '-inf', int(NOW), 'LIMIT', 0, take)
   for _, id in ipairs(due) do
     redis.call('ZREM', DUE, id)
-    local row = pending(id)
+    -- What is no id was not put there by redrive, and must not end everybody's claims.
+    local row = string.match(id, '^%d+%-%d+$') and pending(id)
     if not row then
       redis.call('HDEL', STATE, id)
     elseif load(id, row[4]).h == row[4] then
@@ -86,7 +87,8 @@ else
   local page = redis.call('HSCAN', STATE, scan, 'COUNT', 100)
   scan = page[1]
   for i = 1, #page[2], 2 do
-    if not pending(page[2][i]) then forget(page[2][i]) end
+    local id = page[2][i]
+    if not (string.match(id, '^%d+%-%d+$') and pending(id)) then forget(id) end
   end
 end
 

@@ -168,7 +168,8 @@ async fn an_idle_worker_gives_a_sign_of_life() {
         .lease(Duration::from_millis(600))
         .build(async |_: crate::Message<u8>| {})
         .unwrap();
-    let worker = tokio::spawn(async move { processor.run_until(std::future::pending()).await });
+    let worker =
+        tokio::spawn(async move { processor.run_until(std::future::pending::<()>()).await });
     let mut plain = server.connect().await;
     let mut least = i64::MAX;
     eventually(
@@ -191,4 +192,60 @@ async fn an_idle_worker_gives_a_sign_of_life() {
     )
     .await;
     worker.abort();
+}
+
+/// The bug: the look for dead consumers, once a lease, met a stream that was gone with an answer
+/// that nobody knew, and ended the processor for good.
+#[tokio::test]
+async fn a_stream_that_is_gone_is_a_group_to_create_again() {
+    let server = Server::start().await;
+    let backend = connect(&server).await;
+    let source = Source::new("orders", "billing").unwrap();
+    let mut short = membership(&source, "a");
+    short.lease = Duration::from_millis(1);
+    let seat = backend.join(short).await.unwrap();
+    let mut plain = server.connect().await;
+    eventually(
+        Duration::from_secs(20),
+        "the time to look for the dead again",
+        async || {
+            let gone = redis::cmd("DEL")
+                .arg("orders")
+                .query_async::<i64>(&mut plain)
+                .await;
+            gone.unwrap();
+            let error = seat.tend(0, Cursor::START).await.unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::NoGroup, "{error}");
+            // Said by the look for dead consumers, not by the claim behind it.
+            std::error::Error::source(&error)
+                .is_some_and(|cause| cause.to_string().contains("no such key"))
+        },
+    )
+    .await;
+    seat.restore().await.unwrap();
+    assert!(seat.tend(10, Cursor::START).await.unwrap().taken.is_empty());
+}
+
+/// The bug: one member of the sorted set that is no id failed every claim of every worker.
+#[tokio::test]
+async fn what_is_no_id_among_the_hints_ends_nobody() {
+    let server = Server::start().await;
+    let backend = connect(&server).await;
+    let source = Source::new("orders", "billing").unwrap();
+    let seat = backend.join(membership(&source, "a")).await.unwrap();
+    let fields = Fields::from_iter([("data", "1")]);
+    backend.append(&source.stream, &[fields]).await.unwrap();
+    assert_eq!(seat.receive(1, None).await.unwrap().len(), 1);
+    let mut plain = server.connect().await;
+    let mut spoil = redis::pipe();
+    spoil.zadd("{orders}:redrive:billing:due", "notanid", 1);
+    spoil.hset("{orders}:redrive:billing:state", "neither", "nonsense");
+    let _: () = spoil.query_async(&mut plain).await.unwrap();
+    assert!(seat.tend(10, Cursor::START).await.unwrap().taken.is_empty());
+    let left = redis::cmd("EXISTS")
+        .arg("{orders}:redrive:billing:due")
+        .arg("{orders}:redrive:billing:state")
+        .query_async::<i64>(&mut plain)
+        .await;
+    assert_eq!(left.unwrap(), 0);
 }
