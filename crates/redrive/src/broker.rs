@@ -70,6 +70,9 @@ impl fmt::Debug for ConnectOptions {
 /// A connection to where streams live. Cheap to clone; clones share the connection, and are
 /// closed together.
 ///
+/// A connection to a server is driven by the runtime on which it was first used: use a broker on
+/// one runtime, and connect another one for another runtime.
+///
 /// ```
 /// use redrive::Broker;
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {

@@ -67,8 +67,8 @@ impl ErrorKind {
 /// with what, often a [hint](Self::cure) that names the cure, and the cause as
 /// [`source`](StdError::source).
 ///
-/// No message holds a password or a payload.
-#[derive(Debug)]
+/// No message holds a password or a payload. `Debug` shows all of it, for people too: it is what a
+/// `main` that returns this error prints.
 pub struct Error {
     kind: ErrorKind,
     doing: Cow<'static, str>,
@@ -129,6 +129,21 @@ impl fmt::Display for Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = self.source();
+        while let Some(next) = cause {
+            write!(f, ": {next}")?;
+            cause = next.source();
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source
@@ -151,6 +166,11 @@ mod tests {
             "server unreachable while connecting to localhost:1"
         );
         assert_eq!(error.cure(), Some("is the server running?"));
+        assert_eq!(
+            format!("{error:?}"),
+            "server unreachable while connecting to localhost:1: connection refused\n\
+             hint: is the server running?"
+        );
         assert_eq!(
             error.source().map(ToString::to_string).as_deref(),
             Some("connection refused")
