@@ -185,8 +185,8 @@ impl<C> ProcessorBuilder<C> {
     ///     .build(async |_: Message<String>| {})
     ///     .unwrap_err();
     /// assert_eq!(refused.kind(), ErrorKind::Invalid);
-    /// assert!(refused.to_string().contains("concurrency is 0, it must be at least 1"));
-    /// assert!(refused.to_string().contains("batch is 0, it must be at least 1"));
+    /// assert!(refused.to_string().contains("concurrency is 0, it must be between 1 and"));
+    /// assert!(refused.to_string().contains("batch is 0, it must be between 1 and"));
     /// # Ok::<(), redrive::Error>(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
