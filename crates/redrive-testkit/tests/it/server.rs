@@ -99,9 +99,9 @@ async fn a_frozen_server_answers_only_after_the_thaw() {
     };
 
     server.freeze();
-    let ping = tokio::spawn(ping);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(!ping.is_finished());
+    let mut ping = tokio::spawn(ping);
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut ping).await;
+    assert!(early.is_err());
     server.thaw();
 
     assert_eq!(ping.await.unwrap().unwrap(), "PONG");
