@@ -21,15 +21,18 @@ fn code(error: &RedisError) -> Option<String> {
     let outer = error.code()?;
     let wrapped = error
         .detail()
-        .filter(|_| outer == "ERR")
-        .and_then(|detail| Some(detail.split_once("@user_script")?.1))
-        .and_then(|inner| {
-            let mut words = inner
-                .split_whitespace()
-                .map(|word| word.trim_start_matches('-'));
-            words.find(|word| RAISED.contains(word))
-        });
+        .filter(|detail| outer == "ERR" && detail.contains("@user_script"))
+        .and_then(raised);
     Some(wrapped.unwrap_or(outer).to_owned())
+}
+
+/// The code within a text that a script was given by its commands; before 7.0 it may stand behind
+/// where it happened: `@user_script: 12: -OOM command not allowed …`.
+fn raised(text: &str) -> Option<&str> {
+    let mut words = text
+        .split_whitespace()
+        .map(|word| word.trim_start_matches('-'));
+    words.find(|word| RAISED.contains(word))
 }
 
 /// What the commands of a script raise that matters here.
@@ -142,8 +145,8 @@ pub(super) fn error(cause: RedisError, doing: impl Into<String>) -> Error {
 
 /// The error behind a refusal that a script answered as text: `OOM command not allowed …`.
 pub(super) fn refusal(text: &str, doing: impl Into<String>) -> Error {
-    let text = text.trim_start_matches('-');
-    let code = text.split_whitespace().next().unwrap_or_default();
+    let first = text.split_whitespace().next().unwrap_or_default();
+    let code = raised(text).unwrap_or(first);
     let (kind, _, hint) = of_code(code, text);
     let error = Error::new(kind, doing.into()).caused_by(text.to_owned());
     match hint {
@@ -270,6 +273,24 @@ mod tests {
         ] {
             let (sorted, connection, _) = sort(&server(line));
             assert_eq!((sorted, connection), (kind, after), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_sorted_wherever_its_code_stands() {
+        for (text, kind) in [
+            (
+                "OOM command not allowed when used memory",
+                ErrorKind::Unavailable,
+            ),
+            (
+                "@user_script: 12: -OOM command not allowed",
+                ErrorKind::Unavailable,
+            ),
+            ("-WRONGTYPE Operation against a key", ErrorKind::WrongType),
+            ("ERR something else", ErrorKind::Protocol),
+        ] {
+            assert_eq!(refusal(text, "writing").kind(), kind, "{text}");
         }
     }
 
