@@ -24,6 +24,7 @@ mod builder;
 mod commands;
 mod eventually;
 mod keys;
+mod log;
 mod process;
 mod server;
 mod tls;
@@ -32,6 +33,7 @@ pub use builder::Builder;
 pub use commands::{Commands, commands, diff};
 pub use eventually::{Observation, eventually};
 pub use keys::{leaked_keys, stream_name};
+pub use log::Log;
 pub use server::Server;
 pub use tls::{TlsFiles, install_crypto_provider};
 

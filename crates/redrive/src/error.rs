@@ -96,9 +96,9 @@ impl Error {
         self
     }
 
-    /// The same error of a step within something larger: that is what it was doing.
-    pub(crate) fn during(mut self, doing: &'static str) -> Self {
-        self.doing = format!("{} ({doing})", self.doing).into();
+    /// The same error, with what the step belonged to, or what it was about.
+    pub(crate) fn during(mut self, context: impl fmt::Display) -> Self {
+        self.doing = format!("{} ({context})", self.doing).into();
         self
     }
 

@@ -94,12 +94,14 @@ pub(crate) async fn run<S: Future<Output = ()>>(
 ) -> Result<(), Error> {
     let mut signal = std::pin::pin!(signal);
     let health = Health::new(plan.source.clone());
-    let Some(seat) = join_unless(signal.as_mut(), plan, backend, &health).await? else {
+    let joined = join_unless(signal.as_mut(), plan, backend, &health).await;
+    let Some(seat) = joined.map_err(|error| error.during(&plan.source))? else {
         return Ok(());
     };
     telemetry::joined(&plan.source, &plan.options.consumer);
     let mut run = Run::new(Arc::clone(plan), seat, extent, health)?;
     let ended = run.until_its_end(signal).await;
+    let ended = ended.map_err(|error| error.during(&plan.source));
     *summary = run.summary;
     match &ended {
         Ok(()) => {

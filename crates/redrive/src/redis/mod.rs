@@ -78,7 +78,8 @@ impl Backend for Redis {
                 commands.add_command(add(stream, fields));
             }
             for value in self.link.send_all(&commands, doing).await? {
-                ids.push(wire::id(answer(value, doing)?, "the id of a new entry")?);
+                let id = answer(value, doing).map_err(|error| error.during(stream))?;
+                ids.push(wire::id(id, "the id of a new entry")?);
             }
         }
         Ok(ids)
@@ -96,14 +97,15 @@ impl Backend for Redis {
             .arg(to.to_string())
             .arg("COUNT")
             .arg(range.limit);
-        wire::entries(self.link.send(&command, "reading entries").await?)
+        let entries = self.link.send(&command, "reading entries").await;
+        wire::entries(entries.map_err(|error| error.during(stream))?)
     }
 
     async fn length(&self, stream: &StreamKey) -> Result<u64, Error> {
         let mut command = cmd("XLEN");
         command.arg(stream.as_str());
-        let length = self.link.send(&command, "counting entries").await?;
-        wire::count(length, "a length")
+        let length = self.link.send(&command, "counting entries").await;
+        wire::count(length.map_err(|error| error.during(stream))?, "a length")
     }
 
     async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error> {

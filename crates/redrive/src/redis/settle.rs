@@ -121,11 +121,7 @@ async fn put_back(seat: &RedisSeat, some: &[&Settlement]) -> Result<Vec<Settled>
         .commands
         .eval(&scripts::PUT_BACK, &call, "putting messages back")
         .await?;
-    let mut settled = Vec::with_capacity(some.len());
-    for (row, settlement) in wire::rows(answer, some.len())?.into_iter().zip(some) {
-        settled.push(read(seat, row, settlement).await?);
-    }
-    Ok(settled)
+    read_all(seat, answer, some).await
 }
 
 async fn dead_letter(seat: &RedisSeat, some: &[&Settlement]) -> Result<Vec<Settled>, Error> {
@@ -153,6 +149,14 @@ async fn dead_letter(seat: &RedisSeat, some: &[&Settlement]) -> Result<Vec<Settl
         .commands
         .eval(&scripts::DEAD_LETTER, &call, "writing dead letters")
         .await?;
+    read_all(seat, answer, some).await
+}
+
+async fn read_all(
+    seat: &RedisSeat,
+    answer: Value,
+    some: &[&Settlement],
+) -> Result<Vec<Settled>, Error> {
     let mut settled = Vec::with_capacity(some.len());
     for (row, settlement) in wire::rows(answer, some.len())?.into_iter().zip(some) {
         settled.push(read(seat, row, settlement).await?);

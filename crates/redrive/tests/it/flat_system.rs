@@ -6,8 +6,8 @@ use redrive::{Backoff, ErrorKind, GroupStart, Layout, Message, Processor, RetryP
 use redrive_testkit::eventually;
 
 use crate::SOON;
-use crate::log::Log;
 use crate::rig::{Rig, Runs, Worker};
+use redrive_testkit::Log;
 
 async fn works(_: Message<u32>) {}
 

@@ -8,8 +8,8 @@ use redrive_testkit::{Server, eventually};
 use tokio::sync::Semaphore;
 
 use crate::SOON;
-use crate::log::Log;
 use crate::rig::{Rig, Runs, Worker, stream};
+use redrive_testkit::Log;
 
 /// A worker that notes what it is run on; every tenth message fails once.
 fn noting_worker(rig: &Rig, runs: &Runs) -> Processor {

@@ -11,7 +11,6 @@ mod flat_system;
 mod groups;
 mod healing;
 mod interop;
-mod log;
 mod races;
 mod retries;
 mod rig;

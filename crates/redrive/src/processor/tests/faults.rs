@@ -95,7 +95,13 @@ async fn what_retrying_cannot_cure_ends_the_run_after_settling_what_is_held() {
         faults.always(Verb::Receive, Wrong::Fatal(ErrorKind::Denied));
     };
     let (ended, ()) = tokio::join!(worker.run_until_idle(), revoked);
-    assert_eq!(ended.unwrap_err().kind(), ErrorKind::Denied);
+    let ended = ended.unwrap_err();
+    assert_eq!(ended.kind(), ErrorKind::Denied);
+    // Which of several processors it was.
+    assert!(
+        ended.to_string().contains(&lab.source.to_string()),
+        "{ended}"
+    );
     let totals = worker.totals();
     assert_eq!((totals.succeeded, totals.released), (2, 3));
 
@@ -103,6 +109,10 @@ async fn what_retrying_cannot_cure_ends_the_run_after_settling_what_is_held() {
     faults.always(Verb::Join, Wrong::Fatal(ErrorKind::WrongType));
     let ended = worker.run_batches(1).await.unwrap_err();
     assert_eq!(ended.kind(), ErrorKind::WrongType);
+    assert!(
+        ended.to_string().contains(&lab.source.to_string()),
+        "{ended}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

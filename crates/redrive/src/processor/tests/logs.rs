@@ -1,63 +1,20 @@
 //! What is logged: every change of state once, however long it lasts.
 
-use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex};
-
 use tokio::time::sleep;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::doubles::{Verb, Wrong};
 use super::faults::labs;
 use super::{Log, SECOND};
 
-/// Keeps what is logged at `info` and above.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Subscriber for Lines {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::INFO
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line(event.metadata().level().to_string());
-        event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        write!(self.0, " {field}={value:?}").unwrap();
-    }
-}
-
-/// What a scenario logs. It is run once before: a place that logs for the first time while
-/// another test does the same may be remembered as one that nobody listens to.
+/// What a scenario logs at `info` and above. It is run once before: a place that logs for the first
+/// time while another test does the same may be remembered as one that nobody listens to.
 async fn logged(scenario: impl AsyncFn()) -> Vec<String> {
     scenario().await;
-    let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(lines.clone());
-    tracing::callsite::rebuild_interest_cache();
+    let (log, _listening) = redrive_testkit::Log::listen();
     scenario().await;
-    let mut logged = lines.0.lock().unwrap();
-    std::mem::take(&mut logged)
+    let mut lines = log.lines();
+    lines.retain(|line| !line.starts_with("DEBUG") && !line.starts_with("TRACE"));
+    lines
 }
 
 #[tokio::test(start_paused = true)]

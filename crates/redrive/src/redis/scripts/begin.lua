@@ -8,11 +8,8 @@ local max_attempts, nonce = tonumber(ARGV[4]), ARGV[5]
 local out = {}
 
 local function begin(id, n)
-  local row = pending(id)
-  if not row then
-    forget(id)
-    return { 'gone' }
-  end
+  local row = still_pending(id)
+  if not row then return { 'gone' } end
   if row[2] ~= ME then return { 'lost' } end
   local s = load(id, n)
   if row[4] == n + 1 and s.nonce == nonce then return { 'ok', n + 1, s.f, s.x } end

@@ -7,15 +7,9 @@
 local out = {}
 
 local function give_up(id, n, charged, reason, failed, err, kind, fingerprint)
-  local row = pending(id)
-  if not row then
-    forget(id)
-    return { 'gone' }
-  end
-  if row[2] ~= ME or row[4] ~= n then
-    if charged then unbook(id, n, row[4]) end
-    return { 'lost' }
-  end
+  local row = still_pending(id)
+  if not row then return { 'gone' } end
+  if lost(row, n, charged) then return { 'lost' } end
   local s = load(id, n)
   if ended(id, s, n, charged) then return { 'already' } end
   local fields = payload(id)

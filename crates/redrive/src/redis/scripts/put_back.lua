@@ -8,17 +8,11 @@
 local out = {}
 
 local function put_back(id, n, charged, how, delay, err)
-  local row = pending(id)
-  if not row then
-    forget(id)
-    return { 'gone' }
-  end
+  local row = still_pending(id)
+  if not row then return { 'gone' } end
   local s = load(id, n)
   if ended(id, s, n, charged) then return { 'already' } end
-  if row[2] ~= ME or row[4] ~= n then
-    if charged then unbook(id, n, row[4]) end
-    return { 'lost' }
-  end
+  if lost(row, n, charged) then return { 'lost' } end
   if not payload(id) then return entomb(id, n, charged) end
   redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')
   if how == 'retry' then

@@ -6,15 +6,9 @@
 local out = {}
 
 local function renew(id, n, charged)
-  local row = pending(id)
-  if not row then
-    forget(id)
-    return { 'gone' }
-  end
-  if row[2] ~= ME or row[4] ~= n then
-    if charged then unbook(id, n, row[4]) end
-    return { 'lost' }
-  end
+  local row = still_pending(id)
+  if not row then return { 'gone' } end
+  if lost(row, n, charged) then return { 'lost' } end
   if not payload(id) then
     -- Put back before, and the reply was lost: its failure stands in the state and would be counted
     -- again on the tombstone. It waits, and claim buries it.

@@ -96,6 +96,21 @@ local function unbook(id, n, present)
   save(id, s)
 end
 
+-- As pending; of what is no longer pending the hints go as well.
+local function still_pending(id)
+  local row = pending(id)
+  if not row then forget(id) end
+  return row
+end
+
+-- The fence: whether delivery n, which the caller had, is no longer its own. Then the crash it was
+-- charged with is taken back.
+local function lost(row, n, charged)
+  if row[2] == ME and row[4] == n then return false end
+  if charged then unbook(row[1], n, row[4]) end
+  return true
+end
+
 -- ==== dead letters
 
 -- Whether a text is a number as it is written here: no sign, no leading zero, at most `most`.
