@@ -1,66 +1,115 @@
 //! How the binary fails: `error:` and `hint:` on stderr, and the exit code.
 
-use std::error::Error as _;
 use std::io::Write;
 use std::process::ExitCode;
 
 use redrive::ErrorKind;
 
+use crate::terminal::shown;
+
 /// Why a command ends without having done what it was asked to.
 #[derive(Debug)]
+#[must_use = "a failure that nobody reports is an error swallowed"]
 pub(crate) struct Failure {
     text: String,
     hint: Option<String>,
-    code: u8,
+    code: Code,
 }
 
-/// It could not be done.
-const FAILED: u8 = 1;
-/// It can never be done like this: usage, configuration, a bad URL.
-const USAGE: u8 = 2;
-/// Nothing matched.
-const NOTHING: u8 = 3;
+/// How a command that did not do all it was asked to ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// It could not be done.
+    Failed = 1,
+    /// It can never be done like this: usage, configuration, a bad URL.
+    Usage = 2,
+    /// Nothing matched: an unknown id, a missing stream, an empty selection.
+    Nothing = 3,
+    /// A part of it was done.
+    Partly = 4,
+    /// Ended by Ctrl-C.
+    Interrupted = 130,
+    /// Ended by SIGTERM.
+    Terminated = 143,
+}
 
 impl Failure {
     pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self::with(Code::Failed, text)
+    }
+
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self::with(Code::Usage, text)
+    }
+
+    pub(crate) fn nothing(text: impl Into<String>) -> Self {
+        Self::with(Code::Nothing, text)
+    }
+
+    pub(crate) fn with(code: Code, text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
             hint: None,
-            code: FAILED,
+            code,
         }
+    }
+
+    /// How to cure it.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, ending with this code.
+    pub(crate) fn code(mut self, code: Code) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Ends with nothing said: all has been said.
+    pub(crate) fn silent(code: Code) -> Self {
+        Self::with(code, "")
     }
 
     /// Says it, and answers the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        let mut said = format!("error: {}\n", shown(&self.text));
+        let mut said = String::new();
+        if !self.text.is_empty() {
+            said.push_str(&format!("error: {}\n", shown(&self.text)));
+        }
         if let Some(hint) = self.hint {
             said.push_str(&format!("hint: {}\n", shown(&hint)));
         }
         // With nobody to tell, the exit code is all that is left.
         let _ = std::io::stderr().write_all(said.as_bytes());
-        ExitCode::from(self.code)
+        ExitCode::from(self.code as u8)
     }
+}
+
+/// An error and its causes in one line; a cause that its parent already quotes is not said again.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let said = next.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = next.source();
+    }
+    text
 }
 
 impl From<redrive::Error> for Failure {
     fn from(error: redrive::Error) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(next) = cause {
-            let said = next.to_string();
-            if !text.contains(&said) {
-                text.push_str(": ");
-                text.push_str(&said);
-            }
-            cause = next.source();
-        }
         Self {
-            text,
+            text: with_causes(&error),
             hint: error.cure().map(str::to_owned),
             code: match error.kind() {
-                ErrorKind::Invalid => USAGE,
-                ErrorKind::NotFound => NOTHING,
-                _ => FAILED,
+                ErrorKind::Invalid => Code::Usage,
+                ErrorKind::NotFound => Code::Nothing,
+                _ => Code::Failed,
             },
         }
     }
@@ -69,38 +118,5 @@ impl From<redrive::Error> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::new(error.to_string())
-    }
-}
-
-/// Text that may hold what a stranger wrote, made safe for a terminal: nothing in it moves the
-/// cursor, changes colours, hides or reorders what stands beside it.
-pub(crate) fn shown(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        let invisible = c.is_control()
-            || matches!(c,
-                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}');
-        if invisible {
-            safe.extend(c.escape_default());
-        } else {
-            safe.push(c);
-        }
-    }
-    safe
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_that_steers_a_terminal_is_shown_raw() {
-        let hostile = "a\u{1b}[2Jb\r\nc\u{202e}d\u{200b}e\u{7f}\u{9b}é字";
-        assert_eq!(
-            shown(hostile),
-            "a\\u{1b}[2Jb\\r\\nc\\u{202e}d\\u{200b}e\\u{7f}\\u{9b}é字"
-        );
     }
 }

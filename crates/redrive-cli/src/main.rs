@@ -1,18 +1,33 @@
 //! The `redrive` binary: parses, calls the library, prints.
 
+mod completions;
+mod configuration;
+mod confirm;
 mod demo;
 mod failure;
+mod literals;
+mod logging;
+mod output;
+mod progress;
+mod session;
+mod terminal;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use configuration::{Configured, show, usage};
 use failure::Failure;
+use session::{Globals, Session};
 
-/// Redis Streams consumers done right: at least once, nothing stuck, every dead letter explained.
+/// Redis Streams consumers done right: at least once, nothing stuck, every dead letter explained
 #[derive(Parser)]
 #[command(name = "redrive", version, disable_help_subcommand = true)]
 struct Cli {
+    #[command(flatten)]
+    globals: Globals,
     #[command(subcommand)]
     command: Command,
 }
@@ -23,26 +38,62 @@ enum Command {
     /// A worker of the demo, in a process of its own that can be killed.
     #[command(hide = true)]
     DemoWorker(demo::WorkerArgs),
+    /// See what is configured
+    #[command(subcommand, disable_help_subcommand = true)]
+    Config(Config),
+    Completions(completions::Args),
+}
+
+#[derive(Subcommand)]
+enum Config {
+    Show(show::Args),
 }
 
 fn main() -> ExitCode {
-    // clap prints what is wrong and exits with 2, or prints help and exits with 0.
-    let cli = Cli::parse();
-    // One thread: what the demo tells happens in the order in which it is told.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let ended = match runtime {
-        Ok(runtime) => runtime.block_on(async {
-            match cli.command {
-                Command::Demo(args) => demo::run(args).await,
-                Command::DemoWorker(args) => demo::work(args).await,
-            }
-        }),
-        Err(error) => Err(Failure::new(format!("starting the runtime: {error}"))),
-    };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+    let line: Vec<OsString> = std::env::args_os().collect();
+    match begin(&line) {
+        Ok(()) | Err(None) => ExitCode::SUCCESS,
+        Err(Some(failure)) => failure.report(),
     }
+}
+
+/// Parses and runs; `None` is an end without work and without failure: help, the version.
+fn begin(line: &[OsString]) -> Result<(), Option<Failure>> {
+    let (matches, configured) = configuration::parse(Cli::command(), line)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| usage::failure(&error))?;
+    logging::start(&cli.globals)?;
+    let runtime = runtime(&cli.command)
+        .map_err(|error| Failure::new(format!("starting the runtime: {error}")))?;
+    runtime.block_on(run(cli, &matches, &configured))?;
+    Ok(())
+}
+
+fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
+    match command {
+        // One thread: what the demo tells happens in the order in which it is told.
+        Command::Demo(_) | Command::DemoWorker(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    }
+    .enable_all()
+    .build()
+}
+
+async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<(), Failure> {
+    let mut session = Session::new(cli.globals);
+    match cli.command {
+        Command::Demo(args) => {
+            // The demo needs no server: only a URL that was given for it is meant.
+            let given = matches!(url_source(matches), Some(ValueSource::CommandLine));
+            demo::run(&args, given.then_some(session.globals.url.as_str())).await
+        }
+        Command::DemoWorker(args) => demo::work(args).await,
+        Command::Config(Config::Show(_)) => {
+            show::run(&mut session, &Cli::command(), matches, configured)
+        }
+        Command::Completions(args) => completions::run(&args, &mut session, Cli::command()),
+    }
+}
+
+fn url_source(matches: &ArgMatches) -> Option<ValueSource> {
+    matches.value_source("url")
 }

@@ -12,16 +12,12 @@ use crate::failure::Failure;
 /// Watch messages being retried, recovered from a killed worker, dead-lettered and replayed
 ///
 /// Twenty orders go through a stream. Some fail once, some always, one does not decode, and a
-/// worker dies with orders in hand. Takes a few seconds. Without --url nothing is needed: the
-/// broker is a part of this program. Every number told is the broker's own.
+/// worker dies with orders in hand. Takes a few seconds. Nothing is needed: the broker is a part
+/// of this program. With --url it runs on that server instead, cleans up afterwards, and the worker
+/// that dies is a process that is killed. Every number told is the broker's own.
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:\n  redrive demo\n  redrive demo --url redis://127.0.0.1:6379")]
-pub(crate) struct Args {
-    /// Run it on this server instead, and clean up afterwards; the worker that dies is then a
-    /// process that is killed
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
-}
+pub(crate) struct Args {}
 
 #[derive(ClapArgs)]
 pub(crate) struct WorkerArgs {
@@ -30,11 +26,10 @@ pub(crate) struct WorkerArgs {
     stream: StreamKey,
 }
 
-/// Tells the story.
-pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+/// Tells the story; on a server where a URL was given for it.
+pub(crate) async fn run(_: &Args, url: Option<&str>) -> Result<(), Failure> {
     // A broker in memory is in no other process: its first worker is a task.
-    let url = args.url.filter(|url| !url.starts_with("memory:"));
-    story::tell(url.as_deref()).await
+    story::tell(url.filter(|url| !url.starts_with("memory:"))).await
 }
 
 /// Is the worker that is killed in it.

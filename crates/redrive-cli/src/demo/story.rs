@@ -15,7 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::orders::{self, Billing};
 use super::worker;
-use crate::failure::{Failure, shown};
+use crate::failure::Failure;
+use crate::terminal::shown;
 
 /// How long the first worker may take until it has its orders in hand.
 const SOON: Duration = Duration::from_secs(10);

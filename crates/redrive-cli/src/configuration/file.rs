@@ -1,0 +1,224 @@
+//! The configuration file: TOML whose keys are the long flags of the commands.
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgAction, Command};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::failure::Failure;
+use crate::terminal::shown;
+
+/// One value that the file sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// The command, from the top; none for the globals.
+    pub(crate) command: Vec<String>,
+    /// The id of its argument.
+    pub(crate) argument: String,
+    pub(crate) values: Vec<String>,
+    pub(crate) line: usize,
+}
+
+/// Where the file is, if there is one: what was named must be there, the usual place may be empty.
+pub(super) fn find(named: Option<PathBuf>) -> Result<Option<(PathBuf, String)>, Failure> {
+    let (path, must_exist) = match named {
+        Some(path) => (path, true),
+        None => match usual_place() {
+            Some(path) => (path, false),
+            None => return Ok(None),
+        },
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => Ok(None),
+        Err(error) => Err(Failure::usage(format!(
+            "reading the configuration file {}: {error}",
+            path.display()
+        ))
+        .hint("name a file that can be read, by --config or REDRIVE_CONFIG")),
+    }
+}
+
+fn usual_place() -> Option<PathBuf> {
+    let folder = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .filter(|folder| folder.is_absolute())
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))?;
+    Some(folder.join("redrive").join("config.toml"))
+}
+
+/// What a file sets, checked against the commands as they are.
+pub(super) fn read(root: &Command, path: &Path, text: &str) -> Result<Vec<Setting>, Failure> {
+    let reading = Reading { path, text };
+    let table = DeTable::parse(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let what = error.message().lines().next().unwrap_or("not TOML");
+        reading.wrong(at, what.to_owned())
+    })?;
+    let mut settings = Vec::new();
+    reading.table(root, &mut Vec::new(), table.get_ref(), &mut settings)?;
+    Ok(settings)
+}
+
+struct Reading<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Reading<'_> {
+    fn line(&self, at: usize) -> usize {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        before.matches('\n').count() + 1
+    }
+
+    fn wrong(&self, at: usize, what: String) -> Failure {
+        let place = format!("{}:{}", self.path.display(), self.line(at));
+        Failure::usage(format!("{place}: {what}"))
+            .hint("`redrive config show` lists every key; docs/configuration.md explains them")
+    }
+
+    fn table(
+        &self,
+        command: &Command,
+        names: &mut Vec<String>,
+        table: &DeTable<'_>,
+        settings: &mut Vec<Setting>,
+    ) -> Result<(), Failure> {
+        for (key, value) in table {
+            let (name, at) = (key.get_ref().as_ref(), key.span().start);
+            if let DeValue::Table(inner) = value.get_ref() {
+                let Some(inside) = visible(command).find(|inside| inside.get_name() == name) else {
+                    let known = visible(command).map(|inside| inside.get_name().to_owned());
+                    return Err(self.unknown(at, "command", name, names, known.collect()));
+                };
+                names.push(name.to_owned());
+                self.table(inside, names, inner, settings)?;
+                names.pop();
+                continue;
+            }
+            let known = || keys(command, names.is_empty());
+            let Some((_, argument)) = known().find(|(known, _)| known == name) else {
+                let known = known().map(|(known, _)| known).collect();
+                return Err(self.unknown(at, "key", name, names, known));
+            };
+            let values = self.values(name, value)?;
+            self.check(argument, name, value.span().start, &values)?;
+            settings.push(Setting {
+                command: names.clone(),
+                argument: argument.get_id().to_string(),
+                values,
+                line: self.line(at),
+            });
+        }
+        Ok(())
+    }
+
+    fn values(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, Failure> {
+        if let DeValue::Array(items) = value.get_ref() {
+            return items.iter().map(|item| self.value(name, item)).collect();
+        }
+        Ok(vec![self.value(name, value)?])
+    }
+
+    fn value(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Result<String, Failure> {
+        Ok(match value.get_ref() {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
+            DeValue::Boolean(truth) => truth.to_string(),
+            _ => {
+                let what = format!(
+                    "{name} is a string, a whole number, true or false, or an array of these"
+                );
+                return Err(self.wrong(value.span().start, what));
+            }
+        })
+    }
+
+    /// Whether the command would take these values on its command line.
+    fn check(
+        &self,
+        argument: &clap::Arg,
+        name: &str,
+        at: usize,
+        values: &[String],
+    ) -> Result<(), Failure> {
+        let flag = matches!(argument.get_action(), ArgAction::SetTrue);
+        if flag {
+            return match values {
+                [one] if one == "true" || one == "false" => Ok(()),
+                _ => Err(self.wrong(at, format!("{name} is true or false"))),
+            };
+        }
+        let many = matches!(argument.get_action(), ArgAction::Append);
+        if values.len() != 1 && !many {
+            return Err(self.wrong(at, format!("{name} takes one value")));
+        }
+        let alone = argument.clone().required(false).global(false);
+        let alone = Command::new("redrive").no_binary_name(true).arg(alone);
+        let long = argument.get_long().unwrap_or_default();
+        let line = values.iter().map(|value| format!("--{long}={value}"));
+        match alone.try_get_matches_from(line) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let text = super::usage::told(&error).0;
+                let text = match (text.split_once(" ["), text.split_once(": ")) {
+                    (Some((_, known)), _) => known.trim_end_matches(']'),
+                    (None, Some((_, why))) => why,
+                    (None, None) => &text,
+                };
+                let values = values.join(", ");
+                Err(self.wrong(at, format!("{name} = {:?}: {text}", shown(&values))))
+            }
+        }
+    }
+
+    fn unknown(
+        &self,
+        at: usize,
+        what: &str,
+        name: &str,
+        inside: &[String],
+        known: Vec<String>,
+    ) -> Failure {
+        let inside = match inside {
+            [] => String::new(),
+            names => format!(" in [{}]", names.join(".")),
+        };
+        let failure = self.wrong(at, format!("unknown {what} {name:?}{inside}"));
+        match nearest(name, &known) {
+            Some(nearest) => failure.hint(format!("did you mean {nearest}?")),
+            None => failure,
+        }
+    }
+}
+
+/// The commands inside a command that a person can type.
+pub(super) fn visible(command: &Command) -> impl Iterator<Item = &Command> {
+    command
+        .get_subcommands()
+        .filter(|inside| !inside.is_hide_set())
+}
+
+/// The keys of a command, each with its argument: long flags, `_` for `-`. Globals are keys at
+/// the top, and only there.
+pub(super) fn keys(command: &Command, top: bool) -> impl Iterator<Item = (String, &clap::Arg)> {
+    command
+        .get_arguments()
+        .filter(move |argument| top || !argument.is_global_set())
+        .filter(|argument| !NOT_IN_A_FILE.contains(&argument.get_id().as_str()))
+        .filter_map(|argument| Some((argument.get_long()?.replace('-', "_"), argument)))
+}
+
+/// What says yes beforehand must be said each time, and the file cannot name itself.
+const NOT_IN_A_FILE: [&str; 6] = ["yes", "config", "help", "version", "all", "verbose"];
+
+/// The known name that is most like this one, if one is.
+fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known.as_str())
+}

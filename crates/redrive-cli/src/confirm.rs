@@ -1,0 +1,54 @@
+//! Asking before something cannot be taken back.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use crate::failure::{Code, Failure};
+use crate::terminal::shown;
+
+/// Whether the person has said yes beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Consent {
+    /// By `--yes`.
+    Given,
+    /// To be asked for.
+    Asked,
+}
+
+/// Asks on the terminal: what would happen (`replay 12 dead letters of orders:dlq`), with the
+/// first of what it would happen to. Without a terminal nothing happens.
+pub(crate) fn confirm(
+    consent: Consent,
+    what: &str,
+    first: &[String],
+    more: u64,
+) -> Result<(), Failure> {
+    if consent == Consent::Given {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Failure::usage(format!(
+            "this would {what}, and there is no terminal to ask"
+        ))
+        .hint("look first, with `redrive dlq list` and the same selection, then say --yes"));
+    }
+    let mut question = format!("this would {}:\n", shown(what));
+    for line in first {
+        question.push_str(&format!("  {}\n", shown(line)));
+    }
+    if more > 0 {
+        question.push_str(&format!("  and {more} more\n"));
+    }
+    question.push_str("go on? [y/N] ");
+    let mut stderr = std::io::stderr().lock();
+    stderr.write_all(question.as_bytes())?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" | "Yes" | "YES" => Ok(()),
+        _ => Err(Failure::with(
+            Code::Failed,
+            "nothing was done: not confirmed",
+        )),
+    }
+}

@@ -1,0 +1,37 @@
+//! What the library and the commands tell while they work: one line an event, on stderr.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::configuration;
+use crate::failure::Failure;
+use crate::session::Globals;
+use crate::terminal;
+
+/// Starts logging: `REDRIVE_LOG` says what, else `-q` and `-v` do.
+pub(crate) fn start(globals: &Globals) -> Result<(), Failure> {
+    let level = match (globals.quiet, globals.verbose) {
+        (true, _) => "error",
+        (false, 0) => "redrive=info,warn",
+        (false, 1) => "redrive=debug,info",
+        (false, _) => "redrive=trace,debug",
+    };
+    let asked = configuration::variable(configuration::LOG);
+    let directives = asked
+        .as_ref()
+        .map_or(level.into(), |asked| asked.to_string_lossy());
+    let filter = EnvFilter::try_new(&directives).map_err(|error| {
+        Failure::usage(format!(
+            "the environment variable {} cannot be {directives:?}: {error}",
+            configuration::LOG
+        ))
+        .hint("it is a level (error, warn, info, debug, trace), or a list like redrive=debug,info")
+    })?;
+    let plain = globals.no_color || configuration::variable(configuration::NO_COLOR).is_some();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(!plain && terminal::colours(&std::io::stderr()))
+        .with_writer(std::io::stderr)
+        .try_init()
+        .map_err(|error| Failure::new(format!("starting to log: {error}")))
+}

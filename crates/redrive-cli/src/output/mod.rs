@@ -1,0 +1,176 @@
+//! What a command answers, on stdout: as a table, as JSON, or as JSON Lines.
+
+pub(crate) mod json;
+mod table;
+
+use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
+
+use serde::Serialize;
+
+pub(crate) use self::table::Table;
+use crate::failure::{Code, Failure};
+use crate::terminal;
+
+/// The form of what a command answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// One JSON document
+    Json,
+    /// One JSON document a line
+    Jsonl,
+}
+
+/// Stdout, in the form that was asked for. Nobody reading any more is no failure of the command:
+/// what is written from then on is dropped.
+pub(crate) struct Output {
+    pub(crate) format: Format,
+    colours: Colours,
+    to: BufWriter<Stdout>,
+    gone: bool,
+}
+
+/// Whether colours may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Colours {
+    /// Where a terminal is.
+    Auto,
+    Never,
+}
+
+impl Output {
+    pub(crate) fn new(format: Format, colours: Colours) -> Self {
+        Self {
+            format,
+            colours,
+            to: BufWriter::new(io::stdout()),
+            gone: false,
+        }
+    }
+
+    pub(crate) fn is_table(&self) -> bool {
+        self.format == Format::Table
+    }
+
+    /// Whether nobody reads any more: what only looks may stop then.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// One document.
+    pub(crate) fn document(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let mut text = match self.format {
+            Format::Jsonl => json::compact(value)?,
+            Format::Json | Format::Table => json::pretty(value)?,
+        };
+        text.push(b'\n');
+        self.write(&text)?;
+        self.flush()
+    }
+
+    /// Documents, one after another: an array, or a line each.
+    pub(crate) fn documents(&mut self) -> Documents<'_> {
+        Documents {
+            output: self,
+            any: false,
+        }
+    }
+
+    /// A table.
+    pub(crate) fn table(&mut self, table: Table) -> Result<(), Failure> {
+        let text = table.text(terminal::width());
+        self.write(text.as_bytes())?;
+        self.flush()
+    }
+
+    /// A line of text, which must be safe already or come from us.
+    pub(crate) fn line(&mut self, line: &str) -> Result<(), Failure> {
+        self.write(line.as_bytes())?;
+        self.write(b"\n")
+    }
+
+    /// Text in bold where there are colours.
+    pub(crate) fn bold(&self, text: &str) -> String {
+        if self.colours == Colours::Auto && terminal::colours(&io::stdout()) {
+            format!("\u{1b}[1m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// Bytes as they are.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if self.gone {
+            return Ok(());
+        }
+        let written = self.to.write_all(bytes);
+        self.heard(written)
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        if self.gone {
+            return Ok(());
+        }
+        let flushed = self.to.flush();
+        self.heard(flushed)
+    }
+
+    fn heard(&mut self, written: io::Result<()>) -> Result<(), Failure> {
+        match written {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.gone = true;
+                Ok(())
+            }
+            Err(error) => {
+                // Nothing more is tried: each further write would fail as well.
+                self.gone = true;
+                Err(
+                    Failure::with(Code::Failed, format!("writing to stdout: {error}"))
+                        .hint("what was done is done; what it would have said is lost"),
+                )
+            }
+        }
+    }
+}
+
+/// Documents being written, one at a time: no more than one is held.
+#[must_use = "without `end` an array stays open"]
+pub(crate) struct Documents<'a> {
+    output: &'a mut Output,
+    any: bool,
+}
+
+impl Documents<'_> {
+    pub(crate) fn add(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = json::compact(value)?;
+        let before: &[u8] = match (self.output.format, self.any) {
+            (Format::Jsonl, _) => b"",
+            (_, false) => b"[\n  ",
+            (_, true) => b",\n  ",
+        };
+        self.any = true;
+        self.output.write(before)?;
+        self.output.write(&text)?;
+        if self.output.format == Format::Jsonl {
+            self.output.write(b"\n")?;
+        }
+        Ok(())
+    }
+
+    /// Whether nobody reads any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.output.is_gone()
+    }
+
+    pub(crate) fn end(self) -> Result<(), Failure> {
+        match (self.output.format, self.any) {
+            (Format::Jsonl, _) => {}
+            (_, false) => self.output.write(b"[]\n")?,
+            (_, true) => self.output.write(b"\n]\n")?,
+        }
+        self.output.flush()
+    }
+}

@@ -1,0 +1,52 @@
+//! Progress of long work, on stderr, where somebody is watching.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// A bar, or nothing where stderr is no terminal.
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// A bar of so many steps; without a number it only counts.
+    pub(crate) fn new(what: &'static str, total: Option<u64>, quiet: Quiet) -> Self {
+        let target = if quiet == Quiet::Yes || !std::io::stderr().is_terminal() {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
+        let bar = ProgressBar::with_draw_target(total, target);
+        let template = match total {
+            Some(_) => "{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}",
+            None => "{msg} {human_pos} {per_sec}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        Self(bar)
+    }
+
+    /// So many are done.
+    pub(crate) fn at(&self, done: u64) {
+        self.0.set_position(done);
+    }
+}
+
+impl Drop for Progress {
+    /// Whatever ends the work, the line is free again.
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Whether nothing but errors is to be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quiet {
+    Yes,
+    No,
+}

@@ -1,0 +1,139 @@
+//! What every command starts with: the global flags, the broker that they name, stdout.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+use redrive::{Broker, ConnectOptions};
+
+use crate::configuration;
+use crate::confirm::Consent;
+use crate::failure::Failure;
+use crate::output::{Colours, Format, Output};
+use crate::progress::Quiet;
+
+/// The flags that every command takes.
+#[derive(ClapArgs, Clone, Debug)]
+pub(crate) struct Globals {
+    /// The server: redis://, rediss:// (TLS), unix:///PATH (REDRIVE_URL)
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        default_value = "redis://127.0.0.1:6379",
+        help_heading = "Global options"
+    )]
+    pub(crate) url: String,
+    /// The form of what is printed (REDRIVE_OUTPUT)
+    #[arg(
+        short = 'o',
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        hide_possible_values = true,
+        help = "The form of what is printed: table, json, jsonl (REDRIVE_OUTPUT)",
+        help_heading = "Global options"
+    )]
+    pub(crate) output: Format,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub(crate) quiet: bool,
+    /// Say more on stderr; twice: even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    pub(crate) verbose: u8,
+    /// Do not ask before what cannot be taken back
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) yes: bool,
+    /// No colours (NO_COLOR)
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) no_color: bool,
+    /// The configuration file (REDRIVE_CONFIG; $XDG_CONFIG_HOME/redrive/config.toml)
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// Trust servers whose certificate this authority has signed, and no others (PEM)
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// The client certificate to show (PEM)
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        requires = "tls_key",
+        help_heading = "Global options"
+    )]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the client certificate (PEM)
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        requires = "tls_cert",
+        help_heading = "Global options"
+    )]
+    pub(crate) tls_key: Option<PathBuf>,
+}
+
+/// One call of the binary.
+pub(crate) struct Session {
+    pub(crate) globals: Globals,
+    pub(crate) out: Output,
+}
+
+impl Session {
+    pub(crate) fn new(globals: Globals) -> Self {
+        let plain = globals.no_color || configuration::variable(configuration::NO_COLOR).is_some();
+        let colours = if plain { Colours::Never } else { Colours::Auto };
+        Self {
+            out: Output::new(globals.output, colours),
+            globals,
+        }
+    }
+
+    /// Connects to the server that the flags name.
+    pub(crate) async fn broker(&self) -> Result<Broker, Failure> {
+        let globals = &self.globals;
+        let mut options = ConnectOptions::default();
+        if let Some(ca) = &globals.tls_ca {
+            options = options.ca(read("--tls-ca", ca)?);
+        }
+        if let (Some(certificate), Some(key)) = (&globals.tls_cert, &globals.tls_key) {
+            options = options
+                .client_certificate(read("--tls-cert", certificate)?, read("--tls-key", key)?);
+        }
+        Ok(Broker::connect_with(&globals.url, &options).await?)
+    }
+
+    pub(crate) fn consent(&self) -> Consent {
+        if self.globals.yes {
+            Consent::Given
+        } else {
+            Consent::Asked
+        }
+    }
+
+    pub(crate) fn quiet(&self) -> Quiet {
+        if self.globals.quiet {
+            Quiet::Yes
+        } else {
+            Quiet::No
+        }
+    }
+}
+
+fn read(flag: &str, path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| {
+        Failure::usage(format!("reading {flag} {}: {error}", path.display()))
+            .hint("name a PEM file that can be read")
+    })
+}

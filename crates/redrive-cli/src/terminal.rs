@@ -1,0 +1,75 @@
+//! What a terminal can show, and what may reach it.
+
+use std::borrow::Cow;
+use std::io::IsTerminal;
+
+/// Text that may hold what a stranger wrote, made safe for a terminal: nothing in it moves the
+/// cursor, changes colours, hides or reorders what stands beside it.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hostile) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_hostile(c) {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// Bytes a stranger wrote, made safe for a terminal; what is not UTF-8 as `\xff`.
+pub(crate) fn shown_bytes(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return shown(text);
+    }
+    let mut safe = String::with_capacity(bytes.len() + 16);
+    for chunk in bytes.utf8_chunks() {
+        safe.push_str(&shown(chunk.valid()));
+        for byte in chunk.invalid() {
+            safe.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// Whether a character steers a terminal, or is not seen.
+pub(crate) fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// How wide the terminal at stdout is; `None` where stdout is none.
+pub(crate) fn width() -> Option<u16> {
+    let stdout = std::io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(&stdout).ok()?;
+    Some(size.ws_col).filter(|columns| *columns > 0)
+}
+
+/// Whether somebody sits at this stream who wants colours.
+pub(crate) fn colours(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_steers_a_terminal_is_shown_raw() {
+        let hostile = "a\u{1b}[2Jb\r\nc\u{202e}d\u{200b}e\u{7f}\u{9b}é字";
+        let safe = "a\\u{1b}[2Jb\\r\\nc\\u{202e}d\\u{200b}e\\u{7f}\\u{9b}é字";
+        assert_eq!(shown(hostile), safe);
+        assert_eq!(shown_bytes(hostile.as_bytes()), safe);
+        assert_eq!(shown_bytes(b"ok\xff\x1b\xc3"), "ok\\xff\\u{1b}\\xc3");
+        assert_eq!(shown_bytes("é字".as_bytes()), "é字");
+    }
+}
