@@ -121,7 +121,14 @@ impl<F: Formatter> Formatter for Safe<F> {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        self.write_string_fragment(writer, fragment)
+        for (at, line) in fragment.split(['\n', '\r', '\t']).enumerate() {
+            if at > 0 {
+                // White space between values: no string holds it raw.
+                writer.write_all(b" ")?;
+            }
+            self.write_string_fragment(writer, line)?;
+        }
+        Ok(())
     }
 }
 
@@ -159,5 +166,15 @@ mod tests {
         assert!(!json.chars().any(is_hostile), "{json}");
         assert_eq!(serde_json::from_str::<String>(&json).unwrap(), hostile);
         assert!(json.contains("é字"));
+    }
+
+    #[test]
+    fn json_in_json_stays_json_and_keeps_its_digits() {
+        let payload = "{\n\t\"a\": [1.10, 123456789012345678901234567890],\"b\":\"\u{9b}\"}";
+        let raw: Box<serde_json::value::RawValue> = serde_json::from_str(payload).unwrap();
+        assert_eq!(
+            text(&[raw]),
+            "[{  \"a\": [1.10, 123456789012345678901234567890],\"b\":\"\\u009b\"}]"
+        );
     }
 }

@@ -1,0 +1,120 @@
+//! `redrive dlq show`: one dead letter, with its payload decoded.
+
+use clap::Args as ClapArgs;
+use redrive::{EntryId, Fields, GroupName, Inspection, Reason, StreamKey};
+
+use super::Where;
+use super::letter::Inspected;
+use crate::failure::Failure;
+use crate::output::{Output, json};
+use crate::session::Session;
+use crate::terminal::{shown, shown_bytes};
+use crate::when::dated;
+
+/// Show one dead letter: why it died, and what is in it
+///
+/// The payload is decoded: JSON, MessagePack, CBOR or text, gzip and zstd inside. One that does not
+/// decode is no error: its bytes are among the fields.
+#[derive(ClapArgs)]
+#[command(after_help = "Examples:\n  \
+    redrive dlq show 1795324222405-0 orders\n  \
+    redrive dlq show 1795324222405-0 --dlq sg:stream:dlq -o json")]
+pub(crate) struct Args {
+    /// The id of the dead letter
+    #[arg(value_name = "ID")]
+    id: EntryId,
+    #[command(flatten)]
+    place: Where,
+}
+
+pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
+    let broker = session.broker().await?;
+    let (queue, only_from) = args.place.queue(&broker)?;
+    let inspection = queue.inspect(args.id).await?;
+    let inspection = inspection
+        .filter(|found| only_from.is_none() || found.dead_letter.stream == only_from)
+        .ok_or_else(|| {
+            Failure::nothing(format!("dead letter not found: {} in {}", args.id, queue.stream()))
+                .hint("it was replayed or purged, or its id is of another queue")
+        })?;
+    if session.out.is_table() {
+        return told(&inspection, queue.stream(), &mut session.out);
+    }
+    session.out.document(&Inspected::new(&queue, &inspection))
+}
+
+fn told(inspection: &Inspection, queue: &StreamKey, out: &mut Output) -> Result<(), Failure> {
+    let letter = &inspection.dead_letter;
+    let layout = letter.layout.as_str();
+    let mut facts = Facts::default();
+    facts.add("dead letter", Some(format!("{} in {queue}, {layout} layout", letter.id)));
+    let original = letter.original_id.map(|id| format!(" {id}")).unwrap_or_default();
+    facts.add("from", letter.stream.as_ref().map(|stream| format!("{stream}{original}")));
+    facts.add("group", letter.group.as_ref().map(GroupName::to_string));
+    facts.add("consumer", letter.consumer.clone());
+    facts.add("reason", letter.reason.map(Reason::as_str).map(str::to_owned));
+    facts.add("attempts", letter.attempts.map(|attempts| attempts.to_string()));
+    facts.add("crashes", letter.crashes.map(|crashes| crashes.to_string()));
+    facts.add("error", letter.error.clone());
+    facts.add("error kind", letter.error_kind.clone());
+    facts.add("fingerprint", Some(letter.fingerprint.clone()));
+    facts.add("first failed", letter.first_at_ms.map(dated));
+    facts.add("died", letter.dead_at_ms.map(dated));
+    facts.add("replays", Some(letter.replays.to_string()).filter(|replays| replays != "0"));
+    facts.add("replayed from", letter.replayed_from.map(|id| id.to_string()));
+    facts.add("campaign", letter.campaign.clone());
+    facts.add("size", Some(format!("{} bytes", letter.size())));
+    for (name, value) in &facts.0 {
+        let name = out.bold(&format!("{name:<13}"));
+        out.line(&format!("{name}  {value}"))?;
+    }
+    if letter.is_tombstone() {
+        out.line("")?;
+        out.line("The entry was trimmed before its fields could be stored: nothing of it is left.")?;
+    }
+    if let Some(payload) = &inspection.payload {
+        let codec = inspection.codec.map(|codec| codec.to_string()).unwrap_or_default();
+        out.line("")?;
+        let heading = out.bold(&format!("payload ({codec})"));
+        out.line(&heading)?;
+        for line in json::indented(payload.get()).lines() {
+            out.line(&format!("  {}", shown(line)))?;
+        }
+    }
+    fields(&letter.fields, out)?;
+    out.flush()
+}
+
+/// How much of a value is shown; `-o json` has all of it.
+const MOST: usize = 2_000;
+
+fn fields(fields: &Fields, out: &mut Output) -> Result<(), Failure> {
+    if fields.is_empty() {
+        return Ok(());
+    }
+    out.line("")?;
+    let heading = out.bold("fields");
+    out.line(&heading)?;
+    for (name, value) in fields.iter() {
+        let cut = value.len().min(MOST);
+        let rest = value.len() - cut;
+        let more = if rest > 0 { format!(" … and {rest} bytes more") } else { String::new() };
+        let (name, value) = (shown_bytes(name), shown_bytes(&value[..cut]));
+        out.line(&format!("  {name}  {value}{more}"))?;
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Facts(Vec<(&'static str, String)>);
+
+impl Facts {
+    /// Adds what is known, made safe.
+    fn add(&mut self, name: &'static str, value: Option<String>) {
+        if let Some(value) = value {
+            // The lines of an error stay lines; nothing else in it does anything.
+            let lines: Vec<_> = value.lines().map(shown).collect();
+            self.0.push((name, lines.join("\n               ")));
+        }
+    }
+}
