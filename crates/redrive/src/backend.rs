@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use crate::dead_letter::{Layout, Reason};
 use crate::error::Error;
 use crate::message::Fields;
-use crate::names::{ConsumerName, EntryId, GroupStart, Source, StreamKey};
+use crate::names::{ConsumerName, EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 use crate::selection::Order;
-use crate::stats::Stats;
+use crate::stats::{Pending, Stats};
 
 /// What a broker does for anybody: add, look, replay, purge; and let a consumer in.
 #[async_trait]
@@ -32,14 +32,43 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// Puts dead letters back, each once however often it is asked, and answers in this order.
     async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error>;
 
+    /// Which of these were put back before, and under which id; changes nothing. Answers in this
+    /// order.
+    async fn receipts(
+        &self,
+        dlq: &StreamKey,
+        orders: &[Replay],
+    ) -> Result<Vec<Option<EntryId>>, Error>;
+
     /// Removes dead letters for good; `true` for each that was there.
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error>;
 
     /// Deletes a stream, its dead letters, and everything kept beside them for this group.
     async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error>;
 
-    /// The health of a source and its dead-letter queue.
-    async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error>;
+    /// The health of a stream as this group sees it, or as nobody does, and of its dead-letter
+    /// queue.
+    async fn stats(
+        &self,
+        stream: &StreamKey,
+        group: Option<&GroupName>,
+        dlq: &StreamKey,
+    ) -> Result<Stats, Error>;
+
+    /// The groups of a stream; `None` when there is no such stream.
+    async fn groups(&self, stream: &StreamKey) -> Result<Option<Names<GroupName>>, Error>;
+
+    /// All streams there are.
+    async fn streams(&self) -> Result<Names<StreamKey>, Error>;
+
+    /// What is pending from this id on, the lowest first, no more than `limit`; an error of kind
+    /// `NoGroup` where there is no such stream or group.
+    async fn pending(
+        &self,
+        source: &Source,
+        from: EntryId,
+        limit: usize,
+    ) -> Result<Vec<Pending>, Error>;
 }
 
 /// What a consumer that has joined a group does. One per running processor.

@@ -10,11 +10,11 @@ use crate::closing::Closing;
 use crate::dead_letter_queue::DeadLetterQueue;
 use crate::error::{Error, ErrorKind};
 use crate::memory::Memory;
-use crate::names::{Source, StreamKey};
+use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::processor::{Processor, ProcessorBuilder};
 use crate::producer::Producer;
 use crate::redis::{Redis, Tls};
-use crate::stats::Stats;
+use crate::stats::{Pending, Stats};
 
 const WHAT_WORKS: &str = "a URL is one of redis://HOST, rediss://HOST (TLS), unix:///PATH, \
      memory: (a broker of its own) and memory:NAME (shared within this process)";
@@ -163,7 +163,121 @@ impl Broker {
         source: &Source,
         dead_letters: &StreamKey,
     ) -> Result<Stats, Error> {
-        self.backend.stats(source, dead_letters).await
+        let (stream, group) = (&source.stream, Some(&source.group));
+        self.backend.stats(stream, group, dead_letters).await
+    }
+
+    /// The health of a stream as each of its groups sees it, in the order of their names, and of
+    /// its default dead-letter queue. Of a stream that is missing or has no group it is one, with
+    /// that [state](Stats::state) and no group.
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn stream_stats(&self, stream: &StreamKey) -> Result<Vec<Stats>, Error> {
+        self.stream_stats_with(stream, &stream.default_dead_letters())
+            .await
+    }
+
+    /// As [`stream_stats`](Self::stream_stats), with the dead-letter queue of this name.
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn stream_stats_with(
+        &self,
+        stream: &StreamKey,
+        dead_letters: &StreamKey,
+    ) -> Result<Vec<Stats>, Error> {
+        let found = self.backend.groups(stream).await?;
+        let groups = found.map(|found| found.names).unwrap_or_default();
+        let mut all = Vec::with_capacity(groups.len().max(1));
+        for group in &groups {
+            let stats = self.backend.stats(stream, Some(group), dead_letters);
+            all.push(stats.await?);
+        }
+        if all.is_empty() {
+            all.push(self.backend.stats(stream, None, dead_letters).await?);
+        }
+        Ok(all)
+    }
+
+    /// All streams of the database, dead-letter streams too. Looks at every key, a thousand at a
+    /// time; a stream that is added or renamed meanwhile may be missed.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use redrive::Broker;
+    /// let broker = Broker::connect("memory:").await?;
+    /// broker.producer("orders".parse()?).send(&"coffee").await?;
+    /// for stream in broker.streams().await?.names {
+    ///     println!("{stream}: {}", broker.stream_stats(&stream).await?.len());
+    /// }
+    /// # Ok::<(), redrive::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot be asked.
+    pub async fn streams(&self) -> Result<Names<StreamKey>, Error> {
+        self.backend.streams().await
+    }
+
+    /// The groups of a stream.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] when there is no such stream; when the broker cannot be asked, or
+    /// the key holds something else.
+    pub async fn groups(&self, stream: &StreamKey) -> Result<Names<GroupName>, Error> {
+        let groups = self.backend.groups(stream).await?;
+        groups.ok_or_else(|| no_stream(stream))
+    }
+
+    /// What is pending in a group from this id on, the lowest id first, and what redrive keeps of
+    /// each; of groups that redrive has never worked on too. The first page is from
+    /// [`EntryId::MIN`] on, the next one from [`EntryId::successor`] of the last. A page holds `limit`,
+    /// at least 1 and at most 1,000.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # use redrive::{Broker, EntryId, Message, Processor, Source};
+    /// # let broker = Broker::connect("memory:").await?;
+    /// # let source = Source::new("orders", "billing")?;
+    /// # let handler = async |_: Message<u8>| {};
+    /// # Processor::builder(&broker, source.clone()).build(handler)?.run_until_idle().await?;
+    /// let mut from = EntryId::MIN;
+    /// loop {
+    ///     let page = broker.pending(&source, from, 100).await?;
+    ///     let Some(last) = page.last() else { break };
+    ///     from = last.id.successor();
+    ///     for one in page {
+    ///         println!("{} on {}: {:?}", one.id, one.consumer, one.error);
+    ///     }
+    /// }
+    /// # Ok::<(), redrive::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] when there is no such stream or group; when the broker cannot be
+    /// asked, or the key holds something else.
+    pub async fn pending(
+        &self,
+        source: &Source,
+        from: EntryId,
+        limit: usize,
+    ) -> Result<Vec<Pending>, Error> {
+        let limit = limit.clamp(1, 1_000);
+        match self.backend.pending(source, from, limit).await {
+            Err(error) if error.kind() == ErrorKind::NoGroup => {
+                let groups = self.groups(&source.stream).await?;
+                Err(no_group(source, &groups.names))
+            }
+            answer => answer,
+        }
     }
 
     /// The dead-letter queue in this stream: a source's is
@@ -199,6 +313,23 @@ impl Processor {
     /// Begins a processor of this source.
     pub fn builder(broker: &Broker, source: Source) -> ProcessorBuilder {
         ProcessorBuilder::new(Arc::clone(broker.backend()), source)
+    }
+}
+
+fn no_stream(stream: &StreamKey) -> Error {
+    Error::new(ErrorKind::NotFound, format!("stream not found: {stream}"))
+        .hint("check its name, the server and the number of the database")
+}
+
+fn no_group(source: &Source, others: &[GroupName]) -> Error {
+    let Source { stream, group } = source;
+    let doing = format!("group not found: {group} of the stream {stream}");
+    let error = Error::new(ErrorKind::NotFound, doing);
+    let others: Vec<&str> = others.iter().map(GroupName::as_str).collect();
+    if others.is_empty() {
+        error.hint("the stream has no group: a worker creates the one it is started with")
+    } else {
+        error.hint(format!("its groups are: {}", others.join(", ")))
     }
 }
 

@@ -13,8 +13,8 @@ use crate::backend::{
 };
 use crate::error::Error;
 use crate::message::Fields;
-use crate::names::{EntryId, Source, StreamKey};
-use crate::stats::Stats;
+use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
+use crate::stats::{Pending, Stats};
 
 /// Any backend or seat, until it is closed.
 pub(crate) struct Closing<B: ?Sized> {
@@ -63,6 +63,14 @@ impl Backend for Closing<dyn Backend> {
         self.unless_closed(self.inner.replay(dlq, orders)).await
     }
 
+    async fn receipts(
+        &self,
+        dlq: &StreamKey,
+        orders: &[Replay],
+    ) -> Result<Vec<Option<EntryId>>, Error> {
+        self.unless_closed(self.inner.receipts(dlq, orders)).await
+    }
+
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
         self.unless_closed(self.inner.purge(dlq, ids)).await
     }
@@ -71,8 +79,32 @@ impl Backend for Closing<dyn Backend> {
         self.unless_closed(self.inner.erase(source, dlq)).await
     }
 
-    async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {
-        self.unless_closed(self.inner.stats(source, dlq)).await
+    async fn stats(
+        &self,
+        stream: &StreamKey,
+        group: Option<&GroupName>,
+        dlq: &StreamKey,
+    ) -> Result<Stats, Error> {
+        self.unless_closed(self.inner.stats(stream, group, dlq))
+            .await
+    }
+
+    async fn groups(&self, stream: &StreamKey) -> Result<Option<Names<GroupName>>, Error> {
+        self.unless_closed(self.inner.groups(stream)).await
+    }
+
+    async fn streams(&self) -> Result<Names<StreamKey>, Error> {
+        self.unless_closed(self.inner.streams()).await
+    }
+
+    async fn pending(
+        &self,
+        source: &Source,
+        from: EntryId,
+        limit: usize,
+    ) -> Result<Vec<Pending>, Error> {
+        self.unless_closed(self.inner.pending(source, from, limit))
+            .await
     }
 }
 

@@ -65,18 +65,19 @@ pub use broker::{Broker, ConnectOptions};
 pub use codec::{Decode, DecodeError, Encode, Json, Raw};
 pub use dead_letter::{DeadLetter, DeadLetterLayout, Layout, Reason};
 pub use dead_letter_queue::{
-    DeadLetterQueue, Inspection, Listing, PurgeReport, ReplayFailure, ReplayOptions, ReplayReport,
+    DeadLetterQueue, DryRun, Found, Inspection, Listing, Progress, PurgeReport, Purging,
+    ReplayFailure, ReplayOptions, ReplayReport, ReplaySample, Replaying,
 };
 pub use error::{BoxError, Error, ErrorKind};
 pub use handler::Handler;
 pub use message::{Fields, Lineage, Message};
-pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Source, StreamKey};
+pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 pub use outcome::{Failure, IntoOutcome, Outcome};
 pub use processor::{Processor, ProcessorBuilder, ProcessorOptions, Recovered, Totals};
 pub use producer::Producer;
 pub use retry::{Backoff, Jitter, RetryPolicy};
 pub use selection::{Order, Page, Selection};
-pub use stats::{ConsumerStats, GroupState, Stats};
+pub use stats::{ConsumerStats, GroupState, Pending, Stats};
 
 /// The programs of the README, run with the examples of this documentation.
 #[cfg(doctest)]

@@ -1,8 +1,11 @@
 //! Names of things in Redis: entries, streams, groups, consumers; parsed once, at the boundary.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind};
 
@@ -61,8 +64,10 @@ impl EntryId {
         }
     }
 
-    /// The id just above this one; the highest has none and stays.
-    pub(crate) const fn successor(self) -> Self {
+    /// The id just above this one: where a page that follows begins. The highest has none and
+    /// stays.
+    #[must_use]
+    pub const fn successor(self) -> Self {
         match (self.millis, self.seq) {
             (u64::MAX, u64::MAX) => self,
             (millis, u64::MAX) => Self::new(millis + 1, 0),
@@ -226,6 +231,29 @@ impl Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.stream, self.group)
+    }
+}
+
+/// Names that were found on a broker, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Names<T> {
+    /// Those that redrive can use.
+    pub names: Vec<T>,
+    /// How many were left out, for they are empty or not UTF-8.
+    pub skipped: u64,
+}
+
+impl<T: Ord> Names<T> {
+    /// Takes names as they are stored; one that is met twice counts once.
+    pub(crate) fn read(stored: BTreeSet<Bytes>, name: impl Fn(&str) -> Result<T, Error>) -> Self {
+        let all = stored.len();
+        let read = |stored: Bytes| std::str::from_utf8(&stored).ok().and_then(|n| name(n).ok());
+        let names: Vec<T> = stored.into_iter().filter_map(read).collect();
+        Self {
+            skipped: (all - names.len()) as u64,
+            names,
+        }
     }
 }
 

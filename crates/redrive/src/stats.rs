@@ -24,8 +24,8 @@ pub enum GroupState {
 pub struct Stats {
     /// The stream.
     pub stream: StreamKey,
-    /// The group.
-    pub group: GroupName,
+    /// The group; `None` where the stream has none, or is missing, and none was asked for.
+    pub group: Option<GroupName>,
     /// Whether they exist.
     pub state: GroupState,
     /// Entries in the stream, acknowledged ones included.
@@ -72,11 +72,43 @@ pub struct ConsumerStats {
     pub idle_ms: u64,
 }
 
+/// An entry that was delivered to a group and is not acknowledged, and what redrive keeps of it.
+/// Serialises to a JSON object with these names; unknown is `null`, never 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Pending {
+    /// The entry.
+    pub id: EntryId,
+    /// Who has it, made valid UTF-8.
+    pub consumer: String,
+    /// How long ago it was delivered, taken over or renewed, in ms.
+    pub idle_ms: u64,
+    /// How often it was delivered, as the server counts.
+    pub deliveries: u64,
+    /// Recorded failures. `None`, as all of the following but the last, where redrive keeps nothing
+    /// of it: it has not failed, and was neither handed back nor taken over; or redrive has never
+    /// seen it.
+    pub failures: Option<u32>,
+    /// Runs that ended with neither success, failure, hand-back nor a lost lease, as they are
+    /// booked: when the next one begins.
+    pub crashes: Option<u32>,
+    /// In how many ms it is due to be tried again; 0 when that is past. `None` also when it does
+    /// not wait.
+    pub due_in_ms: Option<u64>,
+    /// When it first failed, in Unix ms of the server's clock.
+    pub first_failed_at_ms: Option<u64>,
+    /// The last error, made valid UTF-8, cut at 1 KiB. Written by handlers, so it may hold what a
+    /// payload holds.
+    pub error: Option<String>,
+    /// Whether the consumer that has it is one of redrive's.
+    pub own: bool,
+}
+
 impl Stats {
     /// The numbers of a source whose stream or group does not exist.
     pub(crate) fn empty(
         stream: StreamKey,
-        group: GroupName,
+        group: Option<GroupName>,
         dlq: StreamKey,
         state: GroupState,
     ) -> Self {

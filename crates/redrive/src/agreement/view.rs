@@ -55,7 +55,8 @@ impl Side<'_> {
             self.lab.states(source),
             self.lab.due(source),
             self.lab.ledger(&self.room.dlq),
-            self.backend.stats(source, &self.room.dlq),
+            self.backend
+                .stats(&source.stream, Some(&source.group), &self.room.dlq),
         );
         let entries = entries.unwrap_or_default();
         view.entries = entries.iter().map(|(id, _)| *id).collect();

@@ -5,7 +5,11 @@ use super::room::{FOREIGN_LEASE, LEASE, Room, settle, sweep, taken};
 use crate::backend::How;
 
 async fn consumers(room: &Room<'_>) -> Vec<String> {
-    let stats = room.backend().stats(&room.source, &room.dlq).await.unwrap();
+    let stats = room
+        .backend()
+        .stats(&room.source.stream, Some(&room.source.group), &room.dlq)
+        .await
+        .unwrap();
     let names: Vec<_> = stats
         .consumer_list
         .into_iter()

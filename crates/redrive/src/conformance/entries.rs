@@ -58,7 +58,10 @@ pub(super) async fn a_key_that_is_no_stream_is_an_error_of_that_kind(lab: &dyn L
     assert_eq!(refused.err().unwrap().kind(), ErrorKind::WrongType);
     let told = room.backend().length(room.stream()).await;
     assert_eq!(told.unwrap_err().kind(), ErrorKind::WrongType);
-    let told = room.backend().stats(&room.source, &room.dlq).await;
+    let told = room
+        .backend()
+        .stats(&room.source.stream, Some(&room.source.group), &room.dlq)
+        .await;
     assert_eq!(told.unwrap_err().kind(), ErrorKind::WrongType);
     lab.mend(room.stream()).await;
     room.add(1).await;
@@ -69,7 +72,10 @@ pub(super) async fn a_queue_that_is_no_stream_is_not_an_empty_one(lab: &dyn Lab)
     room.add(1).await;
     lab.spoil(&room.dlq).await;
     let id = EntryId::new(1, 1);
-    let told = room.backend().stats(&room.source, &room.dlq).await;
+    let told = room
+        .backend()
+        .stats(&room.source.stream, Some(&room.source.group), &room.dlq)
+        .await;
     assert_eq!(told.unwrap_err().kind(), ErrorKind::WrongType);
     let told = room.backend().purge(&room.dlq, &[id]).await;
     assert_eq!(told.unwrap_err().kind(), ErrorKind::WrongType);

@@ -124,7 +124,11 @@ pub(super) async fn who_restores_a_group_is_seen_in_it(lab: &dyn Lab) {
     let seat = room.join("a").await;
     lab.drop_group(&room.source).await;
     seat.restore().await.unwrap();
-    let told = room.backend().stats(&room.source, &room.dlq).await.unwrap();
+    let told = room
+        .backend()
+        .stats(&room.source.stream, Some(&room.source.group), &room.dlq)
+        .await
+        .unwrap();
     assert_eq!(told.consumers, Some(1));
     assert_eq!(told.consumer_list[0].name, "a");
 }

@@ -9,7 +9,10 @@ use crate::names::{EntryId, GroupName, Source};
 use crate::stats::{GroupState, Stats};
 
 async fn stats(room: &Room<'_>, source: &Source) -> Stats {
-    room.backend().stats(source, &room.dlq).await.unwrap()
+    room.backend()
+        .stats(&source.stream, Some(&source.group), &room.dlq)
+        .await
+        .unwrap()
 }
 
 pub(super) async fn a_missing_stream_is_missing_and_not_empty(lab: &dyn Lab) {
@@ -17,7 +20,7 @@ pub(super) async fn a_missing_stream_is_missing_and_not_empty(lab: &dyn Lab) {
     let told = stats(&room, &room.source).await;
     let empty = Stats::empty(
         room.stream().clone(),
-        room.source.group.clone(),
+        Some(room.source.group.clone()),
         room.dlq.clone(),
         GroupState::Missing,
     );
@@ -43,7 +46,7 @@ pub(super) async fn a_stream_without_the_group_says_so(lab: &dyn Lab) {
     assert_eq!(told.last_entry_id, Some(added[2]));
     assert_eq!((told.pending_messages, told.consumers), (None, None));
     assert_eq!((told.lag, told.last_delivered_id), (None, None));
-    assert_eq!(told.group, source.group);
+    assert_eq!(told.group, Some(source.group));
 }
 
 pub(super) async fn a_stream_that_never_had_an_entry_has_no_last_one(lab: &dyn Lab) {
@@ -94,7 +97,7 @@ pub(super) async fn the_numbers_of_a_source_are_told(lab: &dyn Lab) {
     assert!(oldest >= HOUR && oldest < 2 * HOUR, "{oldest:?}");
     assert_eq!(
         (told.stream, told.group),
-        (room.source.stream.clone(), room.source.group.clone())
+        (room.source.stream.clone(), Some(room.source.group.clone()))
     );
     assert_eq!(told.dlq, room.dlq);
 }

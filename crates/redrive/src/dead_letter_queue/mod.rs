@@ -1,25 +1,29 @@
 //! The dead letters of a stream: looking at them, putting them back, removing them.
 
+mod found;
 mod options;
+mod purging;
+mod replaying;
 mod report;
+mod walk;
 
-use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::found::Found;
 pub use self::options::ReplayOptions;
 use self::options::order;
-pub use self::report::{PurgeReport, ReplayFailure, ReplayReport};
-use crate::backend::{Backend, IdRange, Replay, Replayed};
+pub use self::purging::Purging;
+pub use self::replaying::{DryRun, Replaying};
+pub use self::report::{Progress, PurgeReport, ReplayFailure, ReplayReport, ReplaySample};
+use crate::backend::{IdRange, Replay, Replayed};
 use crate::broker::Broker;
 use crate::dead_letter::{self, DeadLetter};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{EntryId, StreamKey};
 use crate::selection::Order;
-use crate::selection::{Page, Selection, Which};
+use crate::selection::{Page, Selection};
 
-/// How many dead letters one step of a bulk operation takes.
-const STEP: usize = 100;
 /// How often a step that the server did not answer is asked again before the operation ends with
 /// the error. Each is safe to ask again.
 const TRIES: u32 = 6;
@@ -85,8 +89,7 @@ impl DeadLetterQueue {
     ///
     /// When the broker cannot answer, or the stream's key holds something else.
     pub async fn list(&self, page: Page) -> Result<Listing, Error> {
-        let backend = self.broker.backend();
-        let total = backend.length(&self.stream).await?;
+        let total = self.length().await?;
         let (low, high) = match (page.order, page.from) {
             (Order::Oldest, from) => (from.unwrap_or(EntryId::MIN), EntryId::MAX),
             (Order::Newest, from) => (EntryId::MIN, from.unwrap_or(EntryId::MAX)),
@@ -97,7 +100,7 @@ impl DeadLetterQueue {
             order: page.order,
             limit: page.limit,
         };
-        let dead_letters = read_range(backend, &self.stream, range).await?;
+        let dead_letters = self.read_range(range).await?;
         let next = dead_letters
             .last()
             .filter(|_| dead_letters.len() == page.limit)
@@ -110,6 +113,40 @@ impl DeadLetterQueue {
             total,
             next,
         })
+    }
+
+    /// Looks for those that are selected, in the selection's order, page by page: a queue of a
+    /// million takes no more memory than one of a hundred. What dies meanwhile is not among them.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use redrive::{Broker, Order, Reason, Selection};
+    /// let broker = Broker::connect("memory:").await?;
+    /// let queue = broker.dead_letters("orders:dlq".parse()?);
+    /// let rejected = Selection::all().reason(Reason::Rejected);
+    /// let mut found = queue.find(&rejected.order(Order::Newest).limit(50)).await?;
+    /// while let Some(letter) = found.next().await? {
+    ///     println!("{}", letter.id);
+    /// }
+    /// println!("{} match", found.total().await?);
+    /// # Ok::<(), redrive::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot answer, or the stream's key holds something else.
+    pub async fn find(&self, selection: &Selection) -> Result<Found, Error> {
+        Found::start(self.clone(), selection).await
+    }
+
+    /// How many match, whatever the selection's limit. Holds none of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`find`](Self::find).
+    pub async fn count(&self, selection: &Selection) -> Result<u64, Error> {
+        self.find(selection).await?.total().await
     }
 
     /// One dead letter; `None` when there is none of this id.
@@ -163,7 +200,7 @@ impl DeadLetterQueue {
         }
     }
 
-    /// Puts back all that are selected, the oldest first. Works on what is there when it starts.
+    /// Puts back all that are selected, in the selection's order. Works on what is there when it starts.
     /// One that cannot be put back stays, and stops nobody.
     ///
     /// # Errors
@@ -179,49 +216,35 @@ impl DeadLetterQueue {
         selection: &Selection,
         options: &ReplayOptions,
     ) -> Result<ReplayReport, Error> {
-        let mut report = ReplayReport::default();
-        let mut selected = self.select(selection).await?;
-        while let Some(step) = self.next_step(&mut selected).await? {
-            let mut orders = Vec::with_capacity(step.len());
-            for found in step {
-                report.selected += 1;
-                let letter = match found {
-                    Ok(letter) => letter,
-                    Err(missing) => {
-                        match self.again(missing, options) {
-                            Some(order) => orders.push(order),
-                            None => report.fail(missing, &not_found(missing)),
-                        }
-                        continue;
-                    }
-                };
-                if options
-                    .max_replays
-                    .is_some_and(|most| letter.replays >= most)
-                {
-                    report.skipped += 1;
-                    continue;
-                }
-                match order(&letter, options) {
-                    Ok(order) => orders.push(order),
-                    Err(error) => report.fail(letter.id, &error),
-                }
-            }
-            let (answers, asked_again) = self.ask(&orders).await?;
-            for (order, answer) in orders.iter().zip(answers) {
-                match answer {
-                    Replayed::Added(new) => report.added(new),
-                    // Its first answer was lost on the way: it was this call that put it back.
-                    Replayed::Already(new) if asked_again => report.added(new),
-                    Replayed::Already(_) => report.already += 1,
-                    Replayed::NotFound => {
-                        report.fail(order.dead_letter, &not_found(order.dead_letter));
-                    }
-                    Replayed::Refused(error) => report.fail(order.dead_letter, &error),
-                }
-            }
-        }
-        Ok(report)
+        let mut replaying = self.replaying(selection, options).await?;
+        while replaying.step().await?.is_some() {}
+        Ok(replaying.into_report())
+    }
+
+    /// As [`replay_many`](Self::replay_many), step by step.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot answer.
+    pub async fn replaying(
+        &self,
+        selection: &Selection,
+        options: &ReplayOptions,
+    ) -> Result<Replaying, Error> {
+        Replaying::start(self.clone(), selection, options).await
+    }
+
+    /// What [`replay_many`](Self::replay_many) would do, step by step. Nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot answer.
+    pub async fn dry_run(
+        &self,
+        selection: &Selection,
+        options: &ReplayOptions,
+    ) -> Result<DryRun, Error> {
+        DryRun::start(self.clone(), selection, options).await
     }
 
     /// Removes all that are selected for good.
@@ -230,15 +253,18 @@ impl DeadLetterQueue {
     ///
     /// When the broker cannot answer. What is removed by then stays removed.
     pub async fn purge(&self, selection: &Selection) -> Result<PurgeReport, Error> {
-        let mut report = PurgeReport::default();
-        let mut selected = self.select(selection).await?;
-        while let Some(step) = self.next_step(&mut selected).await? {
-            report.selected += step.len() as u64;
-            let ids: Vec<EntryId> = step.iter().flatten().map(|letter| letter.id).collect();
-            let removed = self.broker.backend().purge(&self.stream, &ids).await?;
-            report.purged += removed.iter().filter(|&&removed| removed).count() as u64;
-        }
-        Ok(report)
+        let mut purging = self.purging(selection).await?;
+        while purging.step().await?.is_some() {}
+        Ok(purging.into_report())
+    }
+
+    /// As [`purge`](Self::purge), step by step.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot answer.
+    pub async fn purging(&self, selection: &Selection) -> Result<Purging, Error> {
+        Purging::start(self.clone(), selection).await
     }
 
     async fn read_one(&self, id: EntryId) -> Result<Option<DeadLetter>, Error> {
@@ -248,9 +274,7 @@ impl DeadLetterQueue {
             order: Order::Oldest,
             limit: 1,
         };
-        Ok(read_range(self.broker.backend(), &self.stream, range)
-            .await?
-            .pop())
+        Ok(self.read_range(range).await?.pop())
     }
 
     /// Asks after a dead letter that is not there: it may have been put back a moment ago, and its
@@ -286,92 +310,17 @@ impl DeadLetterQueue {
         }
     }
 
-    async fn select(&self, selection: &Selection) -> Result<Selected, Error> {
-        let left = selection.limit.unwrap_or(usize::MAX);
-        let rest = match &selection.which {
-            Which::Ids(ids) => Rest::Ids(ids.clone().into_iter()),
-            Which::All => {
-                let newest = IdRange {
-                    low: EntryId::MIN,
-                    high: EntryId::MAX,
-                    order: Order::Newest,
-                    limit: 1,
-                };
-                let newest = self.broker.backend().entries(&self.stream, newest).await?;
-                Rest::Range {
-                    next: EntryId::MIN,
-                    // What dies from now on is not picked up again.
-                    newest: newest.first().map(|entry| entry.id),
-                }
-            }
-        };
-        Ok(Selected { left, rest })
+    async fn read_range(&self, range: IdRange) -> Result<Vec<DeadLetter>, Error> {
+        let entries = self.broker.backend().entries(&self.stream, range).await?;
+        Ok(entries
+            .into_iter()
+            .map(|entry| dead_letter::read(entry.id, entry.fields))
+            .collect())
     }
 
-    /// The next of what is selected, each found or missing; `None` at the end.
-    async fn next_step(
-        &self,
-        selected: &mut Selected,
-    ) -> Result<Option<Vec<Result<DeadLetter, EntryId>>>, Error> {
-        let most = selected.left.min(STEP);
-        if most == 0 {
-            return Ok(None);
-        }
-        let step = match &mut selected.rest {
-            Rest::Ids(ids) => {
-                let mut step = Vec::new();
-                for id in ids.by_ref().take(most) {
-                    step.push(self.read_one(id).await?.ok_or(id));
-                }
-                step
-            }
-            Rest::Range { newest: None, .. } => return Ok(None),
-            Rest::Range {
-                next,
-                newest: Some(newest),
-            } => {
-                let range = IdRange {
-                    low: *next,
-                    high: *newest,
-                    order: Order::Oldest,
-                    limit: most,
-                };
-                let step = read_range(self.broker.backend(), &self.stream, range).await?;
-                if let Some(last) = step.last() {
-                    *next = last.id.successor();
-                }
-                step.into_iter().map(Ok).collect()
-            }
-        };
-        selected.left -= step.len();
-        Ok((!step.is_empty()).then_some(step))
+    async fn length(&self) -> Result<u64, Error> {
+        self.broker.backend().length(&self.stream).await
     }
-}
-
-/// How far a bulk operation has come.
-struct Selected {
-    left: usize,
-    rest: Rest,
-}
-
-enum Rest {
-    Ids(std::vec::IntoIter<EntryId>),
-    Range {
-        next: EntryId,
-        newest: Option<EntryId>,
-    },
-}
-
-async fn read_range(
-    backend: &Arc<dyn Backend>,
-    stream: &StreamKey,
-    range: IdRange,
-) -> Result<Vec<DeadLetter>, Error> {
-    let entries = backend.entries(stream, range).await?;
-    Ok(entries
-        .into_iter()
-        .map(|entry| dead_letter::read(entry.id, entry.fields))
-        .collect())
 }
 
 fn not_found(id: EntryId) -> Error {

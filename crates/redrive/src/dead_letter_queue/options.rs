@@ -76,6 +76,11 @@ impl ReplayOptions {
         }));
         self
     }
+
+    /// Whether this dead letter has been replayed too often.
+    pub(super) fn leaves_out(&self, letter: &DeadLetter) -> bool {
+        self.max_replays.is_some_and(|most| letter.replays >= most)
+    }
 }
 
 /// What puts this dead letter back.

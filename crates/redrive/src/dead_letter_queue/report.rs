@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::names::EntryId;
+use crate::message::Fields;
+use crate::names::{EntryId, StreamKey};
 
 /// How many ids and failures a report lists.
 const LISTED: usize = 1_000;
@@ -30,6 +31,9 @@ pub struct ReplayReport {
     pub new_ids: Vec<EntryId>,
     /// Whether there are more new ids than listed.
     pub new_ids_truncated: bool,
+    /// The ids that those put back before have got, the first 1,000. Not serialised.
+    #[serde(skip)]
+    pub already_ids: Vec<EntryId>,
 }
 
 /// A dead letter that could not be put back.
@@ -40,6 +44,20 @@ pub struct ReplayFailure {
     pub id: EntryId,
     /// Why.
     pub error: String,
+}
+
+/// What a replay would make of one dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplaySample {
+    /// The dead letter.
+    pub id: EntryId,
+    /// The stream that it would be put on.
+    pub target: StreamKey,
+    /// The message's own fields as they are.
+    pub before: Fields,
+    /// The whole new entry: migrated, and what the layout adds to a replayed one.
+    pub after: Fields,
 }
 
 impl ReplayReport {
@@ -61,14 +79,47 @@ impl ReplayReport {
             self.new_ids_truncated = true;
         }
     }
+
+    pub(super) fn already(&mut self, id: EntryId) {
+        self.already += 1;
+        if self.already_ids.len() < LISTED {
+            self.already_ids.push(id);
+        }
+    }
 }
 
 /// What a purge did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PurgeReport {
     /// How many were selected.
     pub selected: u64,
     /// Removed now.
     pub purged: u64,
+    /// The first 1,000 that were selected and not there: named by an id that the queue does not
+    /// have, or removed by somebody else meanwhile.
+    pub missing: Vec<EntryId>,
+    /// Whether there are more of these than listed. Altogether they are `selected` − `purged`.
+    pub missing_truncated: bool,
+}
+
+impl PurgeReport {
+    pub(super) fn missing(&mut self, id: EntryId) {
+        if self.missing.len() < LISTED {
+            self.missing.push(id);
+        } else {
+            self.missing_truncated = true;
+        }
+    }
+}
+
+/// How far a bulk operation is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Progress {
+    /// How many dead letters it has looked at, those that do not match too.
+    pub examined: u64,
+    /// How many it is to look at: as many as the queue held when it began, or as were named. At
+    /// most: it ends sooner where a limit is reached, or where others remove some.
+    pub total: u64,
 }

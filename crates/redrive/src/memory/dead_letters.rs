@@ -180,6 +180,13 @@ impl Kept {
         }
     }
 
+    /// The id under which a dead letter was put back.
+    pub(super) fn receipt(&self, dlq: &StreamKey, order: &Replay, now: Moment) -> Option<EntryId> {
+        let key = (order.target.clone(), dlq.clone(), order.dead_letter);
+        let receipt = self.receipts.get(&key)?;
+        receipt.is_valid(now).then_some(receipt.added)
+    }
+
     fn take_out(&mut self, dlq: &StreamKey, order: &Replay) {
         if order.keep == Keep::Remove && self.delete(dlq, order.dead_letter) {
             self.ledger(dlq).replayed += 1;

@@ -168,7 +168,6 @@ impl Due {
         self.times.contains_key(&id)
     }
 
-    #[cfg(test)]
     pub(super) fn at(&self, id: EntryId) -> Option<u64> {
         self.times.get(&id).copied()
     }

@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 use crate::backend::{Entry, IdRange};
 use crate::error::Error;
 use crate::message::Fields;
-use crate::names::{EntryId, Source, StreamKey};
+use crate::names::{EntryId, GroupName, Source, StreamKey};
 use crate::selection::Order;
-use crate::stats::{ConsumerStats, GroupState, Stats};
+use crate::stats::{ConsumerStats, GroupState, Pending, Stats};
 
 use super::hints::millis;
 use super::stream::{Group, Stream};
@@ -34,10 +34,16 @@ impl Kept {
         })
     }
 
-    pub(super) fn stats(&self, source: &Source, dlq: &StreamKey, now: Moment) -> Stats {
+    pub(super) fn stats(
+        &self,
+        key: &StreamKey,
+        group: Option<&GroupName>,
+        dlq: &StreamKey,
+        now: Moment,
+    ) -> Stats {
         let mut stats = Stats::empty(
-            source.stream.clone(),
-            source.group.clone(),
+            key.clone(),
+            group.cloned(),
             dlq.clone(),
             GroupState::Missing,
         );
@@ -47,14 +53,19 @@ impl Kept {
         if let Some(ledger) = self.ledgers.get(dlq) {
             stats.dlq_arrivals = ledger.dead_lettered;
         }
-        let Some(stream) = self.streams.get(&source.stream) else {
+        let Some(stream) = self.streams.get(key) else {
             return stats;
         };
         stats.state = GroupState::NoGroup;
         stats.stream_length = Some(stream.entries.len() as u64);
         stats.last_entry_id = (stream.added > 0).then_some(stream.last_id);
-        if let Some(group) = stream.groups.get(&source.group) {
-            self.group_stats(&mut stats, source, stream, group, now);
+        let found = group.and_then(|name| stream.groups.get_key_value(name));
+        if let Some((name, group)) = found {
+            let source = Source {
+                stream: key.clone(),
+                group: name.clone(),
+            };
+            self.group_stats(&mut stats, &source, stream, group, now);
         }
         stats
     }
@@ -88,6 +99,41 @@ impl Kept {
             .pending
             .first_key_value()
             .map(|(_, oldest)| millis(oldest.idle(now)));
+    }
+
+    /// `XPENDING` from this id on, with what is kept of each.
+    pub(super) fn pending(
+        &self,
+        source: &Source,
+        from: EntryId,
+        limit: usize,
+        now: Moment,
+    ) -> Result<Vec<Pending>, Error> {
+        let group = self.group(source)?;
+        let hints = self.hints.get(source);
+        let rows = group.pending.range(from..).take(limit);
+        let seen = rows.map(|(id, row)| {
+            let state = hints.and_then(|hints| hints.states.get(id));
+            let due = hints.and_then(|hints| hints.due.at(*id));
+            let waits = state.is_some_and(|state| state.hint == row.count);
+            Pending {
+                id: *id,
+                consumer: row.consumer.to_string(),
+                idle_ms: millis(row.idle(now)),
+                deliveries: row.count,
+                failures: state.map(|state| state.failures),
+                crashes: state.map(|state| state.crashes),
+                due_in_ms: due
+                    .filter(|_| waits)
+                    .map(|at_ms| at_ms.saturating_sub(now.ms())),
+                first_failed_at_ms: state.and_then(|state| state.first_failure_ms),
+                error: state
+                    .map(|state| state.fault.error.clone())
+                    .filter(|error| !error.is_empty()),
+                own: hints.is_some_and(|hints| hints.own.contains_key(&row.consumer)),
+            }
+        });
+        Ok(seen.collect())
     }
 
     /// As many as have a due time. One that is no longer valid counts until the next takeover

@@ -21,8 +21,8 @@ use async_trait::async_trait;
 use crate::backend::{Backend, Entry, IdRange, Membership, Replay, Replayed, Seat};
 use crate::error::Error;
 use crate::message::Fields;
-use crate::names::{EntryId, Source, StreamKey};
-use crate::stats::Stats;
+use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
+use crate::stats::{Pending, Stats};
 
 use seat::MemorySeat;
 use world::{Kept, Moment, World};
@@ -117,6 +117,16 @@ impl Backend for Memory {
         Ok(answers)
     }
 
+    async fn receipts(
+        &self,
+        dlq: &StreamKey,
+        orders: &[Replay],
+    ) -> Result<Vec<Option<EntryId>>, Error> {
+        let (kept, now) = self.open();
+        let receipts = orders.iter().map(|order| kept.receipt(dlq, order, now));
+        Ok(receipts.collect())
+    }
+
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
         let (mut kept, _) = self.open();
         if !ids.is_empty() {
@@ -136,11 +146,44 @@ impl Backend for Memory {
         Ok(())
     }
 
-    async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {
+    async fn stats(
+        &self,
+        stream: &StreamKey,
+        group: Option<&GroupName>,
+        dlq: &StreamKey,
+    ) -> Result<Stats, Error> {
         let (kept, now) = self.open();
         kept.check_type(dlq)?;
+        kept.check_type(stream)?;
+        Ok(kept.stats(stream, group, dlq, now))
+    }
+
+    async fn groups(&self, stream: &StreamKey) -> Result<Option<Names<GroupName>>, Error> {
+        let (kept, _) = self.open();
+        kept.check_type(stream)?;
+        Ok(kept.streams.get(stream).map(|stream| {
+            let mut names: Vec<GroupName> = stream.groups.keys().cloned().collect();
+            names.sort_unstable();
+            Names { names, skipped: 0 }
+        }))
+    }
+
+    async fn streams(&self) -> Result<Names<StreamKey>, Error> {
+        let (kept, _) = self.open();
+        let mut names: Vec<StreamKey> = kept.streams.keys().cloned().collect();
+        names.sort_unstable();
+        Ok(Names { names, skipped: 0 })
+    }
+
+    async fn pending(
+        &self,
+        source: &Source,
+        from: EntryId,
+        limit: usize,
+    ) -> Result<Vec<Pending>, Error> {
+        let (kept, now) = self.open();
         kept.check_type(&source.stream)?;
-        Ok(kept.stats(source, dlq, now))
+        kept.pending(source, from, limit, now)
     }
 }
 

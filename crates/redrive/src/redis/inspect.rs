@@ -1,19 +1,25 @@
 //! The health of a source and of its dead-letter queue, as the server tells it.
 
+use std::fmt::Display;
+
 use redis::{Pipeline, Value, cmd};
 
 use super::connection::Link;
 use super::wire::{self, Table};
 use super::{answer, keys};
 use crate::error::Error;
-use crate::names::{EntryId, Source, StreamKey};
+use crate::names::{EntryId, GroupName, Source, StreamKey};
 use crate::stats::{ConsumerStats, GroupState, Stats};
 
 const DOING: &str = "reading stats";
 
-pub(super) async fn stats(link: &Link, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {
-    let stream = source.stream.as_str();
-    let group = source.group.as_str();
+pub(super) async fn stats(
+    link: &Link,
+    key: &StreamKey,
+    group: Option<&GroupName>,
+    dlq: &StreamKey,
+) -> Result<Stats, Error> {
+    let stream = key.as_str();
     let mut commands = Pipeline::new();
     // One step, so that the numbers belong together.
     commands.atomic();
@@ -25,30 +31,44 @@ pub(super) async fn stats(link: &Link, source: &Source, dlq: &StreamKey) -> Resu
         .arg(&["dead_lettered", "imported", "dropped"]);
     commands.cmd("XINFO").arg("STREAM").arg(stream);
     commands.cmd("XINFO").arg("GROUPS").arg(stream);
-    commands
-        .cmd("XINFO")
-        .arg("CONSUMERS")
-        .arg(stream)
-        .arg(group);
-    commands
-        .cmd("XPENDING")
-        .arg(stream)
-        .arg(group)
-        .arg("-")
-        .arg("+")
-        .arg(1);
-    commands.cmd("ZCARD").arg(keys::GroupKeys::of(source).due);
+    let mut due_key = String::new();
+    if let Some(group) = group {
+        let source = Source {
+            stream: key.clone(),
+            group: group.clone(),
+        };
+        commands
+            .cmd("XINFO")
+            .arg("CONSUMERS")
+            .arg(stream)
+            .arg(group.as_str());
+        commands
+            .cmd("XPENDING")
+            .arg(stream)
+            .arg(group.as_str())
+            .arg("-")
+            .arg("+")
+            .arg(1);
+        due_key = keys::GroupKeys::of(&source).due;
+        commands.cmd("ZCARD").arg(&due_key);
+    }
     let mut values = link.send_all(&commands, DOING).await?.into_iter();
-    let mut next = || values.next().ok_or_else(|| wire::unexpected("stats"));
+    // An error of one command is about its key.
+    let mut next = |key: &dyn Display| {
+        let value = values.next().ok_or_else(|| wire::unexpected("stats"))?;
+        let told = unless(value, "no such key", DOING);
+        told.map_err(|error| error.during(key))
+            .map(|value| value.unwrap_or(Value::Nil))
+    };
 
     let mut stats = Stats::empty(
-        source.stream.clone(),
-        source.group.clone(),
+        key.clone(),
+        group.cloned(),
         dlq.clone(),
         GroupState::Missing,
     );
-    stats.dlq_length = wire::count(answer(next()?, DOING)?, "a length")?;
-    let mut ledger = wire::list(answer(next()?, DOING)?, "the ledger")?.into_iter();
+    stats.dlq_length = wire::count(next(dlq)?, "a length")?;
+    let mut ledger = wire::list(next(&keys::ledger(dlq))?, "the ledger")?.into_iter();
     let mut counted = || match ledger.next() {
         None | Some(Value::Nil) => 0,
         Some(value) => wire::count(value, "a count").unwrap_or(0),
@@ -56,9 +76,10 @@ pub(super) async fn stats(link: &Link, source: &Source, dlq: &StreamKey) -> Resu
     stats.dlq_arrivals = counted() + counted();
     stats.dlq_dropped = counted();
 
-    let Some(info) = unless(next()?, "no such key")? else {
+    let info = next(key)?;
+    if info == Value::Nil {
         return Ok(stats);
-    };
+    }
     let mut info = Table::read(info)?;
     let length = info.count("length");
     let added = info.count("entries-added");
@@ -67,13 +88,14 @@ pub(super) async fn stats(link: &Link, source: &Source, dlq: &StreamKey) -> Resu
     stats.last_entry_id = info.id("last-generated-id").filter(|id| *id > EntryId::MIN);
     stats.state = GroupState::NoGroup;
 
-    for table in wire::list(answer(next()?, DOING)?, "groups")? {
+    for table in wire::list(next(key)?, "groups")? {
         let mut table = Table::read(table)?;
         let name = table
             .take("name")
             .map(|name| wire::bytes(name, "a group's name"))
             .transpose()?;
-        if name.is_none_or(|name| name != group) {
+        let wanted = group.map(|group| group.as_str().as_bytes());
+        if name.is_none() || name.as_deref() != wanted {
             continue;
         }
         stats.state = GroupState::Ok;
@@ -93,7 +115,7 @@ pub(super) async fn stats(link: &Link, source: &Source, dlq: &StreamKey) -> Resu
         return Ok(stats);
     }
 
-    for table in wire::list(answer(next()?, DOING)?, "consumers")? {
+    for table in wire::list(next(key)?, "consumers")? {
         let mut table = Table::read(table)?;
         stats.consumer_list.push(ConsumerStats {
             name: table
@@ -105,7 +127,7 @@ pub(super) async fn stats(link: &Link, source: &Source, dlq: &StreamKey) -> Resu
             idle_ms: table.count("idle").unwrap_or(0),
         });
     }
-    let oldest = wire::list(answer(next()?, DOING)?, "pending entries")?;
+    let oldest = wire::list(next(key)?, "pending entries")?;
     if let Some(row) = oldest.into_iter().next() {
         let idle = wire::list(row, "a pending entry")?.into_iter().nth(2);
         stats.oldest_pending_ms = idle
@@ -113,18 +135,22 @@ pub(super) async fn stats(link: &Link, source: &Source, dlq: &StreamKey) -> Resu
             .transpose()?;
     }
     // Of what others acknowledged, a due time is left until the next claim.
-    let due = wire::count(answer(next()?, DOING)?, "a count")?;
+    let due = wire::count(next(&due_key)?, "a count")?;
     stats.waiting = stats.pending_messages.map(|pending| due.min(pending));
     Ok(stats)
 }
 
 /// The value, or `None` when the server says these words instead.
-fn unless(value: Value, words: &str) -> Result<Option<Value>, Error> {
+pub(super) fn unless(
+    value: Value,
+    words: &str,
+    doing: &'static str,
+) -> Result<Option<Value>, Error> {
     match value {
         Value::ServerError(error) if error.details().is_some_and(|text| text.contains(words)) => {
             Ok(None)
         }
-        value => answer(value, DOING).map(Some),
+        value => answer(value, doing).map(Some),
     }
 }
 

@@ -6,6 +6,7 @@ mod errors;
 mod group;
 mod inspect;
 mod keys;
+mod look;
 mod reader;
 mod registry;
 mod replay;
@@ -31,9 +32,9 @@ use connection::{Address, Call, Link};
 use crate::backend::{Backend, Entry, IdRange, Membership, Replay, Replayed, Seat};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
-use crate::names::{EntryId, Source, StreamKey};
+use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::selection::Order;
-use crate::stats::Stats;
+use crate::stats::{Pending, Stats};
 
 /// How many items a script call or a pipeline takes at most: bounded work for the server.
 const CALL: usize = 100;
@@ -112,6 +113,14 @@ impl Backend for Redis {
         replay::replay(&self.link, dlq, orders).await
     }
 
+    async fn receipts(
+        &self,
+        dlq: &StreamKey,
+        orders: &[Replay],
+    ) -> Result<Vec<Option<EntryId>>, Error> {
+        replay::receipts(&self.link, dlq, orders).await
+    }
+
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
         let doing = "purging dead letters";
         let mut removed = Vec::with_capacity(ids.len());
@@ -152,8 +161,30 @@ impl Backend for Redis {
         self.link.send(&delete, doing).await.map(drop)
     }
 
-    async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {
-        inspect::stats(&self.link, source, dlq).await
+    async fn stats(
+        &self,
+        stream: &StreamKey,
+        group: Option<&GroupName>,
+        dlq: &StreamKey,
+    ) -> Result<Stats, Error> {
+        inspect::stats(&self.link, stream, group, dlq).await
+    }
+
+    async fn groups(&self, stream: &StreamKey) -> Result<Option<Names<GroupName>>, Error> {
+        look::groups(&self.link, stream).await
+    }
+
+    async fn streams(&self) -> Result<Names<StreamKey>, Error> {
+        look::streams(&self.link).await
+    }
+
+    async fn pending(
+        &self,
+        source: &Source,
+        from: EntryId,
+        limit: usize,
+    ) -> Result<Vec<Pending>, Error> {
+        look::pending(&self.link, source, from, limit).await
     }
 }
 

@@ -9,7 +9,7 @@ use super::wire::{self, Row};
 use super::{CALL, add, answer, errors, keys, scripts};
 use crate::backend::{Keep, Replay, Replayed};
 use crate::error::{Error, ErrorKind};
-use crate::names::StreamKey;
+use crate::names::{EntryId, StreamKey};
 
 const DOING: &str = "replaying dead letters";
 const DAY: u64 = 86_400;
@@ -49,15 +49,44 @@ pub(super) async fn replay(
     Ok(answers)
 }
 
+/// Which of these were put back before, and under which id.
+pub(super) async fn receipts(
+    link: &Link,
+    dlq: &StreamKey,
+    orders: &[Replay],
+) -> Result<Vec<Option<EntryId>>, Error> {
+    let doing = "looking for receipts of replays";
+    let mut found = Vec::with_capacity(orders.len());
+    if orders.is_empty() {
+        return Ok(found);
+    }
+    let today = today(link).await?;
+    for some in orders.chunk_by(|one, next| one.target == next.target) {
+        let Some(first) = some.first() else { continue };
+        let ids: Vec<String> = some.iter().map(|one| one.dead_letter.to_string()).collect();
+        let mut days = Pipeline::new();
+        for age in 0..3 {
+            let key = keys::receipts(&first.target, dlq, today.saturating_sub(age));
+            days.cmd("HMGET").arg(key).arg(&ids);
+        }
+        let mut known = vec![None; some.len()];
+        for day in link.send_all(&days, doing).await? {
+            for (known, receipt) in known.iter_mut().zip(wire::list(day, "receipts")?) {
+                // What begins with `?` is a reservation: nothing has been added yet.
+                let id = wire::id(receipt, "a receipt").ok();
+                *known = known.or(id);
+            }
+        }
+        found.extend(known);
+    }
+    Ok(found)
+}
+
 /// The number of the server's day since 1970: receipts are kept by the day.
 pub(super) async fn today(link: &Link) -> Result<u64, Error> {
     let time = link.send(&cmd("TIME"), DOING).await?;
-    let seconds = wire::list(time, "the server's time")?.into_iter().next();
-    let seconds = wire::count(
-        seconds.ok_or_else(|| wire::unexpected("the server's time"))?,
-        "a time",
-    )?;
-    Ok(seconds / DAY)
+    let now_ms = wire::clock_ms(wire::list(time, "the server's time")?)?;
+    Ok(now_ms / 1_000 / DAY)
 }
 
 fn call(dlq: &StreamKey, target: &StreamKey, today: u64) -> Call {

@@ -55,6 +55,17 @@ pub(super) fn count(value: Value, what: &'static str) -> Result<u64, Error> {
     Ok(u64::try_from(int(value, what)?).unwrap_or(0))
 }
 
+/// What `TIME` answers, in Unix ms.
+pub(super) fn clock_ms(time: Vec<Value>) -> Result<u64, Error> {
+    let mut parts = time.into_iter().map(|part| count(part, "a time"));
+    let mut next = || {
+        parts
+            .next()
+            .ok_or_else(|| unexpected("the server's time"))?
+    };
+    Ok(next()?.saturating_mul(1_000) + next()? / 1_000)
+}
+
 pub(super) fn id(value: Value, what: &'static str) -> Result<EntryId, Error> {
     EntryId::from_bytes(&bytes(value, what)?).ok_or_else(|| unexpected(what))
 }

@@ -12,8 +12,8 @@ use crate::backend::{
 };
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
-use crate::names::{EntryId, Source, StreamKey};
-use crate::stats::Stats;
+use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
+use crate::stats::{Pending, Stats};
 
 /// A call of the seam that may go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -151,6 +151,14 @@ impl Backend for Faulty<dyn Backend> {
         self.inner.replay(dlq, orders).await
     }
 
+    async fn receipts(
+        &self,
+        dlq: &StreamKey,
+        orders: &[Replay],
+    ) -> Result<Vec<Option<EntryId>>, Error> {
+        self.inner.receipts(dlq, orders).await
+    }
+
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
         self.inner.purge(dlq, ids).await
     }
@@ -159,8 +167,30 @@ impl Backend for Faulty<dyn Backend> {
         self.inner.erase(source, dlq).await
     }
 
-    async fn stats(&self, source: &Source, dlq: &StreamKey) -> Result<Stats, Error> {
-        self.inner.stats(source, dlq).await
+    async fn stats(
+        &self,
+        stream: &StreamKey,
+        group: Option<&GroupName>,
+        dlq: &StreamKey,
+    ) -> Result<Stats, Error> {
+        self.inner.stats(stream, group, dlq).await
+    }
+
+    async fn groups(&self, stream: &StreamKey) -> Result<Option<Names<GroupName>>, Error> {
+        self.inner.groups(stream).await
+    }
+
+    async fn streams(&self) -> Result<Names<StreamKey>, Error> {
+        self.inner.streams().await
+    }
+
+    async fn pending(
+        &self,
+        source: &Source,
+        from: EntryId,
+        limit: usize,
+    ) -> Result<Vec<Pending>, Error> {
+        self.inner.pending(source, from, limit).await
     }
 }
 

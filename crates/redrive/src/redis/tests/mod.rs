@@ -124,7 +124,10 @@ async fn one_message_is_read_retried_dead_lettered_and_replayed() {
     };
     let letters = backend.entries(&dlq, range).await.unwrap();
     assert_eq!(letters[0].id, died.dead_letter);
-    let stats = backend.stats(&source, &dlq).await.unwrap();
+    let stats = backend
+        .stats(&source.stream, Some(&source.group), &dlq)
+        .await
+        .unwrap();
     assert_eq!(
         (
             stats.pending_messages,
@@ -151,7 +154,11 @@ async fn one_message_is_read_retried_dead_lettered_and_replayed() {
     assert!(matches!(replayed[0], Replayed::Already(_)), "{replayed:?}");
     seat.leave().await.unwrap();
     assert_eq!(
-        backend.stats(&source, &dlq).await.unwrap().consumers,
+        backend
+            .stats(&source.stream, Some(&source.group), &dlq)
+            .await
+            .unwrap()
+            .consumers,
         Some(0)
     );
 }
