@@ -4,13 +4,18 @@ mod completions;
 mod configuration;
 mod confirm;
 mod demo;
+mod dlq;
 mod failure;
 mod literals;
 mod logging;
 mod output;
+mod pending;
 mod progress;
 mod session;
+mod signals;
+mod stats;
 mod terminal;
+mod when;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -38,6 +43,11 @@ enum Command {
     /// A worker of the demo, in a process of its own that can be killed.
     #[command(hide = true)]
     DemoWorker(demo::WorkerArgs),
+    Stats(stats::Args),
+    #[command(subcommand)]
+    Dlq(dlq::Dlq),
+    #[command(subcommand)]
+    Pending(pending::Command),
     /// See what is configured
     #[command(subcommand, disable_help_subcommand = true)]
     Config(Config),
@@ -87,6 +97,9 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
             demo::run(&args, given.then_some(session.globals.url.as_str())).await
         }
         Command::DemoWorker(args) => demo::work(args).await,
+        Command::Stats(args) => stats::run(args, &mut session).await,
+        Command::Dlq(command) => dlq::run(command, &mut session).await,
+        Command::Pending(command) => pending::run(command, &mut session).await,
         Command::Config(Config::Show(_)) => {
             show::run(&mut session, &Cli::command(), matches, configured)
         }

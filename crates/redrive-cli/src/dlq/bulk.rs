@@ -32,9 +32,18 @@ pub(super) async fn ask(
     }
     let matching = found.total().await?;
     let count = limit.map_or(matching, |limit| matching.min(limit as u64));
-    let letters = if count == 1 { "dead letter" } else { "dead letters" };
+    let letters = if count == 1 {
+        "dead letter"
+    } else {
+        "dead letters"
+    };
     let what = format!("{verb} {count} {letters} of {}", queue.stream());
-    confirm::confirm(consent, &what, &first, count.saturating_sub(first.len() as u64))
+    confirm::confirm(
+        consent,
+        &what,
+        &first,
+        count.saturating_sub(first.len() as u64),
+    )
 }
 
 /// Whether work goes on after a step.
@@ -71,12 +80,17 @@ pub(super) async fn step<T>(
 /// How work ends that did so much of what was selected.
 pub(super) fn ending(done: u64, undone: u64, stopped: Next, verb: &str) -> Result<(), Failure> {
     if stopped == Next::Stop {
-        return Err(Failure::with(Code::Partly, format!("stopped: {done} {verb} so far"))
-            .hint("the same command goes on where this one ended: nothing is done twice"));
+        return Err(
+            Failure::with(Code::Partly, format!("stopped: {done} {verb} so far"))
+                .hint("the same command goes on where this one ended: nothing is done twice"),
+        );
     }
     match (done, undone) {
         (_, 0) => Ok(()),
-        (0, _) => Err(Failure::with(Code::Failed, format!("none of {undone} {verb}"))),
+        (0, _) => Err(Failure::with(
+            Code::Failed,
+            format!("none of {undone} {verb}"),
+        )),
         (done, undone) => Err(Failure::with(
             Code::Partly,
             format!("{undone} of {} not {verb}", done + undone),

@@ -100,6 +100,13 @@ impl<'a> Inspected<'a> {
 pub(super) fn line(letter: &DeadLetter) -> String {
     let stream = letter.stream.as_ref().map_or("-", StreamKey::as_str);
     let reason = letter.reason.map_or("-", Reason::as_str);
-    let error = letter.error.as_deref().and_then(|error| error.lines().next());
-    format!("{}  {stream}  {reason}  {}", letter.id, error.unwrap_or("-"))
+    let error = letter
+        .error
+        .as_deref()
+        .and_then(|error| error.lines().next());
+    format!(
+        "{}  {stream}  {reason}  {}",
+        letter.id,
+        error.unwrap_or("-")
+    )
 }

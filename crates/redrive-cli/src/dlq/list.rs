@@ -43,12 +43,18 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     } else {
         as_documents(&queue, &mut found, session).await?
     };
-    let total = if session.out.is_gone() { listed } else { found.total().await? };
+    let total = if session.out.is_gone() {
+        listed
+    } else {
+        found.total().await?
+    };
     if total == 0 {
         return Err(nothing_in(&queue, narrowed));
     }
     if !session.globals.quiet && listed < total {
-        eprint_note(&format!("{listed} of {total} that match; --limit N or --all shows more"));
+        eprint_note(&format!(
+            "{listed} of {total} that match; --limit N or --all shows more"
+        ));
     } else if !session.globals.quiet && session.out.is_table() && !session.out.is_gone() {
         eprint_note(&format!("{total} match"));
     }
@@ -88,8 +94,9 @@ async fn as_table(found: &mut Found, session: &mut Session) -> Result<u64, Failu
             return Ok(listed);
         }
         listed += page.len() as u64;
-        let mut table =
-            Table::new(["id", "died", "stream", "group", "reason", "attempts", "error"]);
+        let mut table = Table::new([
+            "id", "died", "stream", "group", "reason", "attempts", "error",
+        ]);
         for cells in page {
             table.row(cells);
         }
@@ -104,12 +111,21 @@ fn row(letter: &DeadLetter) -> [String; 7] {
     let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
     [
         letter.id.to_string(),
-        letter.dead_at_ms.map_or_else(|| "-".to_owned(), |ms| format!("{} ago", ago(ms))),
+        letter
+            .dead_at_ms
+            .map_or_else(|| "-".to_owned(), |ms| format!("{} ago", ago(ms))),
         or_dash(letter.stream.as_ref().map(StreamKey::as_str)),
         or_dash(letter.group.as_ref().map(redrive::GroupName::as_str)),
         or_dash(letter.reason.map(Reason::as_str)),
-        letter.attempts.map_or_else(|| "-".to_owned(), |attempts| attempts.to_string()),
-        or_dash(letter.error.as_deref().and_then(|error| error.lines().next())),
+        letter
+            .attempts
+            .map_or_else(|| "-".to_owned(), |attempts| attempts.to_string()),
+        or_dash(
+            letter
+                .error
+                .as_deref()
+                .and_then(|error| error.lines().next()),
+        ),
     ]
 }
 

@@ -53,9 +53,7 @@ impl Where {
     fn queue(&self, broker: &Broker) -> Result<(DeadLetterQueue, Option<StreamKey>), Failure> {
         match (&self.dlq, &self.stream) {
             (Some(dlq), stream) => Ok((broker.dead_letters(dlq.clone()), stream.clone())),
-            (None, Some(stream)) => {
-                Ok((broker.dead_letters(stream.default_dead_letters()), None))
-            }
+            (None, Some(stream)) => Ok((broker.dead_letters(stream.default_dead_letters()), None)),
             (None, None) => Err(Failure::usage("which dead-letter queue?")
                 .hint("name the stream, or the queue itself with --dlq")),
         }
@@ -73,7 +71,12 @@ pub(crate) struct Select {
     #[arg(long, value_name = "REASON", value_parser = reason, help_heading = "Selection")]
     reason: Vec<Reason>,
     /// From this stream; may be repeated
-    #[arg(long = "stream", id = "from_stream", value_name = "STREAM", help_heading = "Selection")]
+    #[arg(
+        long = "stream",
+        id = "from_stream",
+        value_name = "STREAM",
+        help_heading = "Selection"
+    )]
     from_stream: Vec<StreamKey>,
     /// Given up by this group; may be repeated. Only dead letters of the native layout name theirs
     #[arg(long, value_name = "GROUP", help_heading = "Selection")]
@@ -103,7 +106,12 @@ impl Select {
 
     /// The only id that is named, where nothing else is.
     fn single(&self) -> Option<EntryId> {
-        match (self.id.as_slice(), &self.reason, &self.from_stream, &self.group) {
+        match (
+            self.id.as_slice(),
+            &self.reason,
+            &self.from_stream,
+            &self.group,
+        ) {
             ([id], reasons, streams, groups)
                 if reasons.is_empty() && streams.is_empty() && groups.is_empty() =>
             {
@@ -154,13 +162,17 @@ impl Select {
         if self.all || self.is_narrowed() {
             return Ok(());
         }
-        Err(Failure::usage(format!("which dead letters to {verb}?"))
-            .hint("name them with --id, narrow them with --reason, --stream or --group, or say --all"))
+        Err(
+            Failure::usage(format!("which dead letters to {verb}?")).hint(
+                "name them with --id, narrow them with --reason, --stream or --group, or say --all",
+            ),
+        )
     }
 }
 
 fn reason(text: &str) -> Result<Reason, String> {
-    text.parse().map_err(|error: redrive::Error| error.to_string())
+    text.parse()
+        .map_err(|error: redrive::Error| error.to_string())
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

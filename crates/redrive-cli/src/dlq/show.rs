@@ -34,8 +34,12 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let inspection = inspection
         .filter(|found| only_from.is_none() || found.dead_letter.stream == only_from)
         .ok_or_else(|| {
-            Failure::nothing(format!("dead letter not found: {} in {}", args.id, queue.stream()))
-                .hint("it was replayed or purged, or its id is of another queue")
+            Failure::nothing(format!(
+                "dead letter not found: {} in {}",
+                args.id,
+                queue.stream()
+            ))
+            .hint("it was replayed or purged, or its id is of another queue")
         })?;
     if session.out.is_table() {
         return told(&inspection, queue.stream(), &mut session.out);
@@ -47,21 +51,45 @@ fn told(inspection: &Inspection, queue: &StreamKey, out: &mut Output) -> Result<
     let letter = &inspection.dead_letter;
     let layout = letter.layout.as_str();
     let mut facts = Facts::default();
-    facts.add("dead letter", Some(format!("{} in {queue}, {layout} layout", letter.id)));
-    let original = letter.original_id.map(|id| format!(" {id}")).unwrap_or_default();
-    facts.add("from", letter.stream.as_ref().map(|stream| format!("{stream}{original}")));
+    facts.add(
+        "dead letter",
+        Some(format!("{} in {queue}, {layout} layout", letter.id)),
+    );
+    let original = letter
+        .original_id
+        .map(|id| format!(" {id}"))
+        .unwrap_or_default();
+    facts.add(
+        "from",
+        letter
+            .stream
+            .as_ref()
+            .map(|stream| format!("{stream}{original}")),
+    );
     facts.add("group", letter.group.as_ref().map(GroupName::to_string));
     facts.add("consumer", letter.consumer.clone());
-    facts.add("reason", letter.reason.map(Reason::as_str).map(str::to_owned));
-    facts.add("attempts", letter.attempts.map(|attempts| attempts.to_string()));
+    facts.add(
+        "reason",
+        letter.reason.map(Reason::as_str).map(str::to_owned),
+    );
+    facts.add(
+        "attempts",
+        letter.attempts.map(|attempts| attempts.to_string()),
+    );
     facts.add("crashes", letter.crashes.map(|crashes| crashes.to_string()));
     facts.add("error", letter.error.clone());
     facts.add("error kind", letter.error_kind.clone());
     facts.add("fingerprint", Some(letter.fingerprint.clone()));
     facts.add("first failed", letter.first_at_ms.map(dated));
     facts.add("died", letter.dead_at_ms.map(dated));
-    facts.add("replays", Some(letter.replays.to_string()).filter(|replays| replays != "0"));
-    facts.add("replayed from", letter.replayed_from.map(|id| id.to_string()));
+    facts.add(
+        "replays",
+        Some(letter.replays.to_string()).filter(|replays| replays != "0"),
+    );
+    facts.add(
+        "replayed from",
+        letter.replayed_from.map(|id| id.to_string()),
+    );
     facts.add("campaign", letter.campaign.clone());
     facts.add("size", Some(format!("{} bytes", letter.size())));
     for (name, value) in &facts.0 {
@@ -70,10 +98,15 @@ fn told(inspection: &Inspection, queue: &StreamKey, out: &mut Output) -> Result<
     }
     if letter.is_tombstone() {
         out.line("")?;
-        out.line("The entry was trimmed before its fields could be stored: nothing of it is left.")?;
+        out.line(
+            "The entry was trimmed before its fields could be stored: nothing of it is left.",
+        )?;
     }
     if let Some(payload) = &inspection.payload {
-        let codec = inspection.codec.map(|codec| codec.to_string()).unwrap_or_default();
+        let codec = inspection
+            .codec
+            .map(|codec| codec.to_string())
+            .unwrap_or_default();
         out.line("")?;
         let heading = out.bold(&format!("payload ({codec})"));
         out.line(&heading)?;
@@ -98,7 +131,11 @@ fn fields(fields: &Fields, out: &mut Output) -> Result<(), Failure> {
     for (name, value) in fields.iter() {
         let cut = value.len().min(MOST);
         let rest = value.len() - cut;
-        let more = if rest > 0 { format!(" … and {rest} bytes more") } else { String::new() };
+        let more = if rest > 0 {
+            format!(" … and {rest} bytes more")
+        } else {
+            String::new()
+        };
         let (name, value) = (shown_bytes(name), shown_bytes(&value[..cut]));
         out.line(&format!("  {name}  {value}{more}"))?;
     }

@@ -67,6 +67,58 @@ pub(crate) fn pretty(value: &impl Serialize) -> io::Result<Vec<u8>> {
     written(value, Safe(PrettyFormatter::new()))
 }
 
+/// JSON text with a line for each member and item, its digits and its order kept.
+pub(crate) fn indented(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + text.len() / 4);
+    let mut depth = 0_usize;
+    let mut in_string = false;
+    let mut escaped = false;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if in_string {
+            out.push(c);
+            in_string = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+            continue;
+        }
+        match c {
+            '"' => {
+                in_string = true;
+                out.push(c);
+            }
+            '{' | '[' => {
+                out.push(c);
+                while chars.next_if(char::is_ascii_whitespace).is_some() {}
+                if let Some(close) = chars.next_if(|next| matches!(next, '}' | ']')) {
+                    out.push(close);
+                } else {
+                    depth += 1;
+                    new_line(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                new_line(&mut out, depth);
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                new_line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            ' ' | '\n' | '\r' | '\t' => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn new_line(out: &mut String, depth: usize) {
+    out.push('\n');
+    // Beyond this nobody sees a depth, and the text would grow with its square.
+    out.extend(std::iter::repeat_n("  ", depth.min(40)));
+}
+
 fn written(value: &impl Serialize, formatter: impl Formatter) -> io::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(256);
     value.serialize(&mut serde_json::Serializer::with_formatter(
@@ -166,6 +218,17 @@ mod tests {
         assert!(!json.chars().any(is_hostile), "{json}");
         assert_eq!(serde_json::from_str::<String>(&json).unwrap(), hostile);
         assert!(json.contains("é字"));
+    }
+
+    #[test]
+    fn indenting_keeps_strings_digits_and_order() {
+        let text =
+            "{\"b\":[1.10,{}, [ ] ,{\"a, {\\\"\":\"\\\\\"}],\"a\":123456789012345678901234567890}";
+        assert_eq!(
+            indented(text),
+            "{\n  \"b\": [\n    1.10,\n    {},\n    [],\n    {\n      \"a, {\\\"\": \"\\\\\"\n    }\n  ],\n  \
+             \"a\": 123456789012345678901234567890\n}"
+        );
     }
 
     #[test]

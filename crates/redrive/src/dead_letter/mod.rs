@@ -6,8 +6,11 @@ mod replay;
 mod tests;
 mod write;
 
+use std::str::FromStr;
+
 use serde::Serialize;
 
+use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, StreamKey};
 
@@ -111,6 +114,22 @@ impl Reason {
 
     pub(crate) fn from_stored(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+}
+
+/// Reads a reason as it is shown.
+impl FromStr for Reason {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for what is none of them.
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::from_stored(name).ok_or_else(|| {
+            let known = Self::ALL.map(Self::as_str).join(", ");
+            Error::new(ErrorKind::Invalid, format!("reading the reason {name:?}"))
+                .hint(format!("the reasons are {known}"))
+        })
     }
 }
 

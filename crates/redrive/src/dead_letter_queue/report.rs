@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{EntryId, StreamKey};
 
@@ -44,6 +44,9 @@ pub struct ReplayFailure {
     pub id: EntryId,
     /// Why.
     pub error: String,
+    /// What kind of error that is. Not serialised.
+    #[serde(skip)]
+    pub kind: ErrorKind,
 }
 
 /// What a replay would make of one dead letter.
@@ -64,8 +67,9 @@ impl ReplayReport {
     pub(super) fn fail(&mut self, id: EntryId, error: &Error) {
         self.failed += 1;
         if self.failures.len() < LISTED {
+            let kind = error.kind();
             let error = error.to_string();
-            self.failures.push(ReplayFailure { id, error });
+            self.failures.push(ReplayFailure { id, error, kind });
         } else {
             self.failures_truncated = true;
         }

@@ -1,0 +1,296 @@
+//! `redrive dlq replay`: put dead letters back.
+
+use std::sync::Arc;
+
+use clap::Args as ClapArgs;
+use redrive::{
+    DeadLetterQueue, ErrorKind, Keep, Order, ReplayFailure, ReplayOptions, ReplayReport,
+    ReplaySample, Selection, StreamKey,
+};
+use serde::Serialize;
+
+use super::bulk::{self, Next};
+use super::migration::Migration;
+use super::{Select, Where, nothing_in};
+use crate::failure::{Code, Failure};
+use crate::output::json::Pairs;
+use crate::output::{Format, Output};
+use crate::progress::Progress;
+use crate::session::Session;
+use crate::signals::Signals;
+use crate::terminal::{shown, shown_bytes};
+
+/// Put dead letters back on the stream that they came from, or on another
+///
+/// Each is put back once, however often it is asked for: a receipt remembers it for two days and
+/// more. It can be interrupted and run again. Works on what is there when it starts, the oldest
+/// first.
+#[derive(ClapArgs)]
+#[command(after_help = "Examples:\n  \
+    redrive dlq replay orders --id 1795324222405-0\n  \
+    redrive dlq replay orders --all --migrate 'jq -c --unbuffered \".v = 2\"' --dry-run")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    select: Select,
+    /// Put them on this stream; the default is the one that each came from
+    #[arg(long, value_name = "STREAM")]
+    target: Option<StreamKey>,
+    /// Leave them in the queue too: put a copy back
+    #[arg(long)]
+    keep: bool,
+    /// Say what would happen, with samples; change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Leave out what has been replayed so often already
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    max_replays: u32,
+    /// Send each payload through this shell command: JSON in, JSON out, a line each. What it does
+    /// not answer with JSON stays where it is
+    #[arg(long, value_name = "COMMAND")]
+    migrate: Option<String>,
+}
+
+pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
+    args.select.must_say_which("replay")?;
+    let broker = session.broker().await?;
+    let (queue, only_from) = args.place.queue(&broker)?;
+    let narrowed = args.select.is_narrowed() || only_from.is_some();
+    let selection = args.select.selection(only_from, Order::Oldest)?;
+    let options = options(&args);
+    let mut signals = Signals::listen()?;
+    if args.dry_run {
+        return dry_run(
+            &queue,
+            &selection,
+            &options,
+            narrowed,
+            session,
+            &mut signals,
+        )
+        .await;
+    }
+    if args.select.single().is_none() {
+        let verb = match &args.target {
+            Some(target) => format!("replay, to {target},"),
+            None => "replay".to_owned(),
+        };
+        bulk::ask(
+            session.consent(),
+            &queue,
+            &selection,
+            args.select.limit,
+            &verb,
+        )
+        .await?;
+    }
+    let mut replaying = queue.replaying(&selection, &options).await?;
+    let total = Some(replaying.progress().total);
+    let progress = Progress::new("replaying", total, session.quiet());
+    let mut next = Next::GoOn;
+    let ended = loop {
+        let (stepped, wish) = match bulk::step(&mut signals, replaying.step()).await {
+            Ok(stepped) => stepped,
+            Err(insisted) => break Err(insisted),
+        };
+        next = wish;
+        match stepped {
+            Ok(Some(done)) => progress.at(done.examined),
+            Ok(None) => {
+                // It was over anyway.
+                next = Next::GoOn;
+                break Ok(());
+            }
+            Err(error) => break Err(Failure::from(error)),
+        }
+        if next == Next::Stop {
+            break Ok(());
+        }
+    };
+    drop(progress);
+    let report = replaying.into_report();
+    if report.selected == 0 && ended.is_ok() && next == Next::GoOn {
+        print(&report, &[], &mut session.out)?;
+        return Err(nothing_in(&queue, narrowed));
+    }
+    let printed = print(&report, &[], &mut session.out);
+    if let Err(failure) = ended {
+        return Err(partly_if(report.replayed > 0, failure));
+    }
+    printed?;
+    judged(&report, next)
+}
+
+fn options(args: &Args) -> ReplayOptions {
+    let keep = if args.keep { Keep::Copy } else { Keep::Remove };
+    let mut options = ReplayOptions::default()
+        .keep(keep)
+        .max_replays(args.max_replays);
+    if let Some(target) = &args.target {
+        options = options.target(target.clone());
+    }
+    if let Some(command) = &args.migrate {
+        let migration = Arc::new(Migration::new(command.clone()));
+        options = options.migrate_payload(move |_, payload| {
+            let migration = Arc::clone(&migration);
+            async move { migration.migrate(&payload).await }
+        });
+    }
+    options
+}
+
+fn partly_if(some: bool, failure: Failure) -> Failure {
+    if some {
+        failure.code(Code::Partly)
+    } else {
+        failure
+    }
+}
+
+fn judged(report: &ReplayReport, next: Next) -> Result<(), Failure> {
+    let done = report.replayed + report.already;
+    let undone = report.failed + report.skipped;
+    let missing = |failure: &ReplayFailure| failure.kind == ErrorKind::NotFound;
+    if done == 0 && report.failed == undone && report.failures.iter().all(missing) && undone > 0 {
+        let text = match report.failures.as_slice() {
+            [one] => one.error.clone(),
+            _ => format!("none of {undone} dead letters found"),
+        };
+        return Err(
+            Failure::nothing(text).hint("it was replayed or purged, or its id is of another queue")
+        );
+    }
+    bulk::ending(done, undone, next, "replayed")
+}
+
+async fn dry_run(
+    queue: &DeadLetterQueue,
+    selection: &Selection,
+    options: &ReplayOptions,
+    narrowed: bool,
+    session: &mut Session,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    let mut dry = queue.dry_run(selection, options).await?;
+    let progress = Progress::new("looking", Some(dry.progress().total), session.quiet());
+    loop {
+        let (stepped, wish) = bulk::step(signals, dry.step()).await?;
+        match stepped? {
+            Some(done) => progress.at(done.examined),
+            None => break,
+        }
+        if wish == Next::Stop {
+            return Err(Failure::with(
+                Code::Interrupted,
+                "stopped looking; nothing was changed",
+            ));
+        }
+    }
+    drop(progress);
+    let report = dry.report();
+    print_dry(report, dry.samples(), &mut session.out)?;
+    if report.selected == 0 {
+        return Err(nothing_in(queue, narrowed));
+    }
+    judged(report, Next::GoOn)
+}
+
+/// The report of a dry run: as of a run, with samples.
+#[derive(Serialize)]
+struct Dry<'a> {
+    #[serde(flatten)]
+    report: &'a ReplayReport,
+    samples: Vec<Sample<'a>>,
+}
+
+#[derive(Serialize)]
+struct Sample<'a> {
+    id: String,
+    target: &'a StreamKey,
+    before: Pairs<'a>,
+    after: Pairs<'a>,
+}
+
+fn print_dry(
+    report: &ReplayReport,
+    samples: &[ReplaySample],
+    out: &mut Output,
+) -> Result<(), Failure> {
+    if out.is_table() {
+        print(report, samples, out)?;
+        return out.flush();
+    }
+    let samples = samples.iter().map(|sample| Sample {
+        id: sample.id.to_string(),
+        target: &sample.target,
+        before: Pairs(&sample.before),
+        after: Pairs(&sample.after),
+    });
+    out.document(&Dry {
+        report,
+        samples: samples.collect(),
+    })
+}
+
+fn print(report: &ReplayReport, samples: &[ReplaySample], out: &mut Output) -> Result<(), Failure> {
+    match out.format {
+        Format::Json => return out.document(report),
+        Format::Jsonl => return lines(report, out),
+        Format::Table => {}
+    }
+    for (name, count) in [
+        ("selected", report.selected),
+        ("replayed", report.replayed),
+        ("already", report.already),
+        ("skipped", report.skipped),
+        ("failed", report.failed),
+    ] {
+        out.line(&format!("{name:<9} {count}"))?;
+    }
+    const SHOWN: usize = 10;
+    for failure in report.failures.iter().take(SHOWN) {
+        out.line(&format!("  {}  {}", failure.id, shown(&failure.error)))?;
+    }
+    if report.failures.len() > SHOWN {
+        let more = report.failed - SHOWN as u64;
+        out.line(&format!("  and {more} more; -o json lists them"))?;
+    }
+    for sample in samples {
+        out.line("")?;
+        out.line(&format!(
+            "{} to {}",
+            sample.id,
+            shown(sample.target.as_str())
+        ))?;
+        for (sign, fields) in [("-", &sample.before), ("+", &sample.after)] {
+            for (name, value) in fields.iter() {
+                out.line(&format!(
+                    "  {sign} {}  {}",
+                    shown_bytes(name),
+                    shown_bytes(value)
+                ))?;
+            }
+        }
+    }
+    out.flush()
+}
+
+/// As lines: one for each new id and each failure, the counts last.
+fn lines(report: &ReplayReport, out: &mut Output) -> Result<(), Failure> {
+    let mut documents = out.documents();
+    for id in &report.new_ids {
+        documents.add(&serde_json::json!({ "new_id": id.to_string() }))?;
+    }
+    for failure in &report.failures {
+        documents.add(failure)?;
+    }
+    documents.add(&serde_json::json!({
+        "selected": report.selected,
+        "replayed": report.replayed,
+        "already": report.already,
+        "skipped": report.skipped,
+        "failed": report.failed,
+    }))?;
+    documents.end()
+}

@@ -1,0 +1,259 @@
+//! `redrive stats`: the health of streams, groups and dead-letter queues.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+use redrive::{Broker, GroupName, GroupState, Source, Stats, StreamKey};
+
+use crate::failure::Failure;
+use crate::literals::duration;
+use crate::output::{Output, Table};
+use crate::session::Session;
+use crate::signals::Signals;
+use crate::when::span;
+
+/// The health of a stream and group: length, pending, waiting, lag, consumers, dead letters
+///
+/// Without a group: of all groups of the stream. Without a stream: of all streams of the database.
+/// A server that cannot be reached is an error, never zeros; a missing stream is missing, not empty.
+#[derive(ClapArgs)]
+#[command(after_help = "Examples:\n  \
+    redrive stats orders -g billing\n  \
+    redrive stats --watch")]
+pub(crate) struct Args {
+    /// The stream
+    #[arg(value_name = "STREAM")]
+    stream: Option<StreamKey>,
+    /// The group
+    #[arg(short, long, value_name = "GROUP", requires = "stream")]
+    group: Option<GroupName>,
+    /// The dead-letter queue, where it is not STREAM:dlq
+    #[arg(long, value_name = "NAME", requires = "stream")]
+    dlq: Option<StreamKey>,
+    /// Look again and again, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// How long to wait between two looks
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    every: Duration,
+}
+
+pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
+    let broker = session.broker().await?;
+    if !args.watch {
+        let all = look(&broker, &args).await?;
+        print(&all, &args, &mut session.out)?;
+        return found(&all, &args);
+    }
+    let mut signals = Signals::listen()?;
+    loop {
+        let looked = tokio::select! {
+            biased;
+            _ = signals.recv() => return Ok(()),
+            looked = look(&broker, &args) => looked,
+        };
+        // An outage is what a watch is for: said, and looked at again.
+        match looked {
+            Ok(all) => {
+                clear(&mut session.out)?;
+                print(&all, &args, &mut session.out)?;
+            }
+            Err(failure) => drop(failure.report()),
+        }
+        if session.out.is_gone() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            _ = signals.recv() => return Ok(()),
+            () = tokio::time::sleep(args.every) => {}
+        }
+    }
+}
+
+fn clear(out: &mut Output) -> Result<(), Failure> {
+    if out.is_table() && std::io::stdout().is_terminal() {
+        out.write(b"\x1b[H\x1b[2J")?;
+    }
+    Ok(())
+}
+
+async fn look(broker: &Broker, args: &Args) -> Result<Vec<Stats>, Failure> {
+    let Some(stream) = &args.stream else {
+        return over_all(broker).await;
+    };
+    let dlq = args
+        .dlq
+        .clone()
+        .unwrap_or_else(|| stream.default_dead_letters());
+    Ok(match &args.group {
+        Some(group) => {
+            let source = Source {
+                stream: stream.clone(),
+                group: group.clone(),
+            };
+            vec![broker.stats_with(&source, &dlq).await?]
+        }
+        None => broker.stream_stats_with(stream, &dlq).await?,
+    })
+}
+
+/// All streams, but for the dead-letter queues of those that are listed: they stand beside these.
+async fn over_all(broker: &Broker) -> Result<Vec<Stats>, Failure> {
+    let streams = broker.streams().await?;
+    if streams.skipped > 0 {
+        let _ = writeln!(
+            std::io::stderr(),
+            "{} streams are left out: their names are not UTF-8",
+            streams.skipped
+        );
+    }
+    let mut all = Vec::new();
+    for stream in &streams.names {
+        all.extend(broker.stream_stats(stream).await?);
+    }
+    let queues: BTreeSet<StreamKey> = all.iter().map(|stats| stats.dlq.clone()).collect();
+    all.retain(|stats| {
+        let vanished = stats.state == GroupState::Missing;
+        let beside = stats.group.is_none() && queues.contains(&stats.stream);
+        !vanished && !beside
+    });
+    Ok(all)
+}
+
+fn found(all: &[Stats], args: &Args) -> Result<(), Failure> {
+    let (Some(stream), [first, ..]) = (&args.stream, all) else {
+        return match all {
+            [] => Err(Failure::nothing("there is no stream in this database")
+                .hint("check the server and the number of the database in --url")),
+            _ => Ok(()),
+        };
+    };
+    match (first.state, &args.group) {
+        (GroupState::Missing, _) => Err(Failure::nothing(format!("stream not found: {stream}"))
+            .hint("check its name, and the server and the number of the database in --url")),
+        (GroupState::NoGroup, Some(group)) => Err(Failure::nothing(format!(
+            "group not found: {group} of the stream {stream}"
+        ))
+        .hint(
+            "`redrive stats STREAM` lists its groups; a worker creates the one it is started with",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn print(all: &[Stats], args: &Args, out: &mut Output) -> Result<(), Failure> {
+    match (out.is_table(), &args.group, all) {
+        (false, Some(_), [one]) => out.document(one),
+        (false, ..) => {
+            let mut documents = out.documents();
+            for stats in all {
+                documents.add(stats)?;
+            }
+            documents.end()
+        }
+        (true, Some(_), [one]) => in_full(one, out),
+        (true, ..) => overview(all, out),
+    }
+}
+
+fn number(known: Option<u64>) -> String {
+    known.map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
+fn lag(stats: &Stats) -> String {
+    match (stats.lag, stats.lag_exact) {
+        (Some(lag), true) => lag.to_string(),
+        (Some(lag), false) => format!("~{lag}"),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+fn state(stats: &Stats) -> &'static str {
+    match stats.state {
+        GroupState::Ok => "ok",
+        GroupState::Missing => "missing",
+        GroupState::NoGroup => "no group",
+        _ => "?",
+    }
+}
+
+fn overview(all: &[Stats], out: &mut Output) -> Result<(), Failure> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new([
+        "stream",
+        "group",
+        "state",
+        "length",
+        "pending",
+        "waiting",
+        "lag",
+        "oldest",
+        "consumers",
+        "dead",
+    ]);
+    for stats in all {
+        table.row([
+            stats.stream.to_string(),
+            stats
+                .group
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), GroupName::to_string),
+            state(stats).to_owned(),
+            number(stats.stream_length),
+            number(stats.pending_messages),
+            number(stats.waiting),
+            lag(stats),
+            stats.oldest_pending_ms.map_or_else(|| "-".to_owned(), span),
+            number(stats.consumers),
+            stats.dlq_length.to_string(),
+        ]);
+    }
+    out.table(table)
+}
+
+fn in_full(stats: &Stats, out: &mut Output) -> Result<(), Failure> {
+    let id = |id: Option<redrive::EntryId>| id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+    let group = stats.group.as_ref().map_or("-", GroupName::as_str);
+    let mut table = Table::new(["", ""]);
+    for (name, value) in [
+        ("stream", stats.stream.to_string()),
+        ("group", group.to_owned()),
+        ("state", state(stats).to_owned()),
+        ("length", number(stats.stream_length)),
+        ("pending", number(stats.pending_messages)),
+        ("waiting for a retry", number(stats.waiting)),
+        ("lag", lag(stats)),
+        (
+            "oldest pending idle",
+            stats.oldest_pending_ms.map_or_else(|| "-".to_owned(), span),
+        ),
+        ("last delivered", id(stats.last_delivered_id)),
+        ("last entry", id(stats.last_entry_id)),
+        ("dead-letter queue", stats.dlq.to_string()),
+        ("dead letters", stats.dlq_length.to_string()),
+        ("dead letters ever", stats.dlq_arrivals.to_string()),
+        ("dropped by a limit", stats.dlq_dropped.to_string()),
+        ("consumers", number(stats.consumers)),
+    ] {
+        table.row([name.to_owned(), value]);
+    }
+    out.table(table)?;
+    if stats.consumer_list.is_empty() {
+        return Ok(());
+    }
+    out.line("")?;
+    let mut table = Table::new(["consumer", "pending", "idle"]);
+    for consumer in &stats.consumer_list {
+        table.row([
+            consumer.name.clone(),
+            consumer.pending.to_string(),
+            span(consumer.idle_ms),
+        ]);
+    }
+    out.table(table)
+}
