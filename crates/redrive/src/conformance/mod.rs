@@ -14,6 +14,7 @@ mod entries;
 mod exhausted;
 mod group;
 mod lab;
+mod look;
 mod receive;
 mod renew;
 mod replay;
@@ -180,6 +181,7 @@ macro_rules! every_test {
                 an_unknown_dead_letter_is_not_found,
                 a_refused_replay_changes_nothing,
                 replays_answer_in_the_order_of_the_questions,
+                receipts_tell_what_was_put_back_and_change_nothing,
             ];
             books: [
                 a_purged_dead_letter_is_gone_and_counted,
@@ -211,6 +213,16 @@ macro_rules! every_test {
                 the_numbers_of_a_source_are_told,
                 no_more_wait_than_are_pending,
                 a_shared_queue_is_counted_whole,
+            ];
+            look: [
+                a_missing_stream_has_no_groups_and_a_new_one_has_none,
+                groups_are_told_by_their_names,
+                all_streams_are_told_and_nothing_else,
+                a_stream_is_looked_at_without_a_group,
+                what_is_pending_is_told_with_what_is_kept_of_it,
+                what_is_overdue_is_due_now_and_what_was_begun_no_longer_waits,
+                pages_of_what_is_pending_go_on_after_the_last,
+                nothing_is_pending_where_there_is_no_group,
             ];
         }
     };

@@ -182,3 +182,24 @@ pub(super) async fn replays_answer_in_the_order_of_the_questions(lab: &dyn Lab) 
     assert_eq!(added(&answers[2]), already(&answers[3]));
     assert!(replay(&room, &[]).await.is_empty());
 }
+
+pub(super) async fn receipts_tell_what_was_put_back_and_change_nothing(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let other = StreamKey::new(format!("{}-other", room.stream())).unwrap();
+    let dead = room.kill(3).await;
+    let moved = added(&replay_one(&room, dead[0], Keep::Remove).await);
+    let copied = added(&replay_one(&room, dead[1], Keep::Copy).await);
+    let before = (room.dead_letters().await, room.entries(room.stream()).await);
+    let mut orders: Vec<_> = dead
+        .iter()
+        .chain([&EntryId::new(1, 1)])
+        .map(|dead| order(room.stream(), *dead, Keep::Remove))
+        .collect();
+    orders.push(order(&other, dead[0], Keep::Remove));
+    let told = room.backend().receipts(&room.dlq, &orders).await.unwrap();
+    assert_eq!(told, [Some(moved), Some(copied), None, None, None]);
+    assert_eq!(room.backend().receipts(&room.dlq, &[]).await.unwrap(), []);
+    let after = (room.dead_letters().await, room.entries(room.stream()).await);
+    assert_eq!(after, before);
+    assert_eq!(room.ledger().await, [3, 1, 0]);
+}

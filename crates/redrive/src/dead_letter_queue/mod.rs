@@ -5,6 +5,8 @@ mod options;
 mod purging;
 mod replaying;
 mod report;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::time::Duration;
@@ -326,64 +328,4 @@ impl DeadLetterQueue {
 fn not_found(id: EntryId) -> Error {
     Error::new(ErrorKind::NotFound, format!("dead letter not found: {id}"))
         .hint("it was replayed or purged, or its id is of another queue")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::broker::Broker;
-
-    async fn queue_of_three() -> (DeadLetterQueue, Vec<EntryId>) {
-        let broker = Broker::connect("memory:").await.unwrap();
-        let stream = StreamKey::new("orders:dlq").unwrap();
-        let letter = Fields::from_iter([
-            ("n", "1"),
-            ("original_stream", "orders"),
-            ("original_id", "17-1"),
-            ("failure_reason", "max_retries_exceeded"),
-            ("attempts", "3"),
-            ("dlq_timestamp", "1732250000.1"),
-        ]);
-        let letters = [letter.clone(), letter.clone(), letter];
-        let ids = broker.backend().append(&stream, &letters).await.unwrap();
-        (broker.dead_letters(stream), ids)
-    }
-
-    /// The bug: by its ids a bulk replay that was asked again, after a lost answer say, named as
-    /// failures what it had put back itself.
-    #[tokio::test(start_paused = true)]
-    async fn a_bulk_replay_asked_again_says_already() {
-        let (queue, ids) = queue_of_three().await;
-        let (these, options) = (Selection::ids(ids.clone()), ReplayOptions::default());
-        let first = queue.replay_many(&these, &options).await.unwrap();
-        assert_eq!((first.selected, first.replayed, first.already), (3, 3, 0));
-        let again = queue.replay_many(&these, &options).await.unwrap();
-        assert_eq!((again.selected, again.replayed, again.already), (3, 0, 3));
-        assert_eq!(again.failed, 0);
-        assert_eq!(
-            queue.replay(ids[1], &options).await.unwrap(),
-            first.new_ids[1]
-        );
-        let unknown = Selection::ids([EntryId::new(1, 1)]);
-        let report = queue.replay_many(&unknown, &options).await.unwrap();
-        assert_eq!((report.selected, report.failed), (1, 1));
-        assert_eq!(report.failures[0].error, "dead letter not found: 1-1");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn pages_go_on_where_the_last_one_ended_in_both_orders() {
-        let (queue, ids) = queue_of_three().await;
-        for order in [Order::Oldest, Order::Newest] {
-            let first = queue.list(Page::new(order, 2)).await.unwrap();
-            let second = queue.list(first.next.unwrap()).await.unwrap();
-            assert_eq!((first.total, second.total), (3, 3));
-            assert!(second.next.is_none());
-            let letters = first.dead_letters.iter().chain(&second.dead_letters);
-            let mut seen: Vec<EntryId> = letters.map(|letter| letter.id).collect();
-            if order == Order::Newest {
-                seen.reverse();
-            }
-            assert_eq!(seen, ids);
-        }
-    }
 }
