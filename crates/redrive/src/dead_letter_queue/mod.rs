@@ -1,6 +1,7 @@
 //! The dead letters of a stream: looking at them, putting them back, removing them.
 
 mod found;
+mod inspection;
 mod options;
 mod purging;
 mod replaying;
@@ -12,6 +13,7 @@ mod walk;
 use std::time::Duration;
 
 pub use self::found::Found;
+pub use self::inspection::Inspection;
 pub use self::options::ReplayOptions;
 use self::options::order;
 pub use self::purging::Purging;
@@ -60,17 +62,6 @@ pub struct Listing {
     pub total: u64,
     /// The page after this one, if there may be more.
     pub next: Option<Page>,
-}
-
-/// A dead letter with its payload decoded, where it can be.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Inspection {
-    /// The dead letter.
-    pub dead_letter: DeadLetter,
-    /// The payload as JSON: the first present of the fields `data`, `payload`, `body`, `json`.
-    /// `None` when there is none or it does not decode; its bytes are in the dead letter's fields.
-    pub payload: Option<serde_json::Value>,
 }
 
 impl DeadLetterQueue {
@@ -168,11 +159,7 @@ impl DeadLetterQueue {
     /// When the broker cannot answer.
     pub async fn inspect(&self, id: EntryId) -> Result<Option<Inspection>, Error> {
         let dead_letter = self.read_one(id).await?;
-        Ok(dead_letter.map(|dead_letter| Inspection {
-            payload: crate::codec::payload_of(&dead_letter.fields)
-                .and_then(|payload| serde_json::from_slice(payload).ok()),
-            dead_letter,
-        }))
+        Ok(dead_letter.map(Inspection::of))
     }
 
     /// Puts one dead letter back and answers the id of the new entry. Asked again it answers the
@@ -191,7 +178,7 @@ impl DeadLetterQueue {
     /// Safe to drop and to ask again: nothing is doubled.
     pub async fn replay(&self, id: EntryId, options: &ReplayOptions) -> Result<EntryId, Error> {
         let order = match self.read_one(id).await? {
-            Some(letter) => order(&letter, options)?,
+            Some(letter) => order(&letter, options).await?,
             None => self.again(id, options).ok_or_else(|| not_found(id))?,
         };
         let answer = self.ask(std::slice::from_ref(&order)).await?.0.pop();
