@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 
 use super::errors::{self, After};
 use super::scripts::Script;
+use super::url;
 use crate::error::{Error, ErrorKind};
 
 /// How long a connection may take to be made.
@@ -36,6 +37,7 @@ pub(super) struct Address {
     client: Client,
     /// `HOST:PORT` or a path; never the password.
     shown: String,
+    user: Option<String>,
 }
 
 impl fmt::Debug for Address {
@@ -50,22 +52,19 @@ impl Address {
     /// `Invalid` for a URL or certificates that can never work. The URL is not quoted: it may hold
     /// a password.
     pub(super) fn parse(url: &str, tls: &Tls) -> Result<Self, Error> {
-        let invalid = |what: &'static str| {
-            Error::new(ErrorKind::Invalid, what).hint(
+        if let Some(wrong) = url::wrong_part(url) {
+            return Err(wrong);
+        }
+        // What the library says of it is left out: it may quote a part.
+        let info = url.into_connection_info().map_err(|_| {
+            Error::new(ErrorKind::Invalid, "reading the server's URL").hint(
                 "a URL looks like redis://USER:PASSWORD@HOST:6379/0, rediss://…, unix:///PATH?db=0",
             )
-        };
-        let info = url
-            .into_connection_info()
-            .map_err(|cause| match cause.detail() {
-                Some(detail) if !detail.contains("://") => {
-                    invalid("reading the server's URL").caused_by(detail.to_owned())
-                }
-                _ => invalid("reading the server's URL"),
-            })?;
+        })?;
         let nodelay = info.tcp_settings().clone().set_nodelay(true);
         let info = info.set_tcp_settings(nodelay);
         let shown = info.addr().to_string();
+        let user = info.redis_settings().username().map(str::to_owned);
         let secure = matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. });
         if !secure && (tls.ca.is_some() || tls.certificate.is_some() || tls.key.is_some()) {
             return Err(
@@ -102,7 +101,16 @@ impl Address {
             Client::open(info)
         };
         let client = client.map_err(|_| bad_pem(&shown))?;
-        Ok(Self { client, shown })
+        Ok(Self {
+            client,
+            shown,
+            user,
+        })
+    }
+
+    /// What a server answered to this user.
+    pub(super) fn error(&self, cause: RedisError, doing: impl Into<String>) -> Error {
+        errors::error_for(self.user.as_deref(), cause, doing)
     }
 
     pub(super) async fn connect(&self) -> Result<MultiplexedConnection, Error> {
@@ -113,7 +121,7 @@ impl Address {
             .client
             .get_multiplexed_async_connection_with_config(&config);
         connecting.await.map_err(|cause| {
-            let error = errors::error(cause, format!("connecting to {}", self.shown));
+            let error = self.error(cause, format!("connecting to {}", self.shown));
             match error.kind() {
                 ErrorKind::Unreachable | ErrorKind::TimedOut => {
                     error.hint("is the server running, and is this its address?")
@@ -212,7 +220,7 @@ impl Link {
     pub(super) async fn send(&self, command: &Cmd, doing: &'static str) -> Result<Value, Error> {
         self.raw(command, doing)
             .await?
-            .map_err(|cause| errors::error(cause, doing))
+            .map_err(|cause| self.address.error(cause, doing))
     }
 
     /// Several commands in one round trip; an error of one is its own answer, as
@@ -228,8 +236,16 @@ impl Link {
             Ok(values) => Ok(values),
             Err(cause) => {
                 self.after(&cause, generation).await;
-                Err(errors::error(cause, doing))
+                Err(self.address.error(cause, doing))
             }
+        }
+    }
+
+    /// One answer of several: an error of its own, or a value.
+    pub(super) fn answer(&self, value: Value, doing: &'static str) -> Result<Value, Error> {
+        match value {
+            Value::ServerError(error) => Err(self.address.error(error.into(), doing)),
+            value => Ok(value),
         }
     }
 
@@ -244,7 +260,7 @@ impl Link {
             Err(error) if error.code() == Some("NOSCRIPT") => {
                 self.send(&call.by_text(script), doing).await
             }
-            answer => answer.map_err(|cause| errors::error(cause, doing)),
+            answer => answer.map_err(|cause| self.address.error(cause, doing)),
         }
     }
 }

@@ -45,6 +45,9 @@ const RAISED: [&str; 6] = [
     "MISCONF",
 ];
 
+/// The cure where a user may not do this.
+const ACL: &str = "this user's ACL does not allow that: see ACL GETUSER";
+
 fn of_code(code: &str, detail: &str) -> (ErrorKind, After, Option<&'static str>) {
     use After::{Keep, Rebuild};
     match code {
@@ -68,16 +71,16 @@ fn of_code(code: &str, detail: &str) -> (ErrorKind, After, Option<&'static str>)
             Some("the server wants a password: redis://USER:PASSWORD@HOST"),
         ),
         "WRONGPASS" => (ErrorKind::Denied, Keep, Some("user or password is wrong")),
-        "NOPERM" => (
-            ErrorKind::Denied,
-            Keep,
-            Some("this user's ACL does not allow that: see ACL GETUSER"),
-        ),
+        "NOPERM" => (ErrorKind::Denied, Keep, Some(ACL)),
         "WRONGTYPE" => (
             ErrorKind::WrongType,
             Keep,
             Some("that key holds something else than it should: see TYPE"),
         ),
+        // A script may run, and a command in it may not.
+        "ERR" if detail.contains("The user executing the script can't") => {
+            (ErrorKind::Denied, Keep, Some(ACL))
+        }
         // The stream is gone, and its groups with it.
         "ERR" if detail.contains("no such key") => (ErrorKind::NoGroup, Keep, None),
         "ERR" if detail.contains("max number of clients") => {
@@ -128,6 +131,45 @@ fn is_tls(error: &RedisError) -> bool {
     })
 }
 
+/// The error of a call by this user, as far as the URL says who it is.
+pub(super) fn error_for(user: Option<&str>, cause: RedisError, doing: impl Into<String>) -> Error {
+    let cause = first(cause);
+    let is_acl = sort(&cause).2 == Some(ACL);
+    let error = error(cause, doing);
+    match user.filter(|_| is_acl) {
+        Some(user) => {
+            let user = plain(user);
+            error.hint(format!(
+                "the ACL of the user {user} does not allow that: see ACL GETUSER {user}"
+            ))
+        }
+        None => error,
+    }
+}
+
+/// What a transaction was given up for: the first of its commands that was refused.
+fn first(cause: RedisError) -> RedisError {
+    if cause.code() != Some("EXECABORT") {
+        return cause;
+    }
+    let refused = cause.clone().into_server_errors();
+    let refused = refused.and_then(|refused| refused.first().map(|(_, error)| error.clone()));
+    refused.map_or(cause, RedisError::from)
+}
+
+/// A text of the server, or of a URL, on one line: keys and users may have any characters.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.trim().chars() {
+        if c.is_control() {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
 /// The error of a call, with what it was doing. The cause is kept only where it cannot hold a
 /// payload: the library's parse errors print what they could not parse.
 pub(super) fn error(cause: RedisError, doing: impl Into<String>) -> Error {
@@ -139,6 +181,11 @@ pub(super) fn error(cause: RedisError, doing: impl Into<String>) -> Error {
     };
     match kind {
         ErrorKind::Protocol if cause.code().is_none() => error,
+        // Which command, or which key, is all that helps, and only the server knows.
+        ErrorKind::Denied => match cause.detail().map(plain) {
+            Some(told) => error.caused_by(told),
+            None => error.caused_by(cause),
+        },
         _ => error.caused_by(cause),
     }
 }
@@ -148,7 +195,7 @@ pub(super) fn refusal(text: &str, doing: impl Into<String>) -> Error {
     let first = text.split_whitespace().next().unwrap_or_default();
     let code = raised(text).unwrap_or(first);
     let (kind, _, hint) = of_code(code, text);
-    let error = Error::new(kind, doing.into()).caused_by(text.to_owned());
+    let error = Error::new(kind, doing.into()).caused_by(plain(text));
     match hint {
         Some(hint) => error.hint(hint),
         None => error,
@@ -254,6 +301,12 @@ mod tests {
                 ErrorKind::Denied,
                 Keep,
             ),
+            (
+                "ERR The user executing the script can't run this command or subcommand script: \
+                 80e5, on @user_script:1.",
+                ErrorKind::Denied,
+                Keep,
+            ),
             ("NOAUTH Authentication required.", ErrorKind::Denied, Keep),
             (
                 "WRONGPASS invalid username-password pair",
@@ -314,6 +367,21 @@ mod tests {
         let (kind, _, hint) = sort(&RedisError::from(cause));
         assert_eq!(kind, ErrorKind::Denied);
         assert!(hint.is_some_and(|hint| hint.contains("check the CA")));
+    }
+
+    #[test]
+    fn a_denial_is_told_on_one_line_with_the_user_that_is_known() {
+        let denial = || server("NOPERM no permissions to access the 'a\u{1b}[2Jb\tc' key");
+        let told = error_for(Some("v\tw"), denial(), "reading");
+        assert_eq!(
+            format!("{told:?}"),
+            "permission denied while reading: no permissions to access the \
+             'a\\u{1b}[2Jb\\tc' key\n\
+             hint: the ACL of the user v\\tw does not allow that: see ACL GETUSER v\\tw"
+        );
+        assert_eq!(error_for(None, denial(), "reading").cure(), Some(ACL));
+        let other = error_for(Some("v"), server("WRONGPASS invalid"), "reading");
+        assert!(!other.cure().is_some_and(|cure| cure.contains("ACL")));
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::fmt::Display;
 use redis::{Pipeline, Value, cmd};
 
 use super::connection::Link;
+use super::keys;
 use super::wire::{self, Table};
-use super::{answer, keys};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::names::{EntryId, GroupName, Source, StreamKey};
 use crate::stats::{ConsumerStats, GroupState, Stats};
 
@@ -52,11 +52,12 @@ pub(super) async fn stats(
         due_key = keys::GroupKeys::of(&source).due;
         commands.cmd("ZCARD").arg(&due_key);
     }
-    let mut values = link.send_all(&commands, DOING).await?.into_iter();
+    let values = link.send_all(&commands, DOING).await;
+    let mut values = values.map_err(|error| about(error, key, dlq))?.into_iter();
     // An error of one command is about its key.
     let mut next = |key: &dyn Display| {
         let value = values.next().ok_or_else(|| wire::unexpected("stats"))?;
-        let told = unless(value, "no such key", DOING);
+        let told = unless_missing(link, value, DOING);
         told.map_err(|error| error.during(key))
             .map(|value| value.unwrap_or(Value::Nil))
     };
@@ -140,17 +141,29 @@ pub(super) async fn stats(
     Ok(stats)
 }
 
-/// The value, or `None` when the server says these words instead.
-pub(super) fn unless(
+/// Who may not do one of these commands may do none of them: the server does not say which key.
+fn about(error: Error, key: &StreamKey, dlq: &StreamKey) -> Error {
+    match error.kind() {
+        ErrorKind::Denied => error.during(format!("{key} and {dlq}")),
+        _ => error,
+    }
+}
+
+/// What `XINFO` answers; `None` of a key that does not exist.
+pub(super) fn unless_missing(
+    link: &Link,
     value: Value,
-    words: &str,
     doing: &'static str,
 ) -> Result<Option<Value>, Error> {
     match value {
-        Value::ServerError(error) if error.details().is_some_and(|text| text.contains(words)) => {
+        Value::ServerError(error)
+            if error
+                .details()
+                .is_some_and(|text| text.contains("no such key")) =>
+        {
             Ok(None)
         }
-        value => answer(value, doing).map(Some),
+        value => link.answer(value, doing).map(Some),
     }
 }
 

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use redis::{Pipeline, Value, cmd};
 
 use super::connection::Link;
+use super::inspect;
 use super::keys::GroupKeys;
 use super::wire::{self, Table, unexpected};
-use super::{answer, inspect};
 use crate::error::Error;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::stats::Pending;
@@ -50,7 +50,7 @@ pub(super) async fn groups(
     let doing = "reading the groups of a stream";
     let value = link.send_all(&info, doing).await?.into_iter().next();
     let value = value.ok_or_else(|| unexpected("groups"))?;
-    let told = inspect::unless(value, "no such key", doing);
+    let told = inspect::unless_missing(link, value, doing);
     let Some(tables) = told.map_err(|error| error.during(stream))? else {
         return Ok(None);
     };
@@ -94,7 +94,9 @@ pub(super) async fn pending(
     let mut values = link.send_all(&kept, doing).await?.into_iter();
     let mut next = |key: &str| {
         let value = values.next().ok_or_else(|| unexpected("what is kept"))?;
-        let value = answer(value, doing).map_err(|error| error.during(key))?;
+        let value = link
+            .answer(value, doing)
+            .map_err(|error| error.during(key))?;
         wire::list(value, "what is kept")
     };
     let states = next(&keys.state)?;

@@ -13,6 +13,7 @@ mod replay;
 mod scripts;
 mod seat;
 mod settle;
+mod url;
 mod wire;
 
 #[cfg(test)]
@@ -24,7 +25,7 @@ pub(crate) mod lab;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use redis::{Pipeline, Value, cmd};
+use redis::{Pipeline, cmd};
 
 pub(crate) use connection::Tls;
 use connection::{Address, Call, Link};
@@ -79,7 +80,8 @@ impl Backend for Redis {
                 commands.add_command(add(stream, fields));
             }
             for value in self.link.send_all(&commands, doing).await? {
-                let id = answer(value, doing).map_err(|error| error.during(stream))?;
+                let id = self.link.answer(value, doing);
+                let id = id.map_err(|error| error.during(stream))?;
                 ids.push(wire::id(id, "the id of a new entry")?);
             }
         }
@@ -129,7 +131,8 @@ impl Backend for Redis {
             for id in some {
                 call.number(id);
             }
-            let answer = self.link.eval(&scripts::PURGE, &call, doing).await?;
+            let answer = self.link.eval(&scripts::PURGE, &call, doing).await;
+            let answer = answer.map_err(|error| error.during(dlq))?;
             for value in wire::list(answer, "what was purged")? {
                 removed.push(wire::int(value, "a count")? == 1);
             }
@@ -196,12 +199,4 @@ fn add(stream: &StreamKey, fields: &Fields) -> redis::Cmd {
         command.arg(name).arg(value);
     }
     command
-}
-
-/// One answer of several: an error of its own, or a value.
-fn answer(value: Value, doing: &'static str) -> Result<Value, Error> {
-    match value {
-        Value::ServerError(error) => Err(errors::error(error.into(), doing)),
-        value => Ok(value),
-    }
 }

@@ -45,7 +45,7 @@ impl Reader {
         if keep == After::Keep {
             *idle = Some(connection);
         }
-        answer.map_err(|cause| errors::error(cause, "receiving messages"))
+        answer.map_err(|cause| self.address.error(cause, "receiving messages"))
     }
 
     /// The connection's id at the server; 0 where it is not known.

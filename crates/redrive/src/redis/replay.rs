@@ -6,7 +6,7 @@ use redis::{Pipeline, Value, cmd};
 
 use super::connection::{Call, Link};
 use super::wire::{self, Row};
-use super::{CALL, add, answer, errors, keys, scripts};
+use super::{CALL, add, errors, keys, scripts};
 use crate::backend::{Keep, Replay, Replayed};
 use crate::error::{Error, ErrorKind};
 use crate::names::{EntryId, StreamKey};
@@ -199,7 +199,7 @@ async fn replay_large(
         if let Value::ServerError(refused) = added {
             return Ok(Replayed::Refused(errors::error(refused.into(), DOING)));
         }
-        let row = Row::read(answer(completed, DOING)?)?;
+        let row = Row::read(link.answer(completed, DOING)?)?;
         if row.word != "lost" {
             return read(row, &order.target);
         }

@@ -183,3 +183,93 @@ async fn a_url_that_can_never_work_is_invalid_and_one_that_nobody_answers_is_unr
     let useless = Broker::connect_with(plain, &ca).await.unwrap_err();
     assert_eq!(useless.kind(), ErrorKind::Invalid);
 }
+
+/// It said "reading the server's URL" whatever was wrong with it.
+#[tokio::test]
+async fn a_url_is_refused_by_the_part_that_is_wrong() {
+    for (url, part) in [
+        ("redis://u:secret@h:port", "the port"),
+        ("redis://u:secret@h/db", "the number of the database"),
+        ("redis://u:secret@h?db=1", "the parameters"),
+        ("redis://u:sec/ret@h", "the port"),
+        ("rediss://u:secret@h#x", "the part behind #"),
+        ("unix:///x?db=x&pass=secret", "the number of the database"),
+    ] {
+        let error = Broker::connect(url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{url}");
+        let said = all_texts(&error);
+        assert!(said.contains(part), "{url}: {said}");
+        assert!(!said.contains("secret") && !said.contains("sec/"), "{said}");
+    }
+}
+
+/// It said that something was not allowed, and to whom and what only the server's log knew.
+#[tokio::test]
+async fn a_denial_names_the_command_or_the_key_and_the_user() {
+    let server = Server::builder()
+        .acl("viewer on >look ~* &* +@read +@connection +info")
+        .acl("reader on >look ~* &* +@all -xadd -xdel")
+        .acl("narrow on >look ~*orders* &* +@all -xpending -scan")
+        .start()
+        .await;
+    let connect = async |user: &str| {
+        let url = format!("redis://{user}:look@127.0.0.1:{}", server.port());
+        Broker::connect(&url).await.unwrap()
+    };
+    let orders = redrive::Source::new("orders", "billing").unwrap();
+    let mails = redrive::Source::new("mails", "mailing").unwrap();
+    let first = redrive::EntryId::MIN;
+    let check = |error: Error, user: &str, words: &[&str]| {
+        assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
+        let cure = error.cure().unwrap();
+        assert!(cure.contains(&format!("ACL GETUSER {user}")), "{cure}");
+        let said = all_texts(&error).to_lowercase();
+        for word in words {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        assert!(
+            !said.contains("look@") && !said.contains('\u{1b}'),
+            "{said}"
+        );
+    };
+    let viewer = connect("viewer").await;
+    let sent = viewer.producer(orders.stream.clone()).send(&1).await;
+    check(sent.unwrap_err(), "viewer", &["'xadd'", "(orders)"]);
+    let mut processor = quick(&viewer, orders.clone())
+        .build(async |_: Message<u32>| {})
+        .unwrap();
+    let run = processor.run_until_idle().await.unwrap_err();
+    check(run, "viewer", &["eval"]);
+    let queue = viewer.dead_letters(orders.stream.clone());
+    let all = redrive::Selection::all();
+    assert_eq!(queue.count(&all).await.unwrap(), 0);
+
+    // In a script the server says it in other words.
+    let reader = connect("reader").await;
+    let mut looking = server.connect().await;
+    for key in ["orders", "orders:dlq"] {
+        let mut add = redis::cmd("XADD");
+        add.arg(key).arg("1-0").arg(&["n", "1"]);
+        let _: String = add.query_async(&mut looking).await.unwrap();
+    }
+    let queue = reader.dead_letters(orders.stream.default_dead_letters());
+    let back = redrive::ReplayOptions::default().target(orders.stream.clone());
+    let id = redrive::EntryId::new(1, 0);
+    let replay = queue.replay(id, &back).await.unwrap_err();
+    assert_eq!(replay.kind(), ErrorKind::Denied, "{replay:?}");
+    assert!(replay.to_string().contains("adding to orders"), "{replay}");
+    let purge = queue.purge(&all).await.unwrap_err();
+    check(purge, "reader", &["can't run this command", "(orders:dlq)"]);
+
+    let narrow = connect("narrow").await;
+    let pending = narrow.pending(&orders, first, 10).await.unwrap_err();
+    check(pending, "narrow", &["'xpending'", "(orders/billing)"]);
+    let streams = narrow.streams().await.unwrap_err();
+    check(streams, "narrow", &["'scan'"]);
+    let groups = narrow.groups(&mails.stream).await.unwrap_err();
+    check(groups, "narrow", &["key", "(mails)"]);
+    let stats = narrow.stats(&mails).await.unwrap_err();
+    check(stats, "narrow", &["key", "mails"]);
+    let stats = narrow.stats(&orders).await.unwrap_err();
+    check(stats, "narrow", &["'xpending'", "orders"]);
+}
