@@ -5,6 +5,7 @@ use redrive::{EntryId, GroupName, Pending, Source, StreamKey};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::literals::parsed;
 use crate::output::Table;
 use crate::output::json::instant;
 use crate::session::Session;
@@ -32,10 +33,10 @@ pub(crate) enum Command {
     redrive pending list orders -g billing --all -o jsonl")]
 pub(crate) struct Args {
     /// The stream
-    #[arg(value_name = "STREAM")]
+    #[arg(value_name = "STREAM", value_parser = parsed::<StreamKey>)]
     stream: StreamKey,
     /// The group
-    #[arg(short, long, value_name = "GROUP")]
+    #[arg(short, long, value_name = "GROUP", value_parser = parsed::<GroupName>)]
     group: GroupName,
     /// No more than so many; the default is 50
     #[arg(long, value_name = "N", conflicts_with = "all")]

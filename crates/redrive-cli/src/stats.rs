@@ -8,7 +8,7 @@ use clap::Args as ClapArgs;
 use redrive::{Broker, GroupName, GroupState, Source, Stats, StreamKey};
 
 use crate::failure::Failure;
-use crate::literals::duration;
+use crate::literals::{duration, parsed};
 use crate::output::{Output, Table};
 use crate::session::Session;
 use crate::signals::Signals;
@@ -24,13 +24,13 @@ use crate::when::span;
     redrive stats --watch")]
 pub(crate) struct Args {
     /// The stream
-    #[arg(value_name = "STREAM")]
+    #[arg(value_name = "STREAM", value_parser = parsed::<StreamKey>)]
     stream: Option<StreamKey>,
     /// The group
-    #[arg(short, long, value_name = "GROUP", requires = "stream")]
+    #[arg(short, long, value_name = "GROUP", value_parser = parsed::<GroupName>, requires = "stream")]
     group: Option<GroupName>,
     /// The dead-letter queue, where it is not STREAM:dlq
-    #[arg(long, value_name = "NAME", requires = "stream")]
+    #[arg(long, value_name = "NAME", value_parser = parsed::<StreamKey>, requires = "stream")]
     dlq: Option<StreamKey>,
     /// Look again and again, until Ctrl-C
     #[arg(long)]
@@ -219,7 +219,7 @@ fn overview(all: &[Stats], out: &mut Output) -> Result<(), Failure> {
 fn in_full(stats: &Stats, out: &mut Output) -> Result<(), Failure> {
     let id = |id: Option<redrive::EntryId>| id.map_or_else(|| "-".to_owned(), |id| id.to_string());
     let group = stats.group.as_ref().map_or("-", GroupName::as_str);
-    let mut table = Table::new(["", ""]);
+    let mut table = Table::plain();
     for (name, value) in [
         ("stream", stats.stream.to_string()),
         ("group", group.to_owned()),

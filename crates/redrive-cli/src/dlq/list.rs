@@ -111,9 +111,11 @@ fn row(letter: &DeadLetter) -> [String; 7] {
     let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
     [
         letter.id.to_string(),
-        letter
-            .dead_at_ms
-            .map_or_else(|| "-".to_owned(), |ms| format!("{} ago", ago(ms))),
+        // Where the layout does not say when it died: its own id is the time at which it was added.
+        format!(
+            "{} ago",
+            ago(letter.dead_at_ms.unwrap_or(letter.id.millis()))
+        ),
         or_dash(letter.stream.as_ref().map(StreamKey::as_str)),
         or_dash(letter.group.as_ref().map(redrive::GroupName::as_str)),
         or_dash(letter.reason.map(Reason::as_str)),

@@ -8,11 +8,13 @@ use redrive::{
     ReplaySample, Selection, StreamKey,
 };
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::bulk::{self, Next};
 use super::migration::Migration;
 use super::{Select, Where, nothing_in};
 use crate::failure::{Code, Failure};
+use crate::literals::parsed;
 use crate::output::json::Pairs;
 use crate::output::{Format, Output};
 use crate::progress::Progress;
@@ -35,7 +37,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     select: Select,
     /// Put them on this stream; the default is the one that each came from
-    #[arg(long, value_name = "STREAM")]
+    #[arg(long, value_name = "STREAM", value_parser = parsed::<StreamKey>)]
     target: Option<StreamKey>,
     /// Leave them in the queue too: put a copy back
     #[arg(long)]
@@ -193,7 +195,17 @@ async fn dry_run(
     if report.selected == 0 {
         return Err(nothing_in(queue, narrowed));
     }
-    judged(report, Next::GoOn)
+    match report.failed + report.skipped {
+        0 => Ok(()),
+        undone => Err(Failure::with(
+            if undone == report.selected {
+                Code::Failed
+            } else {
+                Code::Partly
+            },
+            format!("{undone} of {} would not be replayed", report.selected),
+        )),
+    }
 }
 
 /// The report of a dry run: as of a run, with samples.
@@ -210,6 +222,8 @@ struct Sample<'a> {
     target: &'a StreamKey,
     before: Pairs<'a>,
     after: Pairs<'a>,
+    payload_before: Option<&'a RawValue>,
+    payload_after: Option<&'a RawValue>,
 }
 
 fn print_dry(
@@ -226,6 +240,8 @@ fn print_dry(
         target: &sample.target,
         before: Pairs(&sample.before),
         after: Pairs(&sample.after),
+        payload_before: sample.payload_before.as_deref(),
+        payload_after: sample.payload_after.as_deref(),
     });
     out.document(&Dry {
         report,
@@ -263,7 +279,14 @@ fn print(report: &ReplayReport, samples: &[ReplaySample], out: &mut Output) -> R
             sample.id,
             shown(sample.target.as_str())
         ))?;
-        for (sign, fields) in [("-", &sample.before), ("+", &sample.after)] {
+        for (sign, fields, payload) in [
+            ("-", &sample.before, &sample.payload_before),
+            ("+", &sample.after, &sample.payload_after),
+        ] {
+            if let Some(payload) = payload {
+                out.line(&format!("  {sign} {}", shown(payload.get())))?;
+                continue;
+            }
             for (name, value) in fields.iter() {
                 out.line(&format!(
                     "  {sign} {}  {}",

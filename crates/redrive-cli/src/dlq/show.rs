@@ -6,6 +6,7 @@ use redrive::{EntryId, Fields, GroupName, Inspection, Reason, StreamKey};
 use super::Where;
 use super::letter::Inspected;
 use crate::failure::Failure;
+use crate::literals::parsed;
 use crate::output::{Output, json};
 use crate::session::Session;
 use crate::terminal::{shown, shown_bytes};
@@ -21,7 +22,7 @@ use crate::when::dated;
     redrive dlq show 1795324222405-0 --dlq sg:stream:dlq -o json")]
 pub(crate) struct Args {
     /// The id of the dead letter
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = parsed::<EntryId>)]
     id: EntryId,
     #[command(flatten)]
     place: Where,
@@ -120,6 +121,8 @@ fn told(inspection: &Inspection, queue: &StreamKey, out: &mut Output) -> Result<
 
 /// How much of a value is shown; `-o json` has all of it.
 const MOST: usize = 2_000;
+/// The same of bytes that are no text.
+const MOST_BINARY: usize = 64;
 
 fn fields(fields: &Fields, out: &mut Output) -> Result<(), Failure> {
     if fields.is_empty() {
@@ -129,7 +132,12 @@ fn fields(fields: &Fields, out: &mut Output) -> Result<(), Failure> {
     let heading = out.bold("fields");
     out.line(&heading)?;
     for (name, value) in fields.iter() {
-        let cut = value.len().min(MOST);
+        let most = if std::str::from_utf8(value).is_ok() {
+            MOST
+        } else {
+            MOST_BINARY
+        };
+        let cut = value.len().min(most);
         let rest = value.len() - cut;
         let more = if rest > 0 {
             format!(" … and {rest} bytes more")

@@ -11,12 +11,16 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new<'a>(headings: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut plain = Self::plain();
+        let headings = headings.into_iter().map(str::to_uppercase);
+        plain.table.set_header(headings);
+        plain
+    }
+
+    /// One without headings.
+    pub(crate) fn plain() -> Self {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING);
-        table.set_header(headings.into_iter().map(str::to_uppercase));
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
         Self { table }
     }
 
@@ -33,6 +37,9 @@ impl Table {
 
     /// The table as text, within this width where there is one.
     pub(super) fn text(mut self, width: Option<u16>) -> String {
+        for column in self.table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
         self.table.set_truncation_indicator("…");
         if let Some(width) = width {
             self.table.set_width(width);

@@ -7,8 +7,9 @@ use super::report::{Progress, ReplayReport, ReplaySample};
 use super::walk::{Step, Walk};
 use super::{DeadLetterQueue, not_found};
 use crate::backend::{Replay, Replayed};
+use crate::dead_letter::DeadLetter;
 use crate::error::Error;
-use crate::message::Fields;
+use crate::payload::{self, Found};
 use crate::selection::Selection;
 
 /// How many samples a dry run keeps.
@@ -163,12 +164,7 @@ impl DryRun {
                 (None, Some(before)) => {
                     this.report.replayed += 1;
                     if self.samples.len() < SAMPLES {
-                        self.samples.push(ReplaySample {
-                            id,
-                            target: order.target,
-                            before,
-                            after: order.fields,
-                        });
+                        self.samples.push(sample(before, order));
                     }
                 }
             }
@@ -196,6 +192,21 @@ impl DryRun {
     }
 }
 
+fn sample(before: DeadLetter, order: Replay) -> ReplaySample {
+    let form = |found| match found {
+        Found::Decoded(payload) => Some(payload.form),
+        Found::Empty | Found::Undecodable => None,
+    };
+    ReplaySample {
+        id: before.id,
+        target: order.target,
+        payload_before: form(payload::find(&before)),
+        payload_after: form(payload::find_in(&order.fields, before.layout)),
+        before: before.fields,
+        after: order.fields,
+    }
+}
+
 /// A page of orders, made and not yet carried out.
 #[derive(Debug)]
 struct Prepared {
@@ -207,8 +218,8 @@ struct Prepared {
     /// What of the page is not looked at yet.
     page: VecDeque<Step>,
     orders: Vec<Replay>,
-    /// The fields of each as they are now; `None` where it is not there.
-    before: Vec<Option<Fields>>,
+    /// Each as it is now; `None` where it is not there.
+    before: Vec<Option<DeadLetter>>,
     /// Whether the orders are those of a whole page.
     complete: bool,
     report: ReplayReport,
@@ -270,7 +281,7 @@ impl Prepared {
                 Some(Err(error)) => self.report.fail(id, &error),
                 Some(Ok(order)) => {
                     self.orders.push(order);
-                    self.before.push(found.ok().map(|letter| letter.fields));
+                    self.before.push(found.ok());
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! What bulk operations did.
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
@@ -50,7 +51,7 @@ pub struct ReplayFailure {
 }
 
 /// What a replay would make of one dead letter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReplaySample {
     /// The dead letter.
@@ -61,6 +62,10 @@ pub struct ReplaySample {
     pub before: Fields,
     /// The whole new entry: migrated, and what the layout adds to a replayed one.
     pub after: Fields,
+    /// The payload as it is, as [`Inspection::payload`](crate::Inspection::payload) shows it.
+    pub payload_before: Option<Box<RawValue>>,
+    /// The payload of the new entry, in the same form.
+    pub payload_after: Option<Box<RawValue>>,
 }
 
 impl ReplayReport {

@@ -52,11 +52,15 @@ impl Payload {
 /// in the first present of `data`, `payload`, `body`, `json`; if there is none of them, all
 /// fields.
 pub(crate) fn find(letter: &DeadLetter) -> Found {
-    let fields = &letter.fields;
+    find_in(&letter.fields, letter.layout)
+}
+
+/// As [`find`], in the fields of a dead letter of this layout, or in what puts one back.
+pub(crate) fn find_in(fields: &Fields, layout: DeadLetterLayout) -> Found {
     let present = PAYLOAD_FIELDS
         .into_iter()
         .find_map(|name| fields.get(name).map(|value| (name, value)));
-    let decoded = match (present, letter.layout) {
+    let decoded = match (present, layout) {
         (None, _) if fields.is_empty() => return Found::Empty,
         (Some((_, [])), _) => return Found::Empty,
         (None, _) => {

@@ -18,7 +18,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use compression::Compression;
-pub(crate) use entry::{Found, find};
+pub(crate) use entry::{Found, find, find_in};
 pub(crate) use form::Unfit;
 use text::JsonText;
 
