@@ -12,6 +12,7 @@ mod groups;
 mod healing;
 mod interop;
 mod looking;
+mod pausing;
 mod payloads;
 mod races;
 mod retries;
