@@ -220,6 +220,8 @@ pub(crate) struct Died {
     pub(crate) id: EntryId,
     pub(crate) reason: Reason,
     pub(crate) dead_letter: EntryId,
+    /// As it was written: native where the one asked for could not hold the message.
+    pub(crate) layout: Layout,
 }
 
 /// Answer of [`Seat::begin`].

@@ -108,9 +108,10 @@ pub(crate) fn died(source: &Source, died: &Died, error: Option<&str>) {
         id,
         reason,
         dead_letter,
+        layout,
     } = died;
-    let reason = reason.as_str();
-    warn!(%source, %id, reason, error, %dead_letter, "dead letter");
+    let (reason, layout) = (reason.as_str(), layout.as_str());
+    warn!(%source, %id, reason, error, %dead_letter, layout, "dead letter");
 }
 
 /// A message was given up by a call whose first answer was lost: the dead letter's id with it.

@@ -46,6 +46,7 @@ impl Room {
             member("a", 5, 21, 1),
             Membership {
                 on_ack: OnAck::Delete,
+                layout: Layout::Envelope,
                 ..member("b", 9, 15, 4)
             },
             Membership {

@@ -231,7 +231,10 @@ impl<'a> Side<'a> {
 
     fn died(&mut self, died: &Died) -> String {
         let letter = self.letter(died.dead_letter);
-        format!("{} {:?}: letter {letter}", died.id, died.reason)
+        let Died {
+            id, reason, layout, ..
+        } = died;
+        format!("{id} {reason:?}: {layout:?} letter {letter}")
     }
 
     fn letter(&mut self, id: EntryId) -> Letter {

@@ -147,6 +147,8 @@ macro_rules! every_test {
                 booked_crashes_are_told_and_the_last_run_is_none,
                 a_refused_dead_letter_leaves_the_message_pending,
                 the_flat_layout_is_written_where_chosen,
+                the_envelope_layout_is_written_where_chosen,
+                what_an_envelope_cannot_hold_is_written_native,
             ];
             exhausted: [
                 eight_claimants_of_a_hundred_make_a_hundred_dead_letters,
@@ -165,6 +167,7 @@ macro_rules! every_test {
                 anything_but_success_puts_the_bytes_in_place_of_the_tombstone,
                 the_full_copy_counts_what_was_recorded_before,
                 what_was_known_survives_a_tombstone_that_cannot_say_it,
+                the_error_on_an_envelopes_tombstone_survives,
                 a_run_that_failed_without_words_keeps_no_older_error,
                 a_tombstone_that_is_gone_is_not_replaced,
                 what_turns_out_trimmed_when_it_ends_dies_with_its_bytes,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::{Failed, Fault, Fence, How, Keep, Replay, Replayed};
+use crate::backend::{Died, Failed, Fault, Fence, How, Keep, Replay, Replayed};
 use crate::dead_letter::{DeadLetter, DeadLetterLayout, Obituary, Reason, compose};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
@@ -65,7 +65,7 @@ impl<'a> Burial<'a> {
     }
 
     /// Of a message whose state went when its tombstone was written: what that one still says.
-    /// The flat layout says no more than the delivery count.
+    /// The flat layout says no more than the delivery count, an envelope no more than the error.
     pub(super) fn remembered(
         fence: Fence,
         consumer: &ConsumerName,
@@ -119,7 +119,7 @@ impl Turn<'_> {
         id: EntryId,
         fields: Option<&Fields>,
         burial: &Burial<'_>,
-    ) -> Result<EntryId, Error> {
+    ) -> Result<Died, Error> {
         let about = Obituary {
             source: &self.member.source,
             id,
@@ -134,11 +134,16 @@ impl Turn<'_> {
             first_at_ms: burial.first_failure_ms,
             dead_at_us: self.now.us(),
         };
-        let (_, composed) = compose(self.member.layout, fields, &about);
+        let (layout, composed) = compose(self.member.layout, fields, &about);
         let dlq = &self.member.dead_letters;
         let dead_letter = self.kept.add(dlq, composed, self.now)?;
         self.kept.ledger(dlq).dead_lettered += 1;
-        Ok(dead_letter)
+        Ok(Died {
+            id,
+            reason: burial.reason,
+            dead_letter,
+            layout,
+        })
     }
 }
 

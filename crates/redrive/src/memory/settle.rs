@@ -245,11 +245,7 @@ impl<'a> Turn<'a> {
             let burial = Burial::remembered(fence, &self.member.consumer, &before, &stands)
                 .with(&settlement.how, self.now);
             match self.write(fence.id, Some(&settlement.fields), &burial) {
-                Ok(dead_letter) => Settled::Died(Died {
-                    id: fence.id,
-                    reason: Reason::Trimmed,
-                    dead_letter,
-                }),
+                Ok(died) => Settled::Died(died),
                 Err(error) => return Settled::Refused(error),
             }
         };
@@ -384,12 +380,8 @@ impl<'a> Turn<'a> {
         fields: Option<&Fields>,
         burial: &Burial<'_>,
     ) -> Result<Died, Error> {
-        let dead_letter = self.write(id, fields, burial)?;
+        let died = self.write(id, fields, burial)?;
         self.remove(id);
-        Ok(Died {
-            id,
-            reason: burial.reason,
-            dead_letter,
-        })
+        Ok(died)
     }
 }

@@ -54,7 +54,8 @@ pub struct ProcessorOptions {
     pub consumer: ConsumerName,
     /// Where the group begins, if it has to be created. Default: with the first entry.
     pub group_start: GroupStart,
-    /// Where dead letters go. Default `STREAM:dlq`.
+    /// Where dead letters go. Default `STREAM:dlq`; in the envelope layout `sg:stream:dlq`, for
+    /// all streams.
     pub dead_letters: StreamKey,
     /// How dead letters are laid out. Default native.
     pub layout: Layout,
@@ -128,6 +129,7 @@ pub struct ProcessorBuilder<C = Json> {
     source: Source,
     codec: C,
     prefetch: Option<usize>,
+    dead_letters: Option<StreamKey>,
     options: ProcessorOptions,
 }
 
@@ -154,6 +156,7 @@ impl ProcessorBuilder {
             source,
             codec: Json::default(),
             prefetch: None,
+            dead_letters: None,
             options,
         }
     }
@@ -202,6 +205,10 @@ impl<C> ProcessorBuilder<C> {
     {
         let mut options = self.options;
         options.prefetch = self.prefetch.unwrap_or(options.batch);
+        let stream = &self.source.stream;
+        options.dead_letters = self
+            .dead_letters
+            .unwrap_or_else(|| options.layout.default_dead_letters(stream));
         let problems = options.problems(&self.source);
         if !problems.is_empty() {
             let what = format!(
@@ -227,6 +234,7 @@ impl<C> ProcessorBuilder<C> {
             source: self.source,
             codec,
             prefetch: self.prefetch,
+            dead_letters: self.dead_letters,
             options: self.options,
         }
     }
@@ -234,6 +242,12 @@ impl<C> ProcessorBuilder<C> {
     /// Sets [`prefetch`](ProcessorOptions::prefetch).
     pub fn prefetch(mut self, prefetch: usize) -> Self {
         self.prefetch = Some(prefetch);
+        self
+    }
+
+    /// Sets [`dead_letters`](ProcessorOptions::dead_letters).
+    pub fn dead_letters(mut self, dead_letters: StreamKey) -> Self {
+        self.dead_letters = Some(dead_letters);
         self
     }
 
@@ -253,7 +267,6 @@ impl<C> ProcessorBuilder<C> {
         drain: Duration,
         consumer: ConsumerName,
         group_start: GroupStart,
-        dead_letters: StreamKey,
         layout: Layout,
         on_ack: OnAck,
     }

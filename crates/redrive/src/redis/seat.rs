@@ -19,7 +19,6 @@ use crate::backend::{
     Begun, Charge, Cursor, Delivery, Fence, Lease, Membership, Renewed, RenewedOn, Seat, Settled,
     Settlement, Tended,
 };
-use crate::dead_letter::Layout;
 use crate::error::Error;
 
 pub(super) struct RedisSeat {
@@ -112,10 +111,7 @@ impl RedisSeat {
         ]);
         call.arg(source.group.to_string())
             .arg(consumer.to_string())
-            .arg(match layout {
-                Layout::Native => "native",
-                Layout::Flat => "flat",
-            });
+            .arg(layout.as_str());
         call
     }
 

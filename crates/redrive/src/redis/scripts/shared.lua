@@ -168,6 +168,25 @@ local function flat(id, fields, about)
   return args
 end
 
+-- The three fields of an envelope's message. Nil for what it cannot hold: any other field, a block
+-- of replay too, one of them twice, or one without payload that would read as a tombstone.
+local ENVELOPE = { data = true, ts = true, trace_id = true }
+
+local function envelope(id, fields, about)
+  local user = {}
+  for i = 1, #fields, 2 do
+    local name = fields[i]
+    if not ENVELOPE[name] or user[name] then return nil end
+    user[name] = fields[i + 1]
+  end
+  local err = about.err or ''
+  if about.reason ~= 'attempts_exhausted' then err = about.reason .. ': ' .. err end
+  if #fields > 0 and (user.data or '') == '' and string.sub(err, 1, 9) == 'trimmed: ' then return nil end
+  return { 'original_stream', STREAM, 'original_msg_id', id, 'error', err,
+    'attempt', int(math.max(about.f, 1)), 'data', user.data or '', 'ts', user.ts or '',
+    'trace_id', user.trace_id or '' }
+end
+
 local function native(id, fields, about)
   local n, from, replays, campaign = own(fields)
   local args, packed = {}, nil
@@ -205,31 +224,39 @@ local function native(id, fields, about)
   return args
 end
 
--- Adds one dead letter; answers its id, or nil and why the server refused.
+-- The layout of a dead letter and its fields: native where the one asked for cannot hold it.
+local function compose(id, fields, about)
+  if LAYOUT == 'flat' and flat_can_hold(fields) then return 'flat', flat(id, fields, about) end
+  local args = LAYOUT == 'envelope' and envelope(id, fields, about)
+  if args then return 'envelope', args end
+  return 'native', native(id, fields, about)
+end
+
+-- Adds one dead letter; answers its id and layout, or nil and why the server refused.
 local function add_dead_letter(id, fields, about)
-  local build = native
-  if LAYOUT == 'flat' and flat_can_hold(fields) then build = flat end
-  local added = redis.pcall('XADD', DLQ, '*', unpack(build(id, fields, about)))
+  local layout, args = compose(id, fields, about)
+  local added = redis.pcall('XADD', DLQ, '*', unpack(args))
   if type(added) == 'table' and added.err then return nil, added.err end
   -- What was added must be removed from the PEL whatever becomes of the count.
   redis.pcall('HINCRBY', LEDGER, 'dead_lettered', 1)
-  return added
+  return added, layout
 end
 
 -- The one way out of the PEL into the dead-letter queue: added first, acknowledged after. A trimmed
 -- entry leaves a tombstone with what was known before its last run. Answers a row: died, id, reason,
--- dead letter, and what was known: failures, crashes, first failure in Unix ms, error; or refused, id,
--- error.
+-- dead letter, its layout, and what was known: failures, crashes, first failure in Unix ms, error; or
+-- refused, id, error.
 local function bury(id, fields, about)
   if not fields then
     about.reason = 'trimmed'
     fields = {}
   end
-  local added, refusal = add_dead_letter(id, fields, about)
-  if not added then return { 'refused', id, refusal } end
+  local added, layout = add_dead_letter(id, fields, about)
+  if not added then return { 'refused', id, layout } end
   redis.call('XACK', STREAM, GROUP, id)
   forget(id)
-  return { 'died', id, about.reason, added, int(about.f), int(about.x), int(about.first), about.err }
+  return { 'died', id, about.reason, added, layout, int(about.f), int(about.x), int(about.first),
+    about.err }
 end
 
 -- The tombstone of a message that its holder finds trimmed. What the delivery owes counts as a

@@ -2,7 +2,7 @@
 
 use super::truth::{End, Idle, Letter, MAX_ATTEMPTS, Message, Place, Truth, Waiting};
 use crate::backend::{Begun, Died, Failed, Fence, How, Renewed, Settled, Tended};
-use crate::dead_letter::Reason;
+use crate::dead_letter::{Layout, Reason};
 use crate::names::EntryId;
 
 /// An answer without what belongs to it.
@@ -181,6 +181,7 @@ impl Truth {
                     id: fence.id,
                     reason: Reason::Trimmed,
                     dead_letter: *tombstone,
+                    layout: Layout::Native,
                 };
                 let open = OpenCrash::of(fence);
                 let letter = self.letter(&died, String::new(), Failed::No, open);
