@@ -1,16 +1,16 @@
 //! Every event of a processor, each said in one place: what is logged, at which level, with what.
 //!
-//! Levels: `warn` a dead letter, a lost lease, a loss, a broker that fails; `info` other changes
+//! Levels: `error` a person must act; `warn` a dead letter, a lost lease, a loss, a broker that fails; `info` other changes
 //! of state; `debug` per message. Payloads never appear; ids and error texts do.
 
 use std::time::Duration;
 
-use tracing::{Span, debug, info, warn};
+use tracing::{Span, debug, error, info, warn};
 
 use crate::backend::Died;
 use crate::dead_letter::Reason;
 use crate::error::Error;
-use crate::names::{ConsumerName, EntryId, Source};
+use crate::names::{ConsumerName, EntryId, Source, StreamKey};
 
 /// The span around one run of a handler: what the handler logs carries the message's id.
 pub(crate) fn run_span(id: EntryId, attempt: u32) -> Span {
@@ -50,7 +50,7 @@ pub(crate) fn group_restored(source: &Source) {
 
 /// Ends the processor.
 pub(crate) fn fatal(source: &Source, error: &Error) {
-    tracing::error!(
+    error!(
         %source,
         error = %Causes(error),
         hint = error.cure(),
@@ -109,9 +109,33 @@ pub(crate) fn died(source: &Source, died: &Died, error: Option<&str>) {
         reason,
         dead_letter,
         layout,
+        dropped: _,
     } = died;
     let (reason, layout) = (reason.as_str(), layout.as_str());
     warn!(%source, %id, reason, error, %dead_letter, layout, "dead letter");
+}
+
+/// A message was to be given up, and stays pending because the queue is full.
+pub(crate) fn kept(source: &Source, id: EntryId) {
+    debug!(%source, %id, "dead letter waits: the queue is full");
+}
+
+/// The queue came to a limit that stops: once per change.
+pub(crate) fn queue_full(source: &Source, dlq: &StreamKey, most: u64) {
+    error!(
+        %source,
+        hint = "replay or purge dead letters, or raise the limit",
+        "dead-letter queue {dlq} is full: {most} of {most}; messages that should go there stay pending"
+    );
+}
+
+pub(crate) fn queue_has_room(source: &Source, dlq: &StreamKey) {
+    info!(%source, "dead-letter queue {dlq} has room again");
+}
+
+/// A limit that drops the oldest has done so: once per call.
+pub(crate) fn dropped(source: &Source, dlq: &StreamKey, dropped: u64) {
+    warn!(%source, %dlq, dropped, "oldest dead letters dropped: the queue is at its limit");
 }
 
 /// A message was given up by a call whose first answer was lost: the dead letter's id with it.

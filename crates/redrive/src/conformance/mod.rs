@@ -14,6 +14,7 @@ mod entries;
 mod exhausted;
 mod group;
 mod lab;
+mod limits;
 mod receive;
 mod renew;
 mod replay;
@@ -188,6 +189,22 @@ macro_rules! every_test {
                 a_purged_dead_letter_is_gone_and_counted,
                 a_purge_asked_twice_counts_once,
                 the_books_balance,
+            ];
+            limits: [
+                what_finds_the_queue_full_waits_with_its_failure_recorded,
+                a_message_kept_pending_twice_by_one_run_fails_once,
+                what_is_kept_with_its_attempts_used_up_does_not_run_again,
+                a_higher_limit_lets_it_go,
+                a_begin_that_finds_the_queue_full_charges_nothing,
+                a_rejection_that_finds_the_queue_full_runs_again,
+                who_lost_it_keeps_nothing_before_a_full_queue,
+                a_tombstone_is_written_to_a_full_queue_and_made_whole_there,
+                the_oldest_are_dropped_and_counted,
+                a_limit_of_about_so_many_drops_only_the_oldest_and_counts_them,
+                a_claim_drops_the_oldest_for_what_it_gives_up,
+                a_full_copy_drops_nothing_for_its_tombstone,
+                the_books_balance_whoever_races,
+                what_is_kept_can_be_left_out_of_what_is_pending,
             ];
             group: [
                 a_vanished_group_is_told,

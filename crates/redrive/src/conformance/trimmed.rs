@@ -40,7 +40,7 @@ async fn seen_trimmed(room: &Room<'_>, seat: &dyn Seat) -> (Fence, EntryId) {
     let fence = room.hold_one(seat).await;
     room.lab.trim(room.stream(), fence.id).await;
     let answers = seat.renew(&[fence]).await.unwrap();
-    let [Renewed::Trimmed { tombstone }] = answers[..] else {
+    let [Renewed::Trimmed { tombstone, .. }] = answers[..] else {
         panic!("{answers:?}");
     };
     assert_eq!(assert_one_tombstone(room, fence.id).await, tombstone);
@@ -194,7 +194,7 @@ pub(super) async fn the_full_copy_counts_what_was_recorded_before(lab: &dyn Lab)
     let (begun, ..) = room.run(&*a, fresh.id).await;
     lab.trim(room.stream(), fresh.id).await;
     let answers = a.renew(&[begun]).await.unwrap();
-    let [Renewed::Trimmed { tombstone }] = answers[..] else {
+    let [Renewed::Trimmed { tombstone, .. }] = answers[..] else {
         panic!("{answers:?}");
     };
     settle_as(&*a, ending(begun, tombstone, retry(HOUR, "second"))).await;
@@ -315,7 +315,7 @@ pub(super) async fn the_error_on_an_envelopes_tombstone_survives(lab: &dyn Lab) 
     let (begun, ..) = started(begin(&*seat, took, "n").await, fresh.id);
     lab.trim(room.stream(), fresh.id).await;
     let answers = seat.renew(&[begun]).await.unwrap();
-    let [Renewed::Trimmed { tombstone }] = answers[..] else {
+    let [Renewed::Trimmed { tombstone, .. }] = answers[..] else {
         panic!("{answers:?}");
     };
     let stone = room.dead_letters().await.remove(0);

@@ -1,5 +1,6 @@
 //! Dead letters: why a message was given up, and the layouts in which it is kept.
 
+mod limit;
 mod read;
 mod replay;
 #[cfg(test)]
@@ -11,6 +12,8 @@ use serde::Serialize;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, StreamKey};
 
+pub(crate) use limit::Precision;
+pub use limit::{DeadLetterLimit, Overflow};
 pub(crate) use read::read;
 pub(crate) use replay::{default_target, migrated, replay_fields, split_lineage};
 pub(crate) use write::{Obituary, compose};
@@ -155,6 +158,14 @@ impl Layout {
         match self {
             Self::Native | Self::Flat => stream.default_dead_letters(),
             Self::Envelope => StreamKey::envelope_dead_letters(),
+        }
+    }
+
+    /// How many of them a queue may hold, unless told otherwise.
+    pub(crate) fn default_limit(self) -> Option<DeadLetterLimit> {
+        match self {
+            Self::Native | Self::Flat => None,
+            Self::Envelope => Some(DeadLetterLimit::ENVELOPE),
         }
     }
 }

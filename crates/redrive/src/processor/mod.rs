@@ -8,6 +8,7 @@ mod held;
 mod intake;
 mod leases;
 mod options;
+mod overflow;
 mod receipt;
 mod run;
 mod settler;
@@ -119,7 +120,9 @@ impl Processor {
 
     /// Runs until nothing is left: a read found nothing, nothing is held here, and nothing is
     /// pending in the whole group. So it waits for messages that others hold, and for retries to
-    /// come due.
+    /// come due; but not for what a full dead-letter queue keeps pending, where its limit
+    /// [stops](crate::Overflow::Stop). What an earlier run left there is known to be kept when it
+    /// has been looked at again: within a minute.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use super::execution::Runner;
 use super::run::Plan;
 use crate::backend::{Backend, Membership, OnAck};
 use crate::codec::{Decode, Json};
-use crate::dead_letter::Layout;
+use crate::dead_letter::{DeadLetterLimit, Layout};
 use crate::error::{Error, ErrorKind};
 use crate::handler::Handler;
 use crate::names::{ConsumerName, GroupStart, Source, StreamKey};
@@ -59,6 +59,9 @@ pub struct ProcessorOptions {
     pub dead_letters: StreamKey,
     /// How dead letters are laid out. Default native.
     pub layout: Layout,
+    /// How many dead letters the queue may hold, and what happens then. Default `None`: no limit;
+    /// in the envelope layout about 5,000, the oldest dropped.
+    pub dead_letter_limit: Option<DeadLetterLimit>,
     /// What becomes of acknowledged entries. Default: they stay in the stream.
     pub on_ack: OnAck,
 }
@@ -78,12 +81,14 @@ impl ProcessorOptions {
             max_attempts: self.retry.max_attempts,
             dead_letters: self.dead_letters.clone(),
             layout: self.layout,
+            limit: self.dead_letter_limit,
             on_ack: self.on_ack,
         }
     }
 
     fn problems(&self, source: &Source) -> Vec<String> {
         let mut problems = self.retry.problems();
+        problems.extend(self.dead_letter_limit.and_then(DeadLetterLimit::problem));
         let mut check = |right: bool, problem: String| {
             if !right {
                 problems.push(problem);
@@ -130,7 +135,15 @@ pub struct ProcessorBuilder<C = Json> {
     codec: C,
     prefetch: Option<usize>,
     dead_letters: Option<StreamKey>,
+    limit: Limit,
     options: ProcessorOptions,
+}
+
+/// Whether a limit was chosen: which one is the default depends on the layout.
+#[derive(Clone, Copy, Debug)]
+enum Limit {
+    OfTheLayout,
+    Chosen(Option<DeadLetterLimit>),
 }
 
 impl ProcessorBuilder {
@@ -149,6 +162,7 @@ impl ProcessorBuilder {
             group_start: GroupStart::default(),
             dead_letters: source.stream.default_dead_letters(),
             layout: Layout::default(),
+            dead_letter_limit: None,
             on_ack: OnAck::default(),
         };
         Self {
@@ -157,6 +171,7 @@ impl ProcessorBuilder {
             codec: Json::default(),
             prefetch: None,
             dead_letters: None,
+            limit: Limit::OfTheLayout,
             options,
         }
     }
@@ -209,6 +224,10 @@ impl<C> ProcessorBuilder<C> {
         options.dead_letters = self
             .dead_letters
             .unwrap_or_else(|| options.layout.default_dead_letters(stream));
+        options.dead_letter_limit = match self.limit {
+            Limit::OfTheLayout => options.layout.default_limit(),
+            Limit::Chosen(limit) => limit,
+        };
         let problems = options.problems(&self.source);
         if !problems.is_empty() {
             let what = format!(
@@ -235,6 +254,7 @@ impl<C> ProcessorBuilder<C> {
             codec,
             prefetch: self.prefetch,
             dead_letters: self.dead_letters,
+            limit: self.limit,
             options: self.options,
         }
     }
@@ -248,6 +268,30 @@ impl<C> ProcessorBuilder<C> {
     /// Sets [`dead_letters`](ProcessorOptions::dead_letters).
     pub fn dead_letters(mut self, dead_letters: StreamKey) -> Self {
         self.dead_letters = Some(dead_letters);
+        self
+    }
+
+    /// Sets [`dead_letter_limit`](ProcessorOptions::dead_letter_limit): a limit, or `None` for no
+    /// limit.
+    ///
+    /// ```
+    /// use redrive::{Broker, DeadLetterLimit, Message, Overflow, Processor, Source};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let broker = Broker::connect("memory:").await?;
+    /// broker.producer("orders".parse()?).send_all(&[1, 2, 3]).await?;
+    /// let source = Source::new("orders", "billing")?;
+    /// let mut processor = Processor::builder(&broker, source.clone())
+    ///     .dead_letter_limit(DeadLetterLimit::new(2, Overflow::DropOldest))
+    ///     .build(async |_: Message<String>| {})?;
+    /// // Numbers are no strings.
+    /// assert_eq!(processor.run_until_idle().await?.dead_lettered, 3);
+    /// let stats = broker.stats(&source).await?;
+    /// assert_eq!((stats.dlq_length, stats.dlq_dropped), (2, 1));
+    /// # Ok::<(), redrive::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn dead_letter_limit(mut self, limit: impl Into<Option<DeadLetterLimit>>) -> Self {
+        self.limit = Limit::Chosen(limit.into());
         self
     }
 

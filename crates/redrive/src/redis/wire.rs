@@ -162,7 +162,7 @@ impl Row {
         text(self.next()?, "a text")
     }
 
-    /// What follows `died`: id, reason, dead letter, its layout.
+    /// What follows `died`: id, reason, dead letter, its layout, how many were dropped.
     pub(super) fn died(&mut self) -> Result<Died, Error> {
         let id = self.id()?;
         let reason = self.text()?;
@@ -171,6 +171,7 @@ impl Row {
             reason: Reason::from_stored(&reason).ok_or_else(|| unexpected("a reason"))?,
             dead_letter: self.id()?,
             layout: Layout::from_name(&self.text()?).ok_or_else(|| unexpected("a layout"))?,
+            dropped: self.count()?,
         })
     }
 }

@@ -6,7 +6,7 @@
 --      first failure in Unix ms, error, all '' where only the tombstone can tell; from 16 on names and
 --      values in turn
 -- Returns {'ok'} · {'already'} (the tombstone is gone) · {'died', id, 'trimmed', dead letter}
---      and its layout · {'refused', id, error}
+--      its layout, how many were dropped · {'refused', id, error}
 
 local tombstone, how, id = ARGV[4], ARGV[5], ARGV[6]
 local stone = redis.call('XRANGE', DLQ, tombstone, tombstone)[1]
@@ -46,4 +46,5 @@ if not added then return { 'refused', id, layout } end
 redis.call('XDEL', DLQ, tombstone)
 -- It replaces its tombstone, which was counted: one death, one dead letter.
 redis.pcall('HINCRBY', LEDGER, 'dead_lettered', -1)
-return { 'died', id, 'trimmed', added, layout }
+-- Only now: before, the tombstone itself might have been the oldest.
+return { 'died', id, 'trimmed', added, layout, drop_oldest() }
