@@ -64,7 +64,7 @@ mod verdict;
 pub use backend::{Keep, OnAck};
 pub use broker::{Broker, ConnectOptions};
 pub use codec::{Decode, DecodeError, Encode, Json, MessagePack, Raw};
-pub use dead_letter::{DeadLetter, DeadLetterLayout, Layout, Reason};
+pub use dead_letter::{DeadLetter, DeadLetterLayout, DeadLetterLimit, Layout, Overflow, Reason};
 pub use dead_letter_queue::{
     DeadLetterQueue, DryRun, Found, Inspection, Listing, Progress, PurgeReport, Purging,
     ReplayFailure, ReplayOptions, ReplayReport, ReplaySample, Replaying,

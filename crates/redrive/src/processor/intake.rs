@@ -218,7 +218,8 @@ impl Intake {
     pub(crate) fn tended(&mut self, max: usize, tended: &Tended, now: Instant) {
         self.answered();
         self.cursor = tended.cursor.unwrap_or(Cursor::START);
-        let full = tended.taken.len() >= max;
+        let found = tended.taken.len() + tended.dead.len() + tended.kept.len();
+        let full = found >= max;
         let more = full || tended.cursor.is_some();
         self.next_tend = if more {
             now
