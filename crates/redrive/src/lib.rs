@@ -51,6 +51,7 @@ mod memory;
 mod message;
 mod names;
 mod outcome;
+mod payload;
 mod processor;
 mod producer;
 mod redis;
@@ -62,7 +63,7 @@ mod verdict;
 
 pub use backend::{Keep, OnAck};
 pub use broker::{Broker, ConnectOptions};
-pub use codec::{Decode, DecodeError, Encode, Json, Raw};
+pub use codec::{Decode, DecodeError, Encode, Json, MessagePack, Raw};
 pub use dead_letter::{DeadLetter, DeadLetterLayout, Layout, Reason};
 pub use dead_letter_queue::{
     DeadLetterQueue, Inspection, Listing, PurgeReport, ReplayFailure, ReplayOptions, ReplayReport,
@@ -72,6 +73,7 @@ pub use handler::Handler;
 pub use message::{Fields, Lineage, Message};
 pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Source, StreamKey};
 pub use outcome::{Failure, IntoOutcome, Outcome};
+pub use payload::PayloadCodec;
 pub use processor::{Processor, ProcessorBuilder, ProcessorOptions, Recovered, Totals};
 pub use producer::Producer;
 pub use retry::{Backoff, Jitter, RetryPolicy};

@@ -106,6 +106,7 @@ const FLOORS: [&[&str]; 6] = [
         "retry",
         "verdict",
         "dead_letter",
+        "payload",
         "selection",
         "fingerprint",
         "stats",

@@ -1,11 +1,13 @@
 //! The dead letters of a stream: looking at them, putting them back, removing them.
 
+mod inspection;
 mod options;
 mod report;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::inspection::Inspection;
 pub use self::options::ReplayOptions;
 use self::options::order;
 pub use self::report::{PurgeReport, ReplayFailure, ReplayReport};
@@ -54,17 +56,6 @@ pub struct Listing {
     pub total: u64,
     /// The page after this one, if there may be more.
     pub next: Option<Page>,
-}
-
-/// A dead letter with its payload decoded, where it can be.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Inspection {
-    /// The dead letter.
-    pub dead_letter: DeadLetter,
-    /// The payload as JSON: the first present of the fields `data`, `payload`, `body`, `json`.
-    /// `None` when there is none or it does not decode; its bytes are in the dead letter's fields.
-    pub payload: Option<serde_json::Value>,
 }
 
 impl DeadLetterQueue {
@@ -129,11 +120,7 @@ impl DeadLetterQueue {
     /// When the broker cannot answer.
     pub async fn inspect(&self, id: EntryId) -> Result<Option<Inspection>, Error> {
         let dead_letter = self.read_one(id).await?;
-        Ok(dead_letter.map(|dead_letter| Inspection {
-            payload: crate::codec::payload_of(&dead_letter.fields)
-                .and_then(|payload| serde_json::from_slice(payload).ok()),
-            dead_letter,
-        }))
+        Ok(dead_letter.map(Inspection::of))
     }
 
     /// Puts one dead letter back and answers the id of the new entry. Asked again it answers the
@@ -152,7 +139,7 @@ impl DeadLetterQueue {
     /// Safe to drop and to ask again: nothing is doubled.
     pub async fn replay(&self, id: EntryId, options: &ReplayOptions) -> Result<EntryId, Error> {
         let order = match self.read_one(id).await? {
-            Some(letter) => order(&letter, options)?,
+            Some(letter) => order(&letter, options).await?,
             None => self.again(id, options).ok_or_else(|| not_found(id))?,
         };
         let answer = self.ask(std::slice::from_ref(&order)).await?.0.pop();
@@ -202,7 +189,7 @@ impl DeadLetterQueue {
                     report.skipped += 1;
                     continue;
                 }
-                match order(&letter, options) {
+                match order(&letter, options).await {
                     Ok(order) => orders.push(order),
                     Err(error) => report.fail(letter.id, &error),
                 }

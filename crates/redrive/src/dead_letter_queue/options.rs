@@ -3,13 +3,27 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
 use crate::backend::{Keep, Replay};
 use crate::dead_letter::{self, DeadLetter};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::StreamKey;
+use crate::payload::{self, Found};
 
-type Migration = Arc<dyn Fn(&Fields) -> Result<Fields, BoxError> + Send + Sync>;
+type OfFields = dyn Fn(&Fields) -> Result<Fields, BoxError> + Send + Sync;
+type OfPayload = dyn Fn(DeadLetter, Box<RawValue>) -> BoxFuture<'static, Result<Box<RawValue>, BoxError>>
+    + Send
+    + Sync;
+
+#[derive(Clone)]
+pub(super) enum Migration {
+    Fields(Arc<OfFields>),
+    Payload(Arc<OfPayload>),
+}
 
 /// How dead letters are put back. Default: each to the stream it came from, removed from the
 /// queue, as it is, unless it has been replayed 5 times before.
@@ -65,52 +79,72 @@ impl ReplayOptions {
     }
 
     /// Changes the message's own fields on the way. A dead letter whose migration fails stays as
-    /// it is and is named in the report.
+    /// it is and is named in the report. There is one migration: this takes the place of
+    /// [`migrate_payload`](Self::migrate_payload).
     pub fn migrate<F, E>(mut self, migration: F) -> Self
     where
         F: Fn(&Fields) -> Result<Fields, E> + Send + Sync + 'static,
         E: Into<BoxError>,
     {
-        self.migration = Some(Arc::new(move |fields| {
+        self.migration = Some(Migration::Fields(Arc::new(move |fields| {
             migration(fields).map_err(Into::into)
-        }));
+        })));
+        self
+    }
+
+    /// Changes the message's payload on the way: the function gets the dead letter and the payload
+    /// as [`Inspection::payload`](crate::Inspection::payload) shows it, and answers the new one in
+    /// the same form. It is written in the codec that it came in, binary and text kept apart. All
+    /// other fields stay as they are.
+    ///
+    /// The answer may be anything that serialises to JSON: the text itself, a
+    /// [`serde_json::Value`], a type of yours. What passes through a `Value` keeps integers of 64
+    /// bits and floats of 64 bits; beyond that, and in the digits of JSON numbers, it changes.
+    ///
+    /// A dead letter whose payload is empty or does not decode is refused before the function is
+    /// called. One whose migration fails, or whose new payload its codec cannot hold, stays as it
+    /// is and is named in the report. There is one migration: this takes the place of
+    /// [`migrate`](Self::migrate).
+    ///
+    /// ```
+    /// use redrive::ReplayOptions;
+    /// use serde_json::Value;
+    /// let repaired = ReplayOptions::default().migrate_payload(async |_, payload| {
+    ///     let mut order: Value = serde_json::from_str(payload.get())?;
+    ///     order["currency"] = "EUR".into();
+    ///     Ok::<_, serde_json::Error>(order)
+    /// });
+    /// # drop(repaired);
+    /// ```
+    pub fn migrate_payload<F, A, P, E>(mut self, migration: F) -> Self
+    where
+        F: Fn(DeadLetter, Box<RawValue>) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<P, E>> + Send + 'static,
+        P: Serialize,
+        E: Into<BoxError>,
+    {
+        self.migration = Some(Migration::Payload(Arc::new(move |letter, payload| {
+            let migrated = migration(letter, payload);
+            Box::pin(async move { Ok(to_raw_value(&migrated.await.map_err(Into::into)?)?) })
+        })));
         self
     }
 }
 
 /// What puts this dead letter back.
-pub(super) fn order(letter: &DeadLetter, options: &ReplayOptions) -> Result<Replay, Error> {
+pub(super) async fn order(letter: &DeadLetter, options: &ReplayOptions) -> Result<Replay, Error> {
     let target = options
         .target
         .clone()
         .or_else(|| dead_letter::default_target(letter));
     let target = target.ok_or_else(|| {
-        Error::new(
-            ErrorKind::Refused,
-            format!(
-                "replaying the dead letter {}, which does not say where it came from",
-                letter.id
-            ),
-        )
-        .hint("name the target stream")
+        refused(letter, "which does not say where it came from").hint("name the target stream")
     })?;
+    // What cannot be put back is refused before anybody's code sees it.
+    let unchanged = dead_letter::replay_fields(letter)?;
     let fields = match &options.migration {
-        None => dead_letter::replay_fields(letter)?,
-        Some(migration) => {
-            // What cannot be put back is refused before anybody's code sees it.
-            dead_letter::replay_fields(letter)?;
-            let migrated = migration(&letter.fields).map_err(|cause| {
-                Error::new(
-                    ErrorKind::Refused,
-                    format!(
-                        "replaying the dead letter {}, its migration failed: {cause}",
-                        letter.id
-                    ),
-                )
-                .caused_by(cause)
-            })?;
-            dead_letter::migrated(letter, migrated)?
-        }
+        None => unchanged,
+        Some(migration) => dead_letter::migrated(letter, migrate(letter, migration).await?)?,
     };
     Ok(Replay {
         dead_letter: letter.id,
@@ -118,4 +152,42 @@ pub(super) fn order(letter: &DeadLetter, options: &ReplayOptions) -> Result<Repl
         fields,
         keep: options.keep,
     })
+}
+
+/// The message's own fields after a migration.
+async fn migrate(letter: &DeadLetter, migration: &Migration) -> Result<Fields, Error> {
+    let failed = |cause: BoxError| {
+        refused(letter, format_args!("its migration failed: {cause}")).caused_by(cause)
+    };
+    let migration = match migration {
+        Migration::Fields(migration) => return migration(&letter.fields).map_err(failed),
+        Migration::Payload(migration) => migration,
+    };
+    match payload::find(letter) {
+        Found::Empty => Err(refused(
+            letter,
+            "its payload is empty, so it cannot be migrated",
+        )),
+        Found::Undecodable => Err(refused(
+            letter,
+            "its payload does not decode, so it cannot be migrated",
+        )
+        .hint("replay it as it is, or migrate its fields, which are bytes")),
+        Found::Decoded(payload) => {
+            let form = migration(letter.clone(), payload.form.clone());
+            let form = form.await.map_err(failed)?;
+            payload.replaced(&letter.fields, &form).map_err(|unfit| {
+                let what = format_args!(
+                    "its migrated payload does not fit its codec {}: {}",
+                    payload.codec, unfit.0
+                );
+                refused(letter, what)
+            })
+        }
+    }
+}
+
+fn refused(letter: &DeadLetter, what: impl fmt::Display) -> Error {
+    let doing = format!("replaying the dead letter {}, {what}", letter.id);
+    Error::new(ErrorKind::Refused, doing)
 }

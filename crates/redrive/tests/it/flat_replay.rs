@@ -79,7 +79,8 @@ async fn dead_letters_are_listed_with_a_count_and_their_ids() {
         bytes(&["type", "task", "data", "2"])
     );
     let inspected = queue.inspect(ids[2]).await.unwrap().unwrap();
-    assert_eq!(inspected.payload, Some(2.into()));
+    assert_eq!(inspected.payload.unwrap().get(), "2");
+    assert_eq!(inspected.codec.unwrap().as_str(), "json");
 }
 
 #[tokio::test]

@@ -15,10 +15,10 @@ use crate::SOON;
 use crate::rig::{Entries, Rig, Runs, Worker, bytes, flattened, quick, stream};
 
 const FLAT: &[u8] = include_bytes!("../interop/flat.resp");
-const ENVELOPE: &[u8] = include_bytes!("../interop/envelope.resp");
+pub(crate) const ENVELOPE: &[u8] = include_bytes!("../interop/envelope.resp");
 
 /// Sends the dump as it is; the answer to the last command says that all were executed.
-async fn load(server: &Server, dump: &[u8]) {
+pub(crate) async fn load(server: &Server, dump: &[u8]) {
     let mut socket = TcpStream::connect(("127.0.0.1", server.port()))
         .await
         .unwrap();
@@ -111,7 +111,7 @@ async fn flat_dead_letters_are_listed_and_replayed_with_exactly_their_fields_and
     assert_eq!(rig.ask::<u64>("XLEN agent_events").await, 12);
 }
 
-fn value<'a>(entry: &'a [Vec<u8>], name: &str) -> &'a [u8] {
+pub(crate) fn value<'a>(entry: &'a [Vec<u8>], name: &str) -> &'a [u8] {
     let pair = entry.chunks(2).find(|pair| pair[0] == name.as_bytes());
     pair.map_or(&[][..], |pair| &pair[1])
 }
@@ -142,10 +142,6 @@ async fn envelopes_are_listed_and_replayed_byte_for_byte_and_an_empty_payload_is
         assert_eq!(letter.reason, Some(Reason::AttemptsExhausted));
         assert!(letter.error.as_ref().unwrap().starts_with(error));
         assert_eq!(letter.attempts, Some(attempts));
-        // A payload that is no JSON must never make inspection fail.
-        let inspected = queue.inspect(letter.id).await.unwrap().unwrap();
-        assert_eq!(inspected.payload, None);
-
         let length = rig.ask::<u64>(&format!("XLEN {source}")).await;
         let replayed = queue.replay(letter.id, &ReplayOptions::default()).await;
         if error.starts_with("ValueError") {

@@ -1,5 +1,7 @@
 //! How a payload is found in the fields of an entry, and put there.
 
+mod message_pack;
+
 use std::fmt;
 
 use bytes::Bytes;
@@ -10,8 +12,10 @@ use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use crate::error::BoxError;
 use crate::message::Fields;
 
+pub use message_pack::MessagePack;
+
 /// The fields that may hold a whole payload, in the order in which they are looked for.
-const PAYLOAD_FIELDS: [&str; 4] = ["data", "payload", "body", "json"];
+pub(crate) const PAYLOAD_FIELDS: [&str; 4] = ["data", "payload", "body", "json"];
 
 /// Why a payload could not be decoded. The message becomes a dead letter `undecodable`, its
 /// bytes kept.
@@ -84,20 +88,11 @@ impl Json {
 
 impl<T: DeserializeOwned> Decode<T> for Json {
     fn decode(&self, fields: &Fields) -> Result<T, DecodeError> {
-        let found = match &self.field {
-            Some(name) => Some((
-                name.escape_ascii().to_string(),
-                fields.get(name).ok_or_else(|| {
-                    DecodeError::new(format!("no field \"{}\"", name.escape_ascii()))
-                })?,
-            )),
-            None => PAYLOAD_FIELDS
-                .iter()
-                .find_map(|name| fields.get(name).map(|value| ((*name).to_owned(), value))),
-        };
-        match found {
-            Some((name, value)) => serde_json::from_slice(value)
-                .map_err(|error| DecodeError::new(format!("field \"{name}\": {}", safe(&error)))),
+        match payload_field(fields, self.field.as_ref())? {
+            Some((name, value)) => serde_json::from_slice(value).map_err(|error| {
+                let name = name.escape_ascii();
+                DecodeError::new(format!("field \"{name}\": {}", safe(&error)))
+            }),
             None => decode_object(fields),
         }
     }
@@ -110,9 +105,28 @@ impl<T: Serialize> Encode<T> for Json {
     }
 }
 
-/// The first present of the fields that may hold a whole payload.
-pub(crate) fn payload_of(fields: &Fields) -> Option<&[u8]> {
-    PAYLOAD_FIELDS.iter().find_map(|name| fields.get(name))
+/// A name and its value.
+type Field<'a> = (&'a [u8], &'a [u8]);
+
+/// The field that holds the payload: the one named, which has to be there, else the first present
+/// of those that may.
+fn payload_field<'a>(
+    fields: &'a Fields,
+    named: Option<&'a Bytes>,
+) -> Result<Option<Field<'a>>, DecodeError> {
+    let present = |name: &'a [u8]| fields.get(name).map(|value| (name, value));
+    match named {
+        None => Ok(PAYLOAD_FIELDS
+            .iter()
+            .find_map(|name| present(name.as_bytes()))),
+        Some(name) => match present(name) {
+            None => Err(DecodeError::new(format!(
+                "no field \"{}\"",
+                name.escape_ascii()
+            ))),
+            found => Ok(found),
+        },
+    }
 }
 
 /// What went wrong and where, without the payload: an error of the target type may quote it.
