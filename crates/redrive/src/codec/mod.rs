@@ -105,12 +105,15 @@ impl<T: Serialize> Encode<T> for Json {
     }
 }
 
+/// A name and its value.
+type Field<'a> = (&'a [u8], &'a [u8]);
+
 /// The field that holds the payload: the one named, which has to be there, else the first present
 /// of those that may.
 fn payload_field<'a>(
     fields: &'a Fields,
     named: Option<&'a Bytes>,
-) -> Result<Option<(&'a [u8], &'a [u8])>, DecodeError> {
+) -> Result<Option<Field<'a>>, DecodeError> {
     let present = |name: &'a [u8]| fields.get(name).map(|value| (name, value));
     match named {
         None => Ok(PAYLOAD_FIELDS

@@ -13,7 +13,7 @@ use crate::backend::{
     Begun, FULL_PAUSE, Failed, How, Keep, Membership, Renewed, Replay, Seat, Settled, Tended,
 };
 use crate::dead_letter::{DeadLetterLimit, Overflow, Reason};
-use crate::names::EntryId;
+use crate::names::{EntryId, Source};
 
 fn limited(room: &Room<'_>, consumer: &str, most: u64, overflow: Overflow) -> Membership {
     Membership {
@@ -243,7 +243,11 @@ pub(super) async fn the_oldest_are_dropped_and_counted(lab: &dyn Lab) {
     assert_eq!(left[0], before[4]);
     assert_eq!(books(&room).await, [7, 3, 0, 0, 4]);
     let Source { stream, group } = &room.source;
-    let stats = room.backend().stats(stream, Some(group), &room.dlq).await.unwrap();
+    let stats = room
+        .backend()
+        .stats(stream, Some(group), &room.dlq)
+        .await
+        .unwrap();
     assert_eq!((stats.dlq_length, stats.dlq_dropped), (3, 4));
     room.assert_nothing_pending().await;
 }

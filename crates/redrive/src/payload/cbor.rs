@@ -125,10 +125,6 @@ impl Target for Writer {
 
     /// In the shortest encoding that holds it exactly.
     fn float(&mut self, float: f64) -> Result<(), Unfit> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "it is compared with what it was"
-        )]
         let single = float as f32;
         if f64::from(single) != float && !float.is_nan() {
             done(self.0.f64(float))

@@ -101,6 +101,7 @@ fn counts(json: &str) -> Result<Vec<u32>, Unfit> {
 }
 
 /// A piece, and for a bracket how much is in it.
+#[derive(Clone, Copy)]
 enum Next<'a> {
     Array(u32),
     Object(u32),

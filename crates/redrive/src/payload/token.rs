@@ -47,7 +47,7 @@ pub(super) fn show<'a>(tokens: impl Tokens<'a>) -> Result<Box<RawValue>, Flaw> {
         hasher: RandomState::new(),
     };
     let first = survey.tokens.next()?;
-    survey.item(first, 0)?;
+    survey.item(&first, 0)?;
     if !survey.tokens.is_done() {
         return Err(Flaw::Other);
     }
@@ -98,7 +98,7 @@ struct Survey<T> {
 }
 
 impl<'a, T: Tokens<'a>> Survey<T> {
-    fn item(&mut self, token: Token<'a>, depth: usize) -> Result<(), Flaw> {
+    fn item(&mut self, token: &Token<'a>, depth: usize) -> Result<(), Flaw> {
         let holds_others = matches!(token, Token::Tag(_) | Token::Array(_) | Token::Map(_));
         if holds_others && depth == MOST_DEPTH {
             return Err(Flaw::Other);
@@ -107,19 +107,19 @@ impl<'a, T: Tokens<'a>> Survey<T> {
             Token::Break => Err(Flaw::Other),
             Token::Tag(_) => {
                 let content = self.tokens.next()?;
-                self.item(content, depth + 1)
+                self.item(&content, depth + 1)
             }
             Token::Array(length) => {
-                let mut items = Items(length);
+                let mut items = Items(*length);
                 while let Some(token) = items.next(&mut self.tokens)? {
-                    self.item(token, depth + 1)?;
+                    self.item(&token, depth + 1)?;
                 }
                 Ok(())
             }
             Token::Map(length) => {
                 let place = self.maps.len();
                 self.maps.push(Shape::Object);
-                let shape = self.map(Items(length), depth)?;
+                let shape = self.map(Items(*length), depth)?;
                 if let Some(map) = self.maps.get_mut(place) {
                     *map = shape;
                 }
@@ -139,11 +139,11 @@ impl<'a, T: Tokens<'a>> Survey<T> {
                 Token::Text(key) => keys.push(self.hasher.hash_one(&key)),
                 key => {
                     shape = Shape::Pairs;
-                    self.item(key, depth + 1)?;
+                    self.item(&key, depth + 1)?;
                 }
             }
             let value = self.tokens.next()?;
-            self.item(value, depth + 1)?;
+            self.item(&value, depth + 1)?;
         }
         keys.sort_unstable();
         if keys.windows(2).any(|two| two.first() == two.last()) {

@@ -9,7 +9,7 @@ use redrive::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use crate::interop::{ENVELOPE, load, value};
 use crate::rig::{Rig, stream};
@@ -212,7 +212,7 @@ async fn message_pack_messages_are_sent_handled_and_repaired() {
     let noting = Arc::clone(&seen);
     let mut processor = Processor::builder(&rig.broker, Source::new("uploads", "g").unwrap())
         .codec(MessagePack::field("data"))
-        .max_attempts(1)
+        .retry(redrive::RetryPolicy::immediate().max_attempts(1))
         .build(move |message: Message<Upload>| {
             let fails = message.retries == 0;
             noting.lock().unwrap().push(message.into_inner());
@@ -235,7 +235,7 @@ async fn message_pack_messages_are_sent_handled_and_repaired() {
 
     let repaired = ReplayOptions::default().migrate_payload(async |_, payload| {
         let text = payload.get().replace("\"retries\":0", "\"retries\":1");
-        Ok::<_, serde_json::Error>(to_raw_value(&RawValue::from_string(text)?)?)
+        RawValue::from_string(text)
     });
     let report = queue
         .replay_many(&Selection::all(), &repaired)

@@ -137,7 +137,7 @@ fn nearly() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn message_pack_comes_back_byte_for_byte(value in value()) {
@@ -158,19 +158,23 @@ proptest! {
     }
 
     /// Whatever the bytes: nothing panics, something is shown, and what is put back unchanged is
-    /// shown as the same again.
+    /// the same again in that codec. (Not always to a look: a number in a needlessly long encoding
+    /// comes back as one byte, which may be a text.)
     #[test]
     fn any_bytes_are_shown_and_put_back(bytes in nearly()) {
         let (found, form) = look(&bytes).unwrap();
-        match restore(&form, found) {
-            Ok(again) => {
-                let (codec, same) = look(&again).unwrap();
-                prop_assert_eq!((codec, same.get()), (found, form.get()));
-                if let Encoding::Raw | Encoding::Text = found.encoding && found.compression.is_none() {
-                    prop_assert_eq!(again, bytes);
-                }
-            }
-            Err(unfit) => prop_assert!(false, "{unfit:?} {found} {}", form.get()),
+        let again = restore(&form, found);
+        prop_assert!(again.is_ok(), "{:?} {} {}", again, found, form.get());
+        let again = again.unwrap();
+        let unpacked = match found.compression {
+            None => again.clone(),
+            Some(compression) => compression.unpack(&again).unwrap(),
+        };
+        let same = show(&unpacked, found.encoding).unwrap();
+        prop_assert_eq!(same.get(), form.get());
+        let verbatim = matches!(found.encoding, Encoding::Raw | Encoding::Text);
+        if verbatim && found.compression.is_none() {
+            prop_assert_eq!(again, bytes);
         }
     }
 
