@@ -269,6 +269,11 @@ impl Intake {
         self.next_tend = self.next_tend.min(now + delay.max(TEND_AT_MOST_EVERY));
     }
 
+    /// Whether this run ends when nothing is pending.
+    pub(crate) fn ends_when_idle(&self) -> bool {
+        self.extent == Extent::UntilIdle
+    }
+
     /// Whether what is under way should be ended early: the run could end, but for a read that
     /// waits for more.
     pub(crate) fn could_end(&self, call: Call, held: usize) -> bool {

@@ -12,7 +12,8 @@ use crate::telemetry;
 /// What is known of a queue with a limit.
 #[derive(Debug, Default)]
 pub(super) struct Brim {
-    /// What the broker last said of these is that the queue is full.
+    /// What the broker last said of these is that the queue is full. Only for a run that ends when
+    /// nothing else is pending: in others it would grow with what others bury.
     kept: BTreeSet<EntryId>,
     queue: Queue,
     /// What was found since it was last said.
@@ -28,12 +29,6 @@ enum Queue {
 }
 
 impl Brim {
-    /// A message stays pending because the queue is full.
-    pub(super) fn keeps(&mut self, id: EntryId) {
-        self.kept.insert(id);
-        self.found = Some(Queue::Full);
-    }
-
     /// It is here again, or somebody had it in hand.
     pub(super) fn lets_go(&mut self, id: EntryId) {
         self.kept.remove(&id);
@@ -58,6 +53,15 @@ impl Brim {
 }
 
 impl Run {
+    /// A message was to be given up, and stays pending because the queue is full.
+    pub(super) fn keep_for_room(&mut self, id: EntryId) {
+        telemetry::kept(&self.plan.source, id);
+        self.brim.found = Some(Queue::Full);
+        if self.intake.ends_when_idle() {
+            self.brim.kept.insert(id);
+        }
+    }
+
     /// Says what the limit did since the last time: not a line per message.
     pub(super) fn tell_of_the_limit(&mut self) {
         let options = &self.plan.options;

@@ -103,12 +103,6 @@ impl Run {
         telemetry::died(&self.plan.source, died, None);
     }
 
-    /// A message was to be given up, and stays pending because the queue is full.
-    pub(super) fn keep_for_room(&mut self, id: EntryId) {
-        self.brim.keeps(id);
-        telemetry::kept(&self.plan.source, id);
-    }
-
     fn receive(&mut self, delivery: Delivery, origin: Origin) {
         self.brim.lets_go(delivery.lease.fence.id);
         if self.held.contains_key(&delivery.lease.fence.id) {

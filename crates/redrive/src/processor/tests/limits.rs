@@ -4,7 +4,7 @@ use std::future::ready;
 
 use tokio::time::{sleep, timeout};
 
-use super::doubles::Verb;
+use super::doubles::{Verb, Wrong};
 use super::faults::labs;
 use super::logs::logged;
 use super::{Lab, Log, SECOND};
@@ -134,6 +134,28 @@ async fn a_full_queue_is_no_hot_loop_and_holds_no_slot() {
     // One a second, and one for each that is looked at again each minute.
     let tends = faults.calls(Verb::Tend);
     assert!(tends < 3_700 + 60 * 60, "{tends}");
+}
+
+/// That it was kept is said again when the first answer was lost, and counts once.
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_before_a_full_queue_is_one_failure_and_no_dead_letter() {
+    let (_, healthy, lab, faults) = labs();
+    healthy.send(2).await;
+    let mut worker = once(&lab, stop_at(1))
+        .build(|_: Message<u32>| ready(false))
+        .unwrap();
+    let losing = async {
+        faults.always(Verb::Settle, Wrong::ReplyLost);
+        sleep(20 * SECOND).await;
+        faults.heal();
+    };
+    let (totals, ()) = tokio::join!(worker.run_until_idle(), losing);
+    let totals = totals.unwrap();
+    assert_eq!((totals.failed, totals.dead_lettered), (2, 1));
+    assert_eq!(
+        (healthy.pending().await, healthy.dead_letters().await.len()),
+        (1, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
