@@ -6,6 +6,21 @@ use crate::dead_letter::DeadLetter;
 use crate::payload::{self, Found, PayloadCodec};
 
 /// A dead letter with its payload decoded, where it can be.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use redrive::{Broker, Fields, PayloadCodec};
+/// let broker = Broker::connect("memory:").await?;
+/// let packed = Fields::from_iter([("data", &b"\x82\xa2id\x07\xa3key\xc4\x01\xff"[..])]);
+/// let id = broker.producer("orders:dlq".parse()?).send_fields(packed).await?;
+/// let queue = broker.dead_letters("orders:dlq".parse()?);
+/// let inspected = queue.inspect(id).await?.ok_or("not found")?;
+/// assert_eq!(inspected.codec.map(PayloadCodec::as_str), Some("msgpack"));
+/// let payload = inspected.payload.ok_or("no payload")?;
+/// assert_eq!(payload.get(), r#"{"id":7,"key":{"$bin":"/w=="}}"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Inspection {
