@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::instrument::WithSubscriber;
 
 use super::health::{Backoff, Health, Part};
 use crate::backend::{Fence, Renewed, RenewedOn, Seat};
@@ -76,6 +77,9 @@ impl Keeper {
                 () = keep(&*seat, lease, &table, &health, &reports) => {}
             }
         };
+        // An outage is often noticed here first, and said once: by whoever listens to the caller,
+        // also where that is a subscriber of the caller's thread alone.
+        let work = work.with_current_subscriber();
         match renewed_on {
             RenewedOn::CallersRuntime => drop(tokio::spawn(work)),
             RenewedOn::OwnThread => {
