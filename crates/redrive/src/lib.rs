@@ -63,7 +63,7 @@ mod verdict;
 
 pub use backend::{Keep, OnAck};
 pub use broker::{Broker, ConnectOptions};
-pub use codec::{Decode, DecodeError, Encode, Json, MessagePack, Raw};
+pub use codec::{Decode, DecodeError, Encode, Json, MessagePack, Raw, RawField};
 pub use dead_letter::{DeadLetter, DeadLetterLayout, DeadLetterLimit, Layout, Overflow, Reason};
 pub use dead_letter_queue::{
     DeadLetterQueue, DryRun, Found, Inspection, Listing, Progress, PurgeReport, Purging,

@@ -1,6 +1,7 @@
 //! How a payload is found in the fields of an entry, and put there.
 
 mod message_pack;
+mod raw;
 
 use std::fmt;
 
@@ -13,6 +14,7 @@ use crate::error::BoxError;
 use crate::message::Fields;
 
 pub use message_pack::MessagePack;
+pub use raw::{Raw, RawField};
 
 /// The fields that may hold a whole payload, in the order in which they are looked for.
 pub(crate) const PAYLOAD_FIELDS: [&str; 4] = ["data", "payload", "body", "json"];
@@ -237,22 +239,6 @@ impl<'de> Deserializer<'de> for FieldText<'de> {
         deserialize_unit_struct(name: &'static str) deserialize_seq() deserialize_tuple(len: usize)
         deserialize_tuple_struct(name: &'static str, len: usize) deserialize_map()
         deserialize_struct(name: &'static str, fields: &'static [&'static str])
-    }
-}
-
-/// No decoding: the handler gets the [`Fields`] as they are. Nothing is ever undecodable.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Raw;
-
-impl Decode<Fields> for Raw {
-    fn decode(&self, fields: &Fields) -> Result<Fields, DecodeError> {
-        Ok(fields.clone())
-    }
-}
-
-impl Encode<Fields> for Raw {
-    fn encode(&self, payload: &Fields) -> Result<Fields, BoxError> {
-        Ok(payload.clone())
     }
 }
 
