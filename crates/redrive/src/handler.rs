@@ -64,8 +64,8 @@ pub trait Handler<T>: Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// The future is dropped at an await when its time-out is over or the drain time is used up:
-    /// keep nothing half done across an await that a second run cannot finish.
+    /// The future is dropped at an await when its time-out is over, or when the drain time and the
+    /// [grace](crate::ProcessorOptions::grace) after it are: keep nothing half done across an await that a second run cannot finish.
     fn handle(&self, message: Message<T>) -> impl Future<Output = Outcome> + Send;
 }
 

@@ -72,7 +72,7 @@ pub use handler::Handler;
 pub use message::{Fields, Lineage, Message};
 pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Source, StreamKey};
 pub use outcome::{Failure, IntoOutcome, Outcome};
-pub use processor::{Processor, ProcessorBuilder, ProcessorOptions, Recovered, Totals};
+pub use processor::{Extent, Processor, ProcessorBuilder, ProcessorOptions, Recovered, Totals};
 pub use producer::Producer;
 pub use retry::{Backoff, Jitter, RetryPolicy};
 pub use selection::{Order, Page, Selection};

@@ -182,7 +182,8 @@ impl<T> Message<T> {
 
     /// Resolves when this run no longer counts: its lease was lost to another consumer, or the
     /// drain time is over. Stop early then; what the handler returns is only looked at if it is a
-    /// success.
+    /// success. After a lost lease it may take its time; after the drain time it has the
+    /// [grace](crate::ProcessorOptions::grace) until it is aborted.
     ///
     /// # Cancel safety
     ///

@@ -12,6 +12,7 @@ use crate::error::BoxError;
 /// | [`Ack`](Self::Ack) | done |
 /// | [`Retry`](Self::Retry) | one recorded failure: run again after a delay, or a dead letter `attempts_exhausted` |
 /// | [`Defer`](Self::Defer) | run again after the delay; nothing is charged |
+/// | [`Unavailable`](Self::Unavailable) | nothing is charged; the processor pauses, and whoever can runs it |
 /// | [`DeadLetter`](Self::DeadLetter) | a dead letter `rejected`, at once |
 /// | [`Discard`](Self::Discard) | done, counted and logged with the reason |
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,12 @@ pub enum Outcome {
     Defer {
         /// How long to wait, from now.
         by: Duration,
+    },
+    /// The handler could not even begin: what it needs is not there, for this message or any
+    /// other. Charges nothing.
+    Unavailable {
+        /// What is not there, for the log.
+        reason: String,
     },
     /// It can never succeed.
     DeadLetter {
@@ -64,6 +71,33 @@ impl Outcome {
     /// Not now, again after `by`; charges nothing.
     pub fn defer(by: Duration) -> Self {
         Self::Defer { by }
+    }
+
+    /// The handler could not even begin: a program that cannot be started, a server that refuses
+    /// connections.
+    ///
+    /// It says nothing of the message, so nothing is charged to it. The processor puts it back,
+    /// and all that waits here, so that other workers of the group can take it. It starts no other
+    /// handler and takes in nothing new for a while, and then tries with one message. Each try that
+    /// ends like this makes the pause longer, about 0.5 s doubling to 30 s, with full jitter; one
+    /// that ends otherwise, a failure too, ends it. What fails for some messages only is a
+    /// [`retry`](Self::retry) or a [`defer`](Self::defer).
+    ///
+    /// ```
+    /// use redrive::{Message, Outcome};
+    /// use tokio::net::TcpStream;
+    ///
+    /// async fn deliver(parcel: Message<String>) -> Outcome {
+    ///     match TcpStream::connect("localhost:2525").await {
+    ///         Ok(_connection) => Outcome::Ack,
+    ///         Err(error) => Outcome::unavailable(error.to_string()),
+    ///     }
+    /// }
+    /// ```
+    pub fn unavailable(reason: impl Into<String>) -> Self {
+        Self::Unavailable {
+            reason: reason.into(),
+        }
     }
 
     /// It can never succeed: a dead letter at once.

@@ -1,16 +1,23 @@
 //! Every event of a processor, each said in one place: what is logged, at which level, with what.
 //!
-//! Levels: `warn` a dead letter, a lost lease, a loss, a broker that fails; `info` other changes
-//! of state; `debug` per message. Payloads never appear; ids and error texts do.
+//! Levels: `warn` a dead letter, a lost lease, a loss, a broker that fails, a handler that cannot
+//! run; `info` other changes of state, and each failed run; `debug` whatever else is per message.
+//! Payloads never appear; ids and error texts do. What others wrote goes through [`Text`] or
+//! [`Name`]: logs end on terminals.
 
+use std::fmt::{self, Debug, Display, Formatter, Write as _};
 use std::time::Duration;
 
-use tracing::{Span, debug, info, warn};
+use tracing::{Span, debug, field, info, warn};
 
 use crate::backend::Died;
 use crate::dead_letter::Reason;
 use crate::error::Error;
+use crate::fingerprint::clip;
 use crate::names::{ConsumerName, EntryId, Source};
+
+/// How much of an error a line holds at most that is kept elsewhere, in bytes.
+const BRIEF: usize = 200;
 
 /// The span around one run of a handler: what the handler logs carries the message's id.
 pub(crate) fn run_span(id: EntryId, attempt: u32) -> Span {
@@ -18,88 +25,101 @@ pub(crate) fn run_span(id: EntryId, attempt: u32) -> Span {
 }
 
 pub(crate) fn joined(source: &Source, consumer: &ConsumerName) {
-    info!(%source, %consumer, "processor started");
+    info!(source = %Name(source), consumer = %Name(consumer), "processor started");
 }
 
 pub(crate) fn draining(source: &Source, drain: Duration) {
-    info!(%source, ?drain, "processor stops: handing back what has not started");
+    info!(source = %Name(source), ?drain, "processor stops: handing back what has not started");
 }
 
 pub(crate) fn stopped(source: &Source, consumer: &ConsumerName) {
-    info!(%source, %consumer, "processor stopped");
+    info!(source = %Name(source), consumer = %Name(consumer), "processor stopped");
 }
 
 pub(crate) fn not_left(source: &Source, error: Option<&Error>) {
-    let error = error.map(tracing::field::display);
-    debug!(%source, error, "consumer not removed, others will remove it");
+    let error = error.map(Causes);
+    let error = error.as_ref().map(Text).map(field::debug);
+    debug!(source = %Name(source), error, "consumer not removed, others will remove it");
 }
 
 /// Healthy to failing.
 pub(crate) fn failing(source: &Source, error: &Error) {
-    warn!(%source, error = %Causes(error), "broker fails, trying again");
+    warn!(source = %Name(source), error = ?Text(&Causes(error)), "broker fails, trying again");
 }
 
 /// Failing to healthy.
 pub(crate) fn healed(source: &Source) {
-    info!(%source, "broker answers again");
+    info!(source = %Name(source), "broker answers again");
 }
 
 pub(crate) fn group_restored(source: &Source) {
-    warn!(%source, "the group had vanished and was created again");
+    warn!(source = %Name(source), "the group had vanished and was created again");
 }
 
 /// Ends the processor.
 pub(crate) fn fatal(source: &Source, error: &Error) {
     tracing::error!(
-        %source,
-        error = %Causes(error),
-        hint = error.cure(),
+        source = %Name(source),
+        error = ?Text(&Causes(error)),
+        hint = error.cure().map(Text).map(field::debug),
         "processor ends with an error"
     );
 }
 
 pub(crate) fn lease_lost(source: &Source, id: EntryId) {
-    warn!(%source, %id, "lease lost: another consumer may run this message");
+    warn!(source = %Name(source), %id, "lease lost: another consumer may run this message");
 }
 
 pub(crate) fn stale(source: &Source, id: EntryId) {
-    warn!(%source, %id, "failed after its lease was lost: nothing recorded");
+    warn!(source = %Name(source), %id, "failed after its lease was lost: nothing recorded");
 }
 
 pub(crate) fn trimmed(source: &Source, id: EntryId, tombstone: EntryId) {
-    warn!(%source, %id, %tombstone, "entry trimmed while it was held");
+    warn!(source = %Name(source), %id, %tombstone, "entry trimmed while it was held");
 }
 
 pub(crate) fn tombstone_refused(source: &Source, id: EntryId, error: &Error) {
-    debug!(%source, %id, error = %Causes(error), "tombstone not written, trying again");
+    debug!(source = %Name(source), %id, error = ?Text(&Causes(error)), "tombstone not written, trying again");
+}
+
+/// The first handler in a row that could not begin.
+pub(crate) fn unavailable(source: &Source, pause: Duration, reason: &str) {
+    let reason = Text(clip(reason, BRIEF));
+    warn!(source = %Name(source), ?pause, ?reason, "handler cannot run: pausing, trying again");
+}
+
+pub(crate) fn available_again(source: &Source, after: Duration) {
+    info!(source = %Name(source), ?after, "handler runs again");
 }
 
 pub(crate) fn cut_off(source: &Source, handlers: usize) {
-    warn!(%source, handlers, "drain time is over: handlers aborted, their messages handed back");
+    warn!(source = %Name(source), handlers, "drain time is over: handlers aborted, their messages handed back");
 }
 
 pub(crate) fn succeeded(source: &Source, id: EntryId) {
-    debug!(%source, %id, "succeeded");
+    debug!(source = %Name(source), %id, "succeeded");
 }
 
 pub(crate) fn discarded(source: &Source, id: EntryId, reason: &str) {
-    info!(%source, %id, reason, "discarded");
+    info!(source = %Name(source), %id, reason = ?Text(reason), "discarded");
 }
 
+/// More of the error is kept with the message.
 pub(crate) fn retried(source: &Source, id: EntryId, delay: Duration, error: &str) {
-    debug!(%source, %id, ?delay, error, "failed, will be run again");
+    let error = Text(clip(error, BRIEF));
+    info!(source = %Name(source), %id, ?delay, ?error, "failed, will be run again");
 }
 
 pub(crate) fn deferred(source: &Source, id: EntryId, delay: Duration) {
-    debug!(%source, %id, ?delay, "deferred");
+    debug!(source = %Name(source), %id, ?delay, "deferred");
 }
 
 pub(crate) fn released(source: &Source, id: EntryId) {
-    debug!(%source, %id, "handed back");
+    debug!(source = %Name(source), %id, "handed back");
 }
 
 pub(crate) fn gone(source: &Source, id: EntryId) {
-    debug!(%source, %id, "no longer pending, nothing recorded");
+    debug!(source = %Name(source), %id, "no longer pending, nothing recorded");
 }
 
 /// A message was given up. `error` is known where its handler ran here.
@@ -110,20 +130,46 @@ pub(crate) fn died(source: &Source, died: &Died, error: Option<&str>) {
         dead_letter,
     } = died;
     let reason = reason.as_str();
-    warn!(%source, %id, reason, error, %dead_letter, "dead letter");
+    let error = error.map(Text).map(field::debug);
+    warn!(source = %Name(source), %id, reason, error, %dead_letter, "dead letter");
 }
 
 /// A message was given up by a call whose first answer was lost: the dead letter's id with it.
 pub(crate) fn died_unseen(source: &Source, id: EntryId, reason: Reason, error: &str) {
-    let reason = reason.as_str();
-    warn!(%source, %id, reason, error, "dead letter");
+    let (reason, error) = (reason.as_str(), Text(error));
+    warn!(source = %Name(source), %id, reason, ?error, "dead letter");
+}
+
+/// A text of anybody's: one line, in quotes, with what would steer a terminal escaped.
+#[derive(Clone, Copy)]
+struct Text<T>(T);
+
+impl<T: Display> Debug for Text<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0.to_string())
+    }
+}
+
+/// A name of anybody's, escaped likewise, and in no quotes.
+struct Name<T>(T);
+
+impl<T: Display> Display for Name<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for char in self.0.to_string().chars() {
+            match char {
+                '"' | '\'' | '\\' => f.write_char(char)?,
+                _ => write!(f, "{}", char.escape_debug())?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// An error and its causes in one line.
 struct Causes<'a>(&'a Error);
 
-impl std::fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Display for Causes<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
         let mut next = std::error::Error::source(self.0);
         while let Some(cause) = next {
@@ -131,5 +177,19 @@ impl std::fmt::Display for Causes<'_> {
             next = cause.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_steer_a_terminal_is_escaped() {
+        let text = "a\u{1b}[2J\r\nb\u{202e}\u{9b}\u{7f} \"é\"";
+        let escaped = r#"a\u{1b}[2J\r\nb\u{202e}\u{9b}\u{7f} "#;
+        assert_eq!(format!("{:?}", Text(text)), format!(r#""{escaped}\"é\"""#));
+        assert_eq!(Name(text).to_string(), format!(r#"{escaped}"é""#));
+        assert_eq!(Name("{a}:b/c d").to_string(), "{a}:b/c d");
     }
 }

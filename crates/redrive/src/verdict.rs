@@ -44,6 +44,8 @@ pub(crate) fn judge(
         Outcome::Ack => Verdict::Ack,
         Outcome::Discard { reason } => Verdict::Discard(reason),
         Outcome::Defer { by } => Verdict::DeferBy(by),
+        // It is this processor that waits, not the message: others may be able to run it.
+        Outcome::Unavailable { .. } => Verdict::DeferBy(Duration::ZERO),
         Outcome::DeadLetter { failure } => Verdict::DeadLetter {
             reason: Reason::Rejected,
             failure,
@@ -102,6 +104,10 @@ mod tests {
     fn what_is_not_a_failure_never_uses_the_budget() {
         assert_eq!(after(9, Outcome::Ack), Verdict::Ack);
         assert_eq!(after(9, Outcome::defer(SECOND)), Verdict::DeferBy(SECOND));
+        assert_eq!(
+            after(9, Outcome::unavailable("not there")),
+            Verdict::DeferBy(Duration::ZERO)
+        );
         assert_eq!(
             after(9, Outcome::discard("old")),
             Verdict::Discard("old".into())

@@ -6,16 +6,15 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::health::Backoff;
-use super::held::{Stage, Standing};
+use super::held::Standing;
 use super::run::{Plan, Run};
 use crate::backend::Seat;
 use crate::error::{Error, ErrorKind};
 use crate::names::EntryId;
 use crate::telemetry;
 
-/// How long a handler has to return after its token was cancelled.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long the broker has to confirm the last settlements after that.
+/// How long the broker has to confirm the last settlements after the grace of cancelled handlers,
+/// or whatever else is last.
 pub(super) const LAST_ANSWERS: Duration = Duration::from_secs(4);
 
 /// A run that is stopping.
@@ -29,7 +28,7 @@ pub(super) struct Stop {
 enum Step {
     /// Handlers have the drain time to finish.
     Finishing,
-    /// They have been told, and have a last moment to return.
+    /// They have been told, and have the grace to return.
     Cancelled,
     /// What still ran was aborted and handed back.
     Aborted,
@@ -58,17 +57,7 @@ impl Run {
             step: Step::Finishing,
             next_at: now + drain,
         });
-        self.queue.clear();
-        let not_started: Vec<EntryId> = self
-            .held
-            .iter()
-            .filter(|(_, held)| matches!(held.stage, Stage::Queued))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in not_started {
-            self.refused.remove(&id);
-            self.hand_back(id);
-        }
+        self.hand_back_the_queue();
         self.wake();
     }
 
@@ -89,7 +78,7 @@ impl Run {
         match stop.step {
             Step::Finishing => {
                 stop.step = Step::Cancelled;
-                stop.next_at = now + LAST_WORDS;
+                stop.next_at = now + self.plan.options.grace;
                 for id in self.running.values() {
                     if let Some(held) = self.held.get(id) {
                         held.cancel.cancel();

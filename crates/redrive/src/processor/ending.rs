@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::drain::Stop;
 use super::execution::Ran;
-use super::held::Standing;
+use super::held::{Stage, Standing};
+use super::readiness::Ticket;
 use super::run::Run;
 use crate::backend::{Failed, Fault, How};
 use crate::dead_letter::{ERROR_LIMIT, Reason};
 use crate::fingerprint::{clip, fingerprint};
 use crate::names::EntryId;
-use crate::outcome::Failure;
+use crate::outcome::{Failure, Outcome};
 use crate::telemetry;
 use crate::verdict::{Verdict, judge};
 
@@ -25,10 +28,14 @@ impl Run {
         let Some(held) = self.held.get(&id) else {
             return;
         };
-        let roll = fastrand::f64();
+        let (history, standing) = (held.history, held.standing);
+        if let Stage::Running(ticket) = held.stage {
+            self.learn(ticket, &ran);
+        }
         let (how, discarded) = match ran {
             Ran::Spoke(outcome) => {
-                decided(judge(outcome, held.history, &self.plan.options.retry, roll))
+                let policy = &self.plan.options.retry;
+                decided(judge(outcome, history, policy, fastrand::f64()))
             }
             Ran::Undecodable(error) => (undecodable(&error.to_string()), None),
         };
@@ -36,7 +43,7 @@ impl Run {
         if how == How::Ack {
             return self.end(id, how, discarded);
         }
-        if held.standing == Standing::Lost {
+        if standing == Standing::Lost {
             telemetry::stale(&self.plan.source, id);
             return self.release_slot(id);
         }
@@ -45,6 +52,43 @@ impl Run {
             return self.hand_back(id);
         }
         self.end(id, how, None);
+    }
+
+    /// What a run tells of whether handlers can run.
+    fn learn(&mut self, ticket: Ticket, ran: &Ran) {
+        let (now, source) = (Instant::now(), &self.plan.source);
+        match ran {
+            Ran::Spoke(Outcome::Unavailable { reason }) => {
+                let begins = self.readiness.unavailable(ticket, now, fastrand::f64());
+                if let Some(pause) = begins {
+                    telemetry::unavailable(source, pause, reason);
+                    // What was asked before would bring more than may run.
+                    self.wake();
+                    self.hand_back_the_queue();
+                }
+            }
+            Ran::Spoke(_) => {
+                if let Some(lasted) = self.readiness.ran(ticket, now) {
+                    telemetry::available_again(source, lasted);
+                }
+            }
+            Ran::Undecodable(_) => self.readiness.told_nothing(ticket),
+        }
+    }
+
+    /// Hands back all that no handler has seen.
+    pub(super) fn hand_back_the_queue(&mut self) {
+        self.queue.clear();
+        let not_started: Vec<EntryId> = self
+            .held
+            .iter()
+            .filter(|(_, held)| matches!(held.stage, Stage::Queued))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in not_started {
+            self.refused.remove(&id);
+            self.hand_back(id);
+        }
     }
 
     /// Gives a message to whoever takes it next, uncharged.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::readiness::Ticket;
 use crate::backend::{Charge, Delivery, Fence, How, Lease, Settlement};
 use crate::message::Fields;
 use crate::names::EntryId;
@@ -37,7 +38,8 @@ pub(crate) enum Stage {
     Queued,
     /// Its run is being charged.
     Beginning,
-    Running,
+    /// Its handler runs, since this state of things.
+    Running(Ticket),
     /// Its end waits to be sent, or for the answer.
     Settling(Ending),
 }

@@ -16,14 +16,24 @@ const MOST_TAKEN: usize = 100;
 /// A shorter wait is none: durations travel in milliseconds, and 0 means for ever.
 const SHORTEST_BLOCK: Duration = Duration::from_millis(1);
 
-/// How long a run goes on.
+/// How long a run of a [`Processor`](crate::Processor) goes on if no signal ends it before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extent {
+#[non_exhaustive]
+pub enum Extent {
+    /// To its signal.
     UntilStopped,
+    /// Until a read found nothing, nothing is held here, and nothing is pending in the whole group.
+    /// It waits for what others hold, for retries to come due, and for a handler that
+    /// [cannot run](crate::Outcome::unavailable).
     UntilIdle,
-    /// So many rounds of one claim and one read.
+    /// So many rounds, each one round of taking over and one read that waits for
+    /// [`block`](crate::ProcessorOptions::block). Rounds that find nothing count. Everything is
+    /// settled before the next round. A round ends early when the handler
+    /// [cannot run](crate::Outcome::unavailable); the next one begins after the pause.
     Batches(u64),
-    /// One sweep over what is pending.
+    /// One sweep over what is due or was left behind by a silent consumer, which is taken over and
+    /// run. Nothing new is read. It ends early when the handler
+    /// [cannot run](crate::Outcome::unavailable).
     Sweep,
 }
 
@@ -56,6 +66,8 @@ pub(crate) struct View {
     pub(crate) held: usize,
     /// Whether it is worth a command: enough slots are free, or no more will be soon.
     pub(crate) room: bool,
+    /// No handler can run before then: nothing is asked for.
+    pub(crate) paused_until: Option<Instant>,
 }
 
 /// Where the taking in of messages stands.
@@ -108,6 +120,9 @@ impl Intake {
         if self.step == Step::Done {
             return Next::Done;
         }
+        if let Some(until) = view.paused_until {
+            return self.next_while_paused(view, until);
+        }
         if let Some(not_before) = self.not_before {
             if view.now < not_before {
                 return Next::Wait(Some(not_before));
@@ -130,6 +145,25 @@ impl Intake {
                 Step::Settle | Step::Elsewhere => self.blocking_read(view),
                 _ => self.read(view, None),
             },
+        }
+    }
+
+    /// No handler can run: a round that has begun, or a sweep, is over with what it could do.
+    fn next_while_paused(&mut self, view: View, until: Instant) -> Next {
+        let ends_now = match self.extent {
+            Extent::Batches(_) => self.step != Step::Claim,
+            Extent::Sweep => true,
+            Extent::UntilStopped | Extent::UntilIdle => false,
+        };
+        if ends_now {
+            self.step = match view.held {
+                0 => self.next_round(),
+                _ => Step::Settle,
+            };
+        }
+        match self.step {
+            Step::Done => Next::Done,
+            _ => Next::Wait(Some(until)),
         }
     }
 
@@ -257,6 +291,7 @@ mod tests {
             free: 116,
             held: 0,
             room: true,
+            paused_until: None,
         }
     }
 
@@ -375,5 +410,35 @@ mod tests {
         assert_eq!(intake.next(view(start)), Next::Done);
         let mut none = Intake::new(Extent::Batches(0), 100, SECOND, start);
         assert_eq!(none.next(view(start)), Next::Done);
+    }
+
+    #[test]
+    fn in_a_pause_nothing_is_asked_and_a_round_or_a_sweep_that_has_begun_is_over() {
+        let start = Instant::now();
+        let paused = |held| View {
+            free: 0,
+            room: false,
+            held,
+            paused_until: Some(start + SECOND),
+            ..view(start)
+        };
+        let waits = Next::Wait(Some(start + SECOND));
+        for extent in [Extent::UntilStopped, Extent::UntilIdle] {
+            let mut intake = Intake::new(extent, 100, 5 * SECOND, start);
+            intake.tended(100, &tended(3, None, None), start);
+            assert_eq!(intake.next(paused(3)), waits);
+            assert_eq!(intake.next(paused(0)), waits);
+        }
+        let mut sweep = Intake::new(Extent::Sweep, 100, 5 * SECOND, start);
+        sweep.tended(100, &tended(100, None, None), start);
+        assert_eq!(sweep.next(paused(2)), waits);
+        assert_eq!(sweep.next(paused(0)), Next::Done);
+
+        let mut rounds = Intake::new(Extent::Batches(2), 100, 5 * SECOND, start);
+        rounds.tended(100, &tended(3, None, None), start);
+        assert_eq!(rounds.next(paused(3)), waits);
+        assert_eq!(rounds.next(view(start)), tend(100, Cursor::START));
+        rounds.tended(100, &tended(1, None, None), start);
+        assert_eq!(rounds.next(paused(0)), Next::Done);
     }
 }

@@ -8,6 +8,7 @@ mod held;
 mod intake;
 mod leases;
 mod options;
+mod readiness;
 mod receipt;
 mod run;
 mod settler;
@@ -19,10 +20,10 @@ mod totals;
 use std::future::{Future, pending};
 use std::sync::Arc;
 
+pub use self::intake::Extent;
 pub use self::options::{ProcessorBuilder, ProcessorOptions};
 pub use self::totals::{Recovered, Totals};
 
-use self::intake::Extent;
 use self::run::Plan;
 use self::totals::Summary;
 use crate::backend::Backend;
@@ -68,8 +69,8 @@ use crate::names::Source;
 /// # Cancel safety
 ///
 /// Dropping the future of a run is a crash: handlers are aborted, nothing is handed back, and
-/// what was held is run again, by any consumer, when its lease is over. End
-/// [`run_until`](Self::run_until) by its signal instead.
+/// what was held is run again, by any consumer, when its lease is over. End a run by the signal
+/// of [`run_until`](Self::run_until) or [`run`](Self::run) instead.
 ///
 /// # Errors
 ///
@@ -96,8 +97,9 @@ impl Processor {
 
     /// Runs until the signal, then stops politely: what has not started is handed back at once,
     /// running handlers have the [drain time](ProcessorOptions::drain) to finish, then their
-    /// [`cancelled`](crate::Message::cancelled) resolves, and a second later what still runs is
-    /// aborted and handed back, uncharged.
+    /// [`cancelled`](crate::Message::cancelled) resolves, and the
+    /// [grace](ProcessorOptions::grace) later what still runs is aborted and handed back,
+    /// uncharged.
     ///
     /// ```no_run
     /// # async fn stop() {}
@@ -111,58 +113,78 @@ impl Processor {
     ///
     /// As [the type](Self) says.
     pub async fn run_until(&mut self, signal: impl Future) -> Result<Totals, Error> {
-        let signal = async {
-            signal.await;
-        };
-        Ok(self.run(Extent::UntilStopped, signal).await?.totals)
+        self.run(Extent::UntilStopped, signal).await
     }
 
     /// Runs until nothing is left: a read found nothing, nothing is held here, and nothing is
-    /// pending in the whole group. So it waits for messages that others hold, and for retries to
-    /// come due.
+    /// pending in the whole group. So it waits for messages that others hold, for retries to come
+    /// due, and for a handler that [cannot run](crate::Outcome::unavailable).
     ///
     /// # Errors
     ///
     /// As [the type](Self) says.
     pub async fn run_until_idle(&mut self) -> Result<Totals, Error> {
-        Ok(self.run(Extent::UntilIdle, pending()).await?.totals)
+        self.run(Extent::UntilIdle, pending::<()>()).await
     }
 
     /// Runs so many rounds, each one round of taking over and one read that waits for
     /// [`block`](ProcessorOptions::block), and answers how many messages succeeded. Rounds that
-    /// find nothing count. Everything is settled before the next round.
+    /// find nothing count. Everything is settled before the next round. A round ends early when the
+    /// handler [cannot run](crate::Outcome::unavailable); the next one begins after the pause.
     ///
     /// # Errors
     ///
     /// As [the type](Self) says.
     pub async fn run_batches(&mut self, rounds: u64) -> Result<u64, Error> {
-        let summary = self.run(Extent::Batches(rounds), pending()).await?;
-        Ok(summary.totals.succeeded)
+        let totals = self.run(Extent::Batches(rounds), pending::<()>()).await?;
+        Ok(totals.succeeded)
     }
 
     /// Takes over, in one sweep, everything that is due or was left behind by a silent consumer,
-    /// and runs it. Reads nothing new.
+    /// and runs it. Reads nothing new. Ends early when the handler
+    /// [cannot run](crate::Outcome::unavailable).
     ///
     /// # Errors
     ///
     /// As [the type](Self) says.
     pub async fn recover(&mut self) -> Result<Recovered, Error> {
-        let Summary { totals, taken } = self.run(Extent::Sweep, pending()).await?;
+        let totals = self.run(Extent::Sweep, pending::<()>()).await?;
         Ok(Recovered {
-            taken,
+            taken: self.last.taken,
             succeeded: totals.succeeded,
             dead_lettered: totals.dead_lettered,
         })
     }
 
-    async fn run(
-        &mut self,
-        extent: Extent,
-        signal: impl Future<Output = ()>,
-    ) -> Result<Summary, Error> {
+    /// Runs as far as `extent` says, or until the signal: then it stops politely, as
+    /// [`run_until`](Self::run_until) does.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redrive::{Broker, Extent, Message, Processor, Source};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let broker = Broker::connect("memory:").await?;
+    /// broker.producer("orders".parse()?).send(&7).await?;
+    /// let mut processor = Processor::builder(&broker, Source::new("orders", "billing")?)
+    ///     .build(async |_: Message<u32>| {})?;
+    /// let a_minute = tokio::time::sleep(Duration::from_secs(60));
+    /// let totals = processor.run(Extent::UntilIdle, a_minute).await?;
+    /// assert_eq!(totals.succeeded, 1);
+    /// # Ok::<(), redrive::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [the type](Self) says.
+    pub async fn run(&mut self, extent: Extent, signal: impl Future) -> Result<Totals, Error> {
+        let signal = async {
+            signal.await;
+        };
         self.last = Summary::default();
         run::run(&self.plan, &*self.backend, extent, signal, &mut self.last).await?;
-        Ok(self.last)
+        Ok(self.last.totals)
     }
 
     /// What the last run has done, also when it ended with an error; nothing before the first

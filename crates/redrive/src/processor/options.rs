@@ -49,6 +49,8 @@ pub struct ProcessorOptions {
     pub retry: RetryPolicy,
     /// How long running handlers may take to finish when the processor stops. Default 30 s.
     pub drain: Duration,
+    /// How long a cancelled handler may take to stop before it is aborted. Default 1 s.
+    pub grace: Duration,
     /// The name under which the processor joins the group, one per running processor. Default
     /// `consumer_` and 8 random hex digits.
     pub consumer: ConsumerName,
@@ -98,6 +100,7 @@ impl ProcessorOptions {
             ("foreign_lease", self.foreign_lease, self.lease),
             ("timeout", self.timeout.unwrap_or(millisecond), millisecond),
             ("drain", self.drain, Duration::ZERO),
+            ("grace", self.grace, Duration::ZERO),
         ] {
             check((least..=LONGEST).contains(&is), at_least(what, is, least));
         }
@@ -143,6 +146,7 @@ impl ProcessorBuilder {
             timeout: Some(Duration::from_secs(5 * 60)),
             retry: RetryPolicy::default(),
             drain: Duration::from_secs(30),
+            grace: Duration::from_secs(1),
             consumer: ConsumerName::random(),
             group_start: GroupStart::default(),
             dead_letters: source.stream.default_dead_letters(),
@@ -251,6 +255,7 @@ impl<C> ProcessorBuilder<C> {
         foreign_lease: Duration,
         retry: RetryPolicy,
         drain: Duration,
+        grace: Duration,
         consumer: ConsumerName,
         group_start: GroupStart,
         dead_letters: StreamKey,

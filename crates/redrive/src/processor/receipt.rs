@@ -115,7 +115,7 @@ impl Run {
         self.leases.insert(delivery.lease.fence);
         let age = self.age(id);
         self.held.insert(id, Held::new(delivery, age));
-        if self.stop.is_some() {
+        if self.stop.is_some() || self.is_paused(Instant::now()) {
             self.hand_back(id);
         } else {
             self.queue.push_back(id);
@@ -148,17 +148,17 @@ impl Run {
                 return;
             }
             // The group was created again: the run under way is the one of this delivery.
-            Stage::Running if ours && origin == Origin::Read => {
+            Stage::Running(_) if ours && origin == Origin::Read => {
                 held.adopt(delivery);
                 self.leases.insert(fence);
                 return;
             }
-            Stage::Running if ours => {
+            Stage::Running(_) if ours => {
                 held.standing = Standing::Lost;
                 held.cancel.cancel();
                 telemetry::lease_lost(&self.plan.source, fence.id);
             }
-            Stage::Running | Stage::Beginning => {}
+            Stage::Running(_) | Stage::Beginning => {}
         }
         held.again = Some(delivery);
         self.leases.insert(fence);
@@ -205,7 +205,7 @@ impl Run {
             return;
         };
         match held.stage {
-            Stage::Running => {
+            Stage::Running(_) => {
                 held.standing = Standing::Lost;
                 held.cancel.cancel();
                 self.leases.remove(id);

@@ -19,6 +19,7 @@ use super::held::{Held, Sent};
 use super::intake::{Call, Extent, Intake, Next, View};
 use super::leases::{Keeper, LeaseTable, Report};
 use super::options::ProcessorOptions;
+use super::readiness::{Pace, Readiness};
 use super::receipt::restoring;
 use super::settler::Lane;
 use super::totals::Summary;
@@ -79,6 +80,8 @@ pub(super) struct Run {
     _keeper: Keeper,
     reports: UnboundedReceiver<Report>,
     pub(super) health: Health,
+    /// Whether handlers can run.
+    pub(super) readiness: Readiness,
     pub(super) summary: Summary,
     pub(super) stop: Option<Stop>,
     pub(super) fatal: Option<Error>,
@@ -192,6 +195,7 @@ impl Run {
             _keeper: keeper,
             reports,
             health,
+            readiness: Readiness::default(),
             summary: Summary::default(),
             stop: None,
             fatal: None,
@@ -211,7 +215,7 @@ impl Run {
                 return Err(error);
             }
             self.ask_again(now);
-            self.start_ready();
+            self.start_ready(now);
             self.ask(now);
             self.send_settlements(now);
             if self.is_over() {
@@ -251,7 +255,11 @@ impl Run {
         };
         let refused = self.refused.values().flatten().min().copied();
         let draining = self.stop.as_ref().map(Stop::next_step);
-        [asking, refused, draining, self.acks.flush_at()]
+        let paused = match self.readiness.pace(now) {
+            Pace::Paused(until) => Some(until),
+            _ => None,
+        };
+        [asking, refused, draining, paused, self.acks.flush_at()]
             .into_iter()
             .flatten()
             .min()
@@ -296,11 +304,19 @@ impl Run {
         // soon.
         let enough = (options.batch.min(options.slots()) / 2).max(1);
         let none_soon = self.queue.is_empty() && self.acks.is_idle();
+        let none_waits = self.queue.is_empty() && self.beginning == 0;
+        let (free, room, paused_until) = match self.readiness.pace(now) {
+            Pace::Full => (free, free >= enough || none_soon, None),
+            Pace::Probe => (free.min(1), none_waits, None),
+            Pace::Probing => (0, false, None),
+            Pace::Paused(until) => (0, false, Some(until)),
+        };
         View {
             now,
             free,
             held: self.held.len(),
-            room: free > 0 && (free >= enough || none_soon),
+            room: free > 0 && room,
+            paused_until,
         }
     }
 
@@ -333,7 +349,7 @@ impl Run {
             Answer::AckedAgain => self.acked_again -= 1,
             Answer::Woken => {
                 self.woken = false;
-                if self.stop.is_some() {
+                if self.stop.is_some() || self.is_paused(Instant::now()) {
                     self.wake();
                 }
             }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::execution::{self, Ran, Work, panicked};
 use super::health::{Backoff, Health, Part};
 use super::held::Stage;
+use super::readiness::Pace;
 use super::receipt::restoring;
 use super::run::{Answer, Run};
 use crate::backend::{Begun, Fence, Seat};
@@ -59,10 +60,10 @@ pub(super) fn all_of<T>(answers: Vec<T>, asked: usize) -> Result<Vec<T>, Error> 
 
 impl Run {
     /// Starts what may start: as many runs as there is concurrency for.
-    pub(super) fn start_ready(&mut self) {
+    pub(super) fn start_ready(&mut self, now: Instant) {
         let under_way = self.beginning > 0;
         let mut to_begin = Vec::new();
-        while self.running.len() + self.beginning < self.plan.options.concurrency {
+        while self.may_start(now) {
             let Some(&id) = self.queue.front() else { break };
             let Some(held) = self.held.get_mut(&id) else {
                 self.queue.pop_front();
@@ -97,6 +98,21 @@ impl Run {
         }
     }
 
+    /// Whether one more handler may be started.
+    fn may_start(&self, now: Instant) -> bool {
+        let taken = self.running.len() + self.beginning;
+        let paced = match self.readiness.pace(now) {
+            Pace::Full => true,
+            Pace::Probe => self.beginning == 0,
+            Pace::Paused(_) | Pace::Probing => false,
+        };
+        paced && taken < self.plan.options.concurrency
+    }
+
+    pub(super) fn is_paused(&self, now: Instant) -> bool {
+        matches!(self.readiness.pace(now), Pace::Paused(_))
+    }
+
     pub(super) fn begun(&mut self, asked: &[Fence], answer: Result<Vec<Begun>, Error>) {
         self.beginning = 0;
         match answer {
@@ -129,14 +145,14 @@ impl Run {
                 if let Some(fence) = held.fence() {
                     self.leases.insert(fence);
                 }
-                self.run_unless_stopping(id);
+                self.run_charged(id);
             }
             // Trimmed: this process alone still has the bytes, so it runs.
-            Begun::Gone if held.tombstone.is_some() => self.run_unless_stopping(id),
+            Begun::Gone if held.tombstone.is_some() => self.run_charged(id),
             Begun::Died(died) if died.reason == Reason::Trimmed => {
                 held.tombstone = Some(died.dead_letter);
                 telemetry::trimmed(&self.plan.source, id, died.dead_letter);
-                self.run_unless_stopping(id);
+                self.run_charged(id);
             }
             Begun::Lost | Begun::Gone => {
                 telemetry::gone(&self.plan.source, id);
@@ -187,11 +203,11 @@ impl Run {
         }
     }
 
-    fn run_unless_stopping(&mut self, id: EntryId) {
-        if self.stop.is_some() {
-            self.hand_back(id);
-        } else {
-            self.run(id);
+    /// Runs what was charged, unless everything has changed meanwhile.
+    fn run_charged(&mut self, id: EntryId) {
+        match self.readiness.pace(Instant::now()) {
+            Pace::Full | Pace::Probe if self.stop.is_none() => self.run(id),
+            _ => self.hand_back(id),
         }
     }
 
@@ -199,7 +215,7 @@ impl Run {
         let Some(held) = self.held.get_mut(&id) else {
             return;
         };
-        held.stage = Stage::Running;
+        held.stage = Stage::Running(self.readiness.started());
         let task = self.tasks.spawn(execution::run(Work {
             runner: self.plan.runner.clone(),
             id,

@@ -12,15 +12,16 @@ pub struct Totals {
     pub failed: u64,
     /// Of the failed ones, how many will be run again.
     pub retried: u64,
-    /// Messages put off by their handler, nothing charged.
+    /// Messages put off by their handler, or because it could not begin; nothing charged.
     pub deferred: u64,
-    /// Messages handed back when the run stopped, nothing charged.
+    /// Messages handed back before their handler started, or when the drain time was over, because
+    /// the run stopped or the handler could not run; nothing charged.
     pub released: u64,
     /// Messages given up, for whatever reason.
     pub dead_lettered: u64,
     /// Messages whose handler said that they need not be done.
     pub discarded: u64,
-    /// Handlers that still ran when the drain time was over and were aborted. Their messages are
+    /// Handlers that still ran when drain time and grace were over and were aborted. Their messages are
     /// among the released ones.
     #[serde(skip)]
     pub cut_off: u64,

@@ -129,6 +129,8 @@ async fn a_lost_lease_cancels_the_handler_whose_failure_then_records_nothing() {
                 let told = Arc::clone(&told);
                 async move {
                     message.cancelled().await;
+                    // Nobody aborts it: it may need time to stop what it has started.
+                    sleep(10 * SECOND).await;
                     told.store(true, Ordering::SeqCst);
                     if succeeds {
                         return Ok(());

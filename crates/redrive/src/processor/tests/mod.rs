@@ -4,6 +4,7 @@ mod doubles;
 mod faults;
 mod logs;
 mod outcomes;
+mod pausing;
 mod recovery;
 mod stopping;
 mod trimming;

@@ -246,6 +246,7 @@ async fn the_defaults_are_those_of_the_contract() {
     assert_eq!(options.foreign_lease, 300 * SECOND);
     assert_eq!(options.timeout, Some(300 * SECOND));
     assert_eq!(options.drain, 30 * SECOND);
+    assert_eq!(options.grace, SECOND);
     assert_eq!(options.retry.max_attempts, 3);
     assert_eq!(options.retry.max_crashes, 3);
     assert_eq!(
@@ -274,6 +275,7 @@ async fn building_reports_all_problems_at_once() {
         .lease(Duration::ZERO)
         .block(Duration::ZERO)
         .timeout(Duration::ZERO)
+        .grace(Duration::MAX)
         .retry(RetryPolicy::default().max_attempts(0).max_crashes(1))
         .dead_letters(lab.source.stream.clone())
         .build(async |_: Message<u32>| {})
@@ -288,6 +290,7 @@ async fn building_reports_all_problems_at_once() {
         "lease",
         "block",
         "timeout",
+        "grace",
         "max_attempts",
         "max_crashes",
         "dead_letters",

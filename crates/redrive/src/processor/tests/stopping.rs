@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::{Lab, Log, SECOND};
 use crate::error::{BoxError, ErrorKind};
 use crate::message::Message;
+use crate::processor::{Extent, Totals};
 
 #[tokio::test(start_paused = true)]
 async fn stopping_hands_queued_work_to_another_worker_at_once_and_uncharged() {
@@ -74,6 +75,104 @@ async fn when_the_drain_time_is_over_handlers_are_told_then_aborted_and_nothing_
     assert_eq!(next.run_batches(1).await.unwrap(), 2);
     assert_eq!(again.attempts(), [1, 1]);
     assert!(again.all()[0].at < SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_handler_has_the_grace_to_stop_before_it_is_aborted() {
+    let lab = Lab::with(2).await;
+    let stopped = Log::new();
+    let seen = stopped.clone();
+    let mut worker = lab
+        .worker()
+        .drain(2 * SECOND)
+        .grace(6 * SECOND)
+        .lease(SECOND)
+        .build(move |message: Message<u32>| {
+            let seen = seen.clone();
+            async move {
+                message.cancelled().await;
+                sleep((4 + 4 * *message) * SECOND).await;
+                seen.note(&message);
+                Err::<(), _>(BoxError::from("interrupted"))
+            }
+        })
+        .unwrap();
+    let start = Instant::now();
+    let totals = worker.run_until(sleep(SECOND)).await.unwrap();
+    assert_eq!(start.elapsed(), 9 * SECOND);
+    assert_eq!(stopped.numbers(), [0]);
+    assert_eq!((totals.released, totals.cut_off), (2, 1));
+    assert_eq!((totals.failed, totals.retried), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_ends_a_run_of_any_extent_politely() {
+    for extent in [
+        Extent::UntilStopped,
+        Extent::UntilIdle,
+        Extent::Batches(9),
+        Extent::Sweep,
+    ] {
+        let lab = Lab::with(20).await;
+        if extent == Extent::Sweep {
+            // What another one has left behind.
+            let mut crashing = lab
+                .worker()
+                .build(|_: Message<u32>| std::future::pending::<()>())
+                .unwrap();
+            let crash = tokio::time::timeout(SECOND, crashing.run_until_idle()).await;
+            assert!(crash.is_err());
+            sleep(40 * SECOND).await;
+        }
+        let mut worker = lab
+            .worker()
+            .concurrency(3)
+            .build(async |message: Message<u32>| {
+                sleep(4 * SECOND).await;
+                match *message {
+                    2 => Err(BoxError::from("no")),
+                    _ => Ok(()),
+                }
+            })
+            .unwrap();
+        let start = Instant::now();
+        let totals = worker.run(extent, sleep(SECOND)).await.unwrap();
+        let took = start.elapsed();
+        assert!((4 * SECOND..5 * SECOND).contains(&took), "{took:?}");
+        assert_eq!(totals, worker.totals());
+        assert_eq!((totals.succeeded, totals.released), (2, 17), "{extent:?}");
+        assert_eq!((totals.failed, totals.retried), (1, 1));
+        assert_eq!(lab.pending().await, 18);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_its_signal_a_run_ends_where_its_extent_does() {
+    let lab = Lab::with(25).await;
+    let mut worker = lab
+        .worker()
+        .batch(10)
+        .build(async |_: Message<u32>| {})
+        .unwrap();
+    let minute = || sleep(60 * SECOND);
+    let start = Instant::now();
+    let totals = worker.run(Extent::Batches(2), minute()).await.unwrap();
+    assert_eq!(totals.succeeded, 20);
+    let totals = worker.run(Extent::Sweep, minute()).await.unwrap();
+    assert_eq!(totals.succeeded, 0);
+    let totals = worker.run(Extent::UntilIdle, minute()).await.unwrap();
+    assert_eq!(totals.succeeded, 5);
+    assert!(start.elapsed() < SECOND);
+}
+
+/// What a program that runs a processor reports at the end, under these names.
+#[test]
+fn totals_are_told_under_their_names() {
+    let told = serde_json::to_string(&Totals::default()).unwrap();
+    assert_eq!(
+        told,
+        r#"{"succeeded":0,"failed":0,"retried":0,"deferred":0,"released":0,"dead_lettered":0,"discarded":0}"#
+    );
 }
 
 #[tokio::test(start_paused = true)]
