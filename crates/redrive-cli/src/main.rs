@@ -9,11 +9,13 @@ mod literals;
 mod logging;
 mod output;
 mod progress;
+mod run;
 mod session;
 mod terminal;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -35,6 +37,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Run(Box<run::Args>),
     /// A worker of the demo, in a process of its own that can be killed.
     #[command(hide = true)]
     DemoWorker(demo::WorkerArgs),
@@ -48,6 +51,9 @@ enum Command {
 enum Config {
     Show(show::Args),
 }
+
+/// How long what goes on in threads of its own may hold up the end.
+const TO_SHUT_DOWN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
@@ -64,8 +70,11 @@ fn begin(line: &[OsString]) -> Result<(), Option<Failure>> {
     logging::start(&cli.globals)?;
     let runtime = runtime(&cli.command)
         .map_err(|error| Failure::new(format!("starting the runtime: {error}")))?;
-    runtime.block_on(run(cli, &matches, &configured))?;
-    Ok(())
+    let ended = runtime.block_on(run(cli, &matches, &configured));
+    // Tasks are dropped here, and the process groups of handlers killed with them. A name that is
+    // still looked up must not hold up an end.
+    runtime.shutdown_timeout(TO_SHUT_DOWN);
+    Ok(ended?)
 }
 
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
@@ -87,6 +96,7 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
             demo::run(&args, given.then_some(session.globals.url.as_str())).await
         }
         Command::DemoWorker(args) => demo::work(args).await,
+        Command::Run(args) => run::run(*args, &mut session).await,
         Command::Config(Config::Show(_)) => {
             show::run(&mut session, &Cli::command(), matches, configured)
         }
