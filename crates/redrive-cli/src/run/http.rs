@@ -60,13 +60,11 @@ enum Connections {
 }
 
 impl Server {
-    /// The server of a URL, for the messages of a source. `limit` is the time-out of a request,
-    /// `at_once` how many there are at most at the same time.
+    /// The server of a URL, for the messages of a source. `limit` is the time-out of a request.
     pub(crate) fn new(
         url: &str,
         source: &Source,
         limit: Option<Duration>,
-        at_once: usize,
     ) -> Result<Self, Failure> {
         let refused = |why: &str| {
             let shown = without_secrets(url);
@@ -114,7 +112,7 @@ impl Server {
             headers.insert(name, value);
         }
         let client = match scheme {
-            "http" => Connections::Plain(pool(at_once).build(connector(limit))),
+            "http" => Connections::Plain(pool().build(connector(limit))),
             "https" => {
                 let tls = HttpsConnectorBuilder::new().with_native_roots();
                 let tls = tls.map_err(|error| {
@@ -122,7 +120,7 @@ impl Server {
                         .hint("install them, the package is often called ca-certificates")
                 })?;
                 let tls = tls.https_only().enable_http1();
-                Connections::Tls(pool(at_once).build(tls.wrap_connector(connector(limit))))
+                Connections::Tls(pool().build(tls.wrap_connector(connector(limit))))
             }
             _ => return Err(refused("it begins with neither http:// nor https://")),
         };
@@ -202,12 +200,11 @@ impl Connections {
     }
 }
 
-fn pool(at_once: usize) -> hyper_util::client::legacy::Builder {
+fn pool() -> hyper_util::client::legacy::Builder {
     let mut builder = Client::builder(TokioExecutor::new());
     builder
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(KEPT)
-        .pool_max_idle_per_host(at_once);
+        .pool_idle_timeout(KEPT);
     builder
 }
 
@@ -305,7 +302,7 @@ mod tests {
 
     fn server(url: &str) -> Result<Server, String> {
         let source = Source::new("orders", "billing").unwrap();
-        Server::new(url, &source, None, 1).map_err(|failure| format!("{failure:?}"))
+        Server::new(url, &source, None).map_err(|failure| format!("{failure:?}"))
     }
 
     #[test]
@@ -340,10 +337,10 @@ mod tests {
     #[test]
     fn names_that_no_header_holds_are_refused() {
         let source = Source::new("or\nders", "billing").unwrap();
-        let refused = Server::new("http://host", &source, None, 1).unwrap_err();
+        let refused = Server::new("http://host", &source, None).unwrap_err();
         assert!(format!("{refused:?}").contains("cannot stand in a header"));
         let source = Source::new("órders", "billing").unwrap();
-        assert!(Server::new("http://host", &source, None, 1).is_ok());
+        assert!(Server::new("http://host", &source, None).is_ok());
     }
 
     #[test]
