@@ -1,12 +1,13 @@
 //! The seam: what a broker does, in domain words. Defined by the conformance suite, which every
 //! backend passes whole. Durations cross it, timestamps never do.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::dead_letter::{Layout, Reason};
+use crate::dead_letter::{DeadLetterLimit, Layout, Reason};
 use crate::error::Error;
 use crate::message::Fields;
 use crate::names::{ConsumerName, EntryId, GroupStart, Source, StreamKey};
@@ -77,8 +78,8 @@ pub(crate) trait Seat: Send + Sync + 'static {
     /// Ends a [`receive`](Self::receive) that waits, early and cleanly, where the broker can.
     async fn wake(&self);
 
-    /// How many entries of the whole group are pending.
-    async fn pending(&self) -> Result<u64, Error>;
+    /// How many entries of the whole group are pending, these not counted.
+    async fn pending(&self, but: &BTreeSet<EntryId>) -> Result<u64, Error>;
 
     /// Where the leases of this seat are renewed from.
     fn renewed_on(&self) -> RenewedOn;
@@ -107,8 +108,13 @@ pub(crate) struct Membership {
     pub(crate) max_attempts: u32,
     pub(crate) dead_letters: StreamKey,
     pub(crate) layout: Layout,
+    pub(crate) limit: Option<DeadLetterLimit>,
     pub(crate) on_ack: OnAck,
 }
+
+/// How long a message waits that a full dead-letter queue keeps pending, until it is looked at
+/// again.
+pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(60);
 
 /// What becomes of an acknowledged entry. Default: it stays in the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -206,6 +212,9 @@ pub(crate) struct Tended {
     pub(crate) taken: Vec<Delivery>,
     /// Messages given up in this round: those whose budget was used, those that were trimmed.
     pub(crate) dead: Vec<Died>,
+    /// Messages that were to be given up to a full queue: still pending, due again after
+    /// [`FULL_PAUSE`].
+    pub(crate) kept: Vec<EntryId>,
     /// Messages that were to be given up and could not be, each with the reason; still pending.
     pub(crate) refused: Vec<(EntryId, Error)>,
     /// Where the next round goes on; `None` after the end of a sweep.
@@ -220,6 +229,10 @@ pub(crate) struct Died {
     pub(crate) id: EntryId,
     pub(crate) reason: Reason,
     pub(crate) dead_letter: EntryId,
+    /// As it was written: native where the one asked for could not hold the message.
+    pub(crate) layout: Layout,
+    /// How many older dead letters had to go for it.
+    pub(crate) dropped: u64,
 }
 
 /// Answer of [`Seat::begin`].
@@ -237,6 +250,8 @@ pub(crate) enum Begun {
     Gone,
     /// Given up here.
     Died(Died),
+    /// It was to be given up and the queue is full: still pending, due after [`FULL_PAUSE`].
+    Full,
     /// It was to be given up and could not be; still pending.
     Refused(Error),
 }
@@ -251,7 +266,11 @@ pub(crate) enum Renewed {
     /// It is no longer pending.
     Gone,
     /// The entry was trimmed; this tombstone stands for it until the lease is settled.
-    Trimmed { tombstone: EntryId },
+    Trimmed {
+        tombstone: EntryId,
+        /// How many older dead letters had to go for it.
+        dropped: u64,
+    },
     /// The tombstone could not be written; still pending.
     Refused(Error),
 }
@@ -310,6 +329,9 @@ pub(crate) enum Settled {
     Done,
     /// Given up, as asked, or because the entry was trimmed and its run did not succeed.
     Died(Died),
+    /// To be given up, and the queue is full: its failure is recorded, it is still pending, due
+    /// again after [`FULL_PAUSE`].
+    Full,
     /// The lease was lost: nothing was recorded.
     Stale,
     /// No longer pending: nothing was recorded.

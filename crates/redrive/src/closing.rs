@@ -1,6 +1,7 @@
 //! A backend that ends with its broker: from then on every call is an error of kind `Closed`, and
 //! so is what waits.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,8 +111,8 @@ impl Seat for Closing<dyn Seat> {
         self.inner.wake().await;
     }
 
-    async fn pending(&self) -> Result<u64, Error> {
-        self.unless_closed(self.inner.pending()).await
+    async fn pending(&self, but: &BTreeSet<EntryId>) -> Result<u64, Error> {
+        self.unless_closed(self.inner.pending(but)).await
     }
 
     fn renewed_on(&self) -> RenewedOn {

@@ -63,7 +63,7 @@ mod verdict;
 pub use backend::{Keep, OnAck};
 pub use broker::{Broker, ConnectOptions};
 pub use codec::{Decode, DecodeError, Encode, Json, Raw};
-pub use dead_letter::{DeadLetter, DeadLetterLayout, Layout, Reason};
+pub use dead_letter::{DeadLetter, DeadLetterLayout, DeadLetterLimit, Layout, Overflow, Reason};
 pub use dead_letter_queue::{
     DeadLetterQueue, Inspection, Listing, PurgeReport, ReplayFailure, ReplayOptions, ReplayReport,
 };

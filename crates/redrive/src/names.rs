@@ -183,6 +183,12 @@ impl StreamKey {
     pub fn default_dead_letters(&self) -> Self {
         Self(format!("{self}:dlq").into())
     }
+
+    /// The dead-letter stream that all streams share whose dead letters are envelopes:
+    /// `sg:stream:dlq`.
+    pub(crate) fn envelope_dead_letters() -> Self {
+        Self("sg:stream:dlq".into())
+    }
 }
 
 impl ConsumerName {

@@ -45,8 +45,8 @@ pub struct Stats {
     pub dlq_length: u64,
     /// How many dead letters redrive has ever added to it, by its ledger.
     pub dlq_arrivals: u64,
-    /// How many a limit has dropped, by its ledger. redrive sets no limit yet: 0, unless another
-    /// version has.
+    /// How many a limit that [drops the oldest](crate::Overflow::DropOldest) has dropped, by its
+    /// ledger.
     pub dlq_dropped: u64,
     /// The last entry that was delivered to the group.
     pub last_delivered_id: Option<EntryId>,

@@ -1,20 +1,20 @@
 //! Every event of a processor, each said in one place: what is logged, at which level, with what.
 //!
-//! Levels: `warn` a dead letter, a lost lease, a loss, a broker that fails, a handler that cannot
-//! run; `info` other changes of state, and each failed run; `debug` whatever else is per message.
-//! Payloads never appear; ids and error texts do. What others wrote goes through [`Text`] or
-//! [`Name`]: logs end on terminals.
+//! Levels: `error` a person must act; `warn` a dead letter, a lost lease, a loss, a broker that
+//! fails, a handler that cannot run; `info` other changes of state, and each failed run; `debug`
+//! whatever else is per message. Payloads never appear; ids and error texts do. What others wrote
+//! goes through [`Text`] or [`Name`]: logs end on terminals.
 
 use std::fmt::{self, Debug, Display, Formatter, Write as _};
 use std::time::Duration;
 
-use tracing::{Span, debug, field, info, warn};
+use tracing::{Span, debug, error, field, info, warn};
 
 use crate::backend::Died;
 use crate::dead_letter::Reason;
 use crate::error::Error;
 use crate::fingerprint::clip;
-use crate::names::{ConsumerName, EntryId, Source};
+use crate::names::{ConsumerName, EntryId, Source, StreamKey};
 
 /// How much of an error a line holds at most that is kept elsewhere, in bytes.
 const BRIEF: usize = 200;
@@ -58,7 +58,7 @@ pub(crate) fn group_restored(source: &Source) {
 
 /// Ends the processor.
 pub(crate) fn fatal(source: &Source, error: &Error) {
-    tracing::error!(
+    error!(
         source = %Name(source),
         error = ?Text(&Causes(error)),
         hint = error.cure().map(Text).map(field::debug),
@@ -128,10 +128,36 @@ pub(crate) fn died(source: &Source, died: &Died, error: Option<&str>) {
         id,
         reason,
         dead_letter,
+        layout,
+        dropped: _,
     } = died;
-    let reason = reason.as_str();
+    let (reason, layout) = (reason.as_str(), layout.as_str());
     let error = error.map(Text).map(field::debug);
-    warn!(source = %Name(source), %id, reason, error, %dead_letter, "dead letter");
+    warn!(source = %Name(source), %id, reason, error, %dead_letter, layout, "dead letter");
+}
+
+/// A message was to be given up, and stays pending because the queue is full.
+pub(crate) fn kept(source: &Source, id: EntryId) {
+    debug!(source = %Name(source), %id, "dead letter waits: the queue is full");
+}
+
+/// The queue came to a limit that stops: once per change.
+pub(crate) fn queue_full(source: &Source, dlq: &StreamKey, most: u64) {
+    error!(
+        source = %Name(source),
+        hint = "replay or purge dead letters, or raise the limit",
+        "dead-letter queue {} is full: {most} of {most}; messages that should go there stay pending",
+        Name(dlq)
+    );
+}
+
+pub(crate) fn queue_has_room(source: &Source, dlq: &StreamKey) {
+    info!(source = %Name(source), "dead-letter queue {} has room again", Name(dlq));
+}
+
+/// A limit that drops the oldest has done so: once per call.
+pub(crate) fn dropped(source: &Source, dlq: &StreamKey, dropped: u64) {
+    warn!(source = %Name(source), dlq = %Name(dlq), dropped, "oldest dead letters dropped: the queue is at its limit");
 }
 
 /// A message was given up by a call whose first answer was lost: the dead letter's id with it.

@@ -21,6 +21,8 @@ pub(super) enum Text {
     Strange,
     /// More than a state keeps.
     Long,
+    /// What an envelope says of a tombstone.
+    Trimmed,
 }
 
 /// The fields of an entry.
@@ -46,6 +48,7 @@ impl Text {
             Self::Plain | Self::Unsorted => "no route".to_owned(),
             Self::Empty => String::new(),
             Self::Strange => " no\nway\0\u{2028} ".to_owned(),
+            Self::Trimmed => "trimmed: no".to_owned(),
             Self::Long => format!("x{}", "€ \n".repeat(400)),
         };
         Fault {
@@ -96,6 +99,7 @@ pub(super) fn text() -> impl Strategy<Value = Text> {
         1 => Just(Text::Unsorted),
         1 => Just(Text::Strange),
         1 => Just(Text::Long),
+        1 => Just(Text::Trimmed),
     ]
 }
 
@@ -138,6 +142,13 @@ fn pair() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     (name, value)
 }
 
+/// One of the fields of an envelope's message.
+fn part() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+    let name = select(vec!["data", "data", "ts", "trace_id"]);
+    let name = name.prop_map(|name| name.as_bytes().to_vec());
+    (name, vec(any::<u8>(), 0..4))
+}
+
 pub(super) fn body() -> impl Strategy<Value = Body> {
     let from = select(vec![
         "1712-0",
@@ -159,6 +170,7 @@ pub(super) fn body() -> impl Strategy<Value = Body> {
         100 => (vec(pair(), 0..3), from, replays, campaign).prop_map(
             |(user, from, replays, campaign)| Body::Replayed { user, from, replays, campaign }
         ),
+        60 => vec(part(), 1..4).prop_map(Body::Pairs),
         1 => select(vec![3_900, 3_901, 4_100]).prop_map(Body::Many),
     ]
 }

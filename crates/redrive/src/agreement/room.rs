@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::backend::{Membership, OnAck};
-use crate::dead_letter::Layout;
+use crate::dead_letter::{DeadLetterLimit, Layout, Overflow};
 use crate::names::{ConsumerName, EntryId, GroupStart, Source, StreamKey};
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -40,16 +40,22 @@ impl Room {
             max_attempts,
             dead_letters: self.dlq.clone(),
             layout: Layout::Native,
+            limit: None,
             on_ack: OnAck::Keep,
         };
         [
-            member("a", 5, 21, 1),
+            Membership {
+                limit: Some(DeadLetterLimit::new(3, Overflow::Stop)),
+                ..member("a", 5, 21, 1)
+            },
             Membership {
                 on_ack: OnAck::Delete,
+                layout: Layout::Envelope,
                 ..member("b", 9, 15, 4)
             },
             Membership {
                 layout: Layout::Flat,
+                limit: Some(DeadLetterLimit::new(4, Overflow::DropOldest)),
                 ..member("c", 13, 31, 2)
             },
         ]

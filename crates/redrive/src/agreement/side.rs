@@ -170,6 +170,9 @@ impl<'a> Side<'a> {
         for died in &round.dead {
             answer.said.push(self.died(died));
         }
+        for id in &round.kept {
+            answer.said.push(format!("{id} kept"));
+        }
         for (id, error) in &round.refused {
             answer.said.push(format!("{id} {}", kind(error)));
         }
@@ -213,7 +216,7 @@ impl<'a> Side<'a> {
 
     fn renewed(&mut self, renewed: &Renewed) -> String {
         match renewed {
-            Renewed::Trimmed { tombstone } => format!("trimmed {}", self.letter(*tombstone)),
+            Renewed::Trimmed { tombstone, .. } => format!("trimmed {}", self.letter(*tombstone)),
             Renewed::Refused(error) => kind(error),
             told => format!("{told:?}"),
         }
@@ -231,7 +234,14 @@ impl<'a> Side<'a> {
 
     fn died(&mut self, died: &Died) -> String {
         let letter = self.letter(died.dead_letter);
-        format!("{} {:?}: letter {letter}", died.id, died.reason)
+        let Died {
+            id,
+            reason,
+            layout,
+            dropped,
+            ..
+        } = died;
+        format!("{id} {reason:?}: {layout:?} letter {letter}, {dropped} dropped")
     }
 
     fn letter(&mut self, id: EntryId) -> Letter {

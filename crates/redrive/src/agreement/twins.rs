@@ -10,7 +10,7 @@ use super::operation::Operation;
 use super::room::{FIRST_ID, Room, minutes};
 use super::side::{Act, Answer, Held, Side};
 use super::view::{Group, View};
-use crate::backend::{Charge, Cursor, Fence};
+use crate::backend::{Charge, Cursor, FULL_PAUSE, Fence};
 use crate::conformance::Lab;
 use crate::message::Fields;
 
@@ -166,19 +166,21 @@ impl<'a> Twins<'a> {
         self.held.push(held);
     }
 
-    /// What is due at once is made due some minutes ago, each by its own, and half a one that no
+    /// What is due at once, or after the pause before a full queue, is made due some minutes ago, each by its own, and half a one that no
     /// delay has: else the order in which they are taken would be a matter of microseconds.
     async fn spread(&mut self, act: &Act) -> Result<(), String> {
-        if !matches!(act, Act::Settle(..)) {
+        if !matches!(act, Act::Settle(..) | Act::Tend(..) | Act::Begin(..)) {
             return Ok(());
         }
+        let pause = i64::try_from(FULL_PAUSE.as_millis()).unwrap();
         let source = &self.memory.room.source;
         let memory = at_once(self.clock, self.memory.lab.due(source));
         let redis = self.redis.lab.due(source).await;
         for (id, ms) in memory {
             // Where only one of them waits, looking at both will tell.
-            if ms == 0 && redis.iter().any(|(due, _)| *due == id) {
-                let by = self.minutes() + Duration::from_secs(30);
+            if (ms == 0 || ms == pause) && redis.iter().any(|(due, _)| *due == id) {
+                let wait = Duration::from_millis(ms.unsigned_abs());
+                let by = wait + self.minutes() + Duration::from_secs(30);
                 self.perform(&Act::AgeDue(id, by)).await?;
             }
         }

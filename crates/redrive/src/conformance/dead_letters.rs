@@ -5,9 +5,10 @@ use super::room::{
     FINGERPRINT, HOUR, Room, assert_gone, begin, dead_letter, died, fault, field, numbered, retry,
     settle, settle_as, settlement, started, user_fields,
 };
-use crate::backend::{Failed, How, Settled, Settlement};
-use crate::dead_letter::{Layout, Reason};
+use crate::backend::{Failed, Fence, How, Seat, Settled, Settlement};
+use crate::dead_letter::{DeadLetterLayout, Layout, Reason, read};
 use crate::error::ErrorKind;
+use crate::message::Fields;
 
 fn undecodable() -> How {
     How::DeadLetter {
@@ -117,6 +118,14 @@ pub(super) async fn a_refused_dead_letter_leaves_the_message_pending(lab: &dyn L
     room.assert_nothing_pending().await;
 }
 
+fn exhausted(error: &str) -> How {
+    How::DeadLetter {
+        reason: Reason::AttemptsExhausted,
+        fault: fault(error),
+        failed: Failed::Yes,
+    }
+}
+
 pub(super) async fn the_flat_layout_is_written_where_chosen(lab: &dyn Lab) {
     let room = Room::new(lab);
     let mut member = room.member("a");
@@ -124,14 +133,7 @@ pub(super) async fn the_flat_layout_is_written_where_chosen(lab: &dyn Lab) {
     let seat = room.join_as(member).await;
     let fence = room.hold_one(&*seat).await;
     let (begun, ..) = room.run(&*seat, fence.id).await;
-    let end = settlement(
-        begun,
-        How::DeadLetter {
-            reason: Reason::AttemptsExhausted,
-            fault: fault("no"),
-            failed: Failed::Yes,
-        },
-    );
+    let end = settlement(begun, exhausted("no"));
     let end = Settlement {
         fields: numbered(0),
         ..end
@@ -151,4 +153,76 @@ pub(super) async fn the_flat_layout_is_written_where_chosen(lab: &dyn Lab) {
     let now = fence.id.millis() as f64 / 1000.0;
     assert!((seconds - now).abs() < 60.0, "{seconds} {now}");
     assert_eq!(dead.len(), 6);
+}
+
+/// One entry with these fields, received by a seat that writes envelopes.
+async fn enveloped(room: &Room<'_>, fields: Fields) -> (std::sync::Arc<dyn Seat>, Fence) {
+    let mut member = room.member("a");
+    member.layout = Layout::Envelope;
+    let seat = room.join_as(member).await;
+    let added = room.backend().append(room.stream(), &[fields]).await;
+    added.unwrap();
+    let got = seat.receive(1, None).await.unwrap().remove(0);
+    (seat, got.lease.fence)
+}
+
+pub(super) async fn the_envelope_layout_is_written_where_chosen(lab: &dyn Lab) {
+    for (how, error) in [
+        (undecodable(), "undecodable: not json"),
+        (dead_letter("no"), "rejected: no"),
+        (exhausted("no"), "no"),
+    ] {
+        let room = Room::new(lab);
+        let data = Fields::from_iter([("ts", &b"1.5"[..]), ("data", &b"\x81\xff\0"[..])]);
+        let (seat, fence) = enveloped(&room, data).await;
+        let answer = settle(&*seat, fence, how).await;
+        assert_eq!(died(&answer).layout, Layout::Envelope);
+        let dead = room.dead_letters().await.remove(0);
+        let id = fence.id.to_string();
+        let expected = [
+            ("original_stream", room.stream().as_str().as_bytes()),
+            ("original_msg_id", id.as_bytes()),
+            ("error", error.as_bytes()),
+            ("attempt", b"1"),
+            ("data", b"\x81\xff\0"),
+            ("ts", b"1.5"),
+            ("trace_id", b""),
+        ];
+        assert!(
+            dead.fields
+                .iter()
+                .eq(expected.map(|(name, value)| (name.as_bytes(), value)))
+        );
+        let letter = read(dead.id, dead.fields);
+        assert_eq!(letter.layout, DeadLetterLayout::Envelope);
+        assert_eq!(Some(died(&answer).reason), letter.reason);
+        room.assert_nothing_pending().await;
+    }
+}
+
+pub(super) async fn what_an_envelope_cannot_hold_is_written_native(lab: &dyn Lab) {
+    let replayed = [
+        ("data", "x"),
+        ("redrive-replayed-from", "1-1"),
+        ("redrive-replays", "1"),
+    ];
+    for fields in [
+        Fields::from_iter([("data", "x"), ("data", "y")]),
+        Fields::from_iter([("data", "x"), ("tenant", "y")]),
+        Fields::from_iter(replayed),
+    ] {
+        let room = Room::new(lab);
+        let (seat, fence) = enveloped(&room, fields.clone()).await;
+        let answer = settle(&*seat, fence, dead_letter("no")).await;
+        assert_eq!(died(&answer).layout, Layout::Native);
+        let dead = room.dead_letters().await.remove(0);
+        let letter = read(dead.id, dead.fields);
+        assert_eq!(letter.layout, DeadLetterLayout::Native);
+        assert!(fields.pairs().starts_with(letter.fields.pairs()));
+        assert_eq!(
+            letter.fields.len() + 2 * letter.replays as usize,
+            fields.len()
+        );
+        assert_eq!(room.ledger().await, [1, 0, 0]);
+    }
 }

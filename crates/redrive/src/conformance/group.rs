@@ -1,5 +1,7 @@
 //! A group that vanishes, and comes back where nothing is lost.
 
+use std::collections::BTreeSet;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ pub(super) async fn a_vanished_group_is_told(lab: &dyn Lab) {
     assert_eq!(told.kind(), ErrorKind::NoGroup);
     let told = seat.tend(1, Cursor::START).await.unwrap_err();
     assert_eq!(told.kind(), ErrorKind::NoGroup);
-    let told = seat.pending().await.unwrap_err();
+    let told = seat.pending(&BTreeSet::new()).await.unwrap_err();
     assert_eq!(told.kind(), ErrorKind::NoGroup);
     // For what is held, it is as for anything that is no longer pending.
     for how in unsuccessful() {

@@ -14,6 +14,7 @@ mod entries;
 mod exhausted;
 mod group;
 mod lab;
+mod limits;
 mod receive;
 mod renew;
 mod replay;
@@ -147,6 +148,8 @@ macro_rules! every_test {
                 booked_crashes_are_told_and_the_last_run_is_none,
                 a_refused_dead_letter_leaves_the_message_pending,
                 the_flat_layout_is_written_where_chosen,
+                the_envelope_layout_is_written_where_chosen,
+                what_an_envelope_cannot_hold_is_written_native,
             ];
             exhausted: [
                 eight_claimants_of_a_hundred_make_a_hundred_dead_letters,
@@ -165,6 +168,7 @@ macro_rules! every_test {
                 anything_but_success_puts_the_bytes_in_place_of_the_tombstone,
                 the_full_copy_counts_what_was_recorded_before,
                 what_was_known_survives_a_tombstone_that_cannot_say_it,
+                the_error_on_an_envelopes_tombstone_survives,
                 a_run_that_failed_without_words_keeps_no_older_error,
                 a_tombstone_that_is_gone_is_not_replaced,
                 what_turns_out_trimmed_when_it_ends_dies_with_its_bytes,
@@ -185,6 +189,22 @@ macro_rules! every_test {
                 a_purged_dead_letter_is_gone_and_counted,
                 a_purge_asked_twice_counts_once,
                 the_books_balance,
+            ];
+            limits: [
+                what_finds_the_queue_full_waits_with_its_failure_recorded,
+                a_message_kept_pending_twice_by_one_run_fails_once,
+                what_is_kept_with_its_attempts_used_up_does_not_run_again,
+                a_higher_limit_lets_it_go,
+                a_begin_that_finds_the_queue_full_charges_nothing,
+                a_rejection_that_finds_the_queue_full_runs_again,
+                who_lost_it_keeps_nothing_before_a_full_queue,
+                a_tombstone_is_written_to_a_full_queue_and_made_whole_there,
+                the_oldest_are_dropped_and_counted,
+                a_limit_of_about_so_many_drops_only_the_oldest_and_counts_them,
+                a_claim_drops_the_oldest_for_what_it_gives_up,
+                a_full_copy_drops_nothing_for_its_tombstone,
+                the_books_balance_whoever_races,
+                what_is_kept_can_be_left_out_of_what_is_pending,
             ];
             group: [
                 a_vanished_group_is_told,

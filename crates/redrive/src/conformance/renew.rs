@@ -79,7 +79,7 @@ pub(super) async fn a_renewal_of_what_was_trimmed_tells_the_tombstone(lab: &dyn 
     let seat = room.join("a").await;
     let fence = room.hold_one(&*seat).await;
     lab.trim(room.stream(), fence.id).await;
-    let Renewed::Trimmed { tombstone } = renew(&*seat, fence).await else {
+    let Renewed::Trimmed { tombstone, .. } = renew(&*seat, fence).await else {
         panic!("not seen");
     };
     let dead = room.dead_letters().await;

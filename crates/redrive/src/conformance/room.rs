@@ -51,6 +51,7 @@ impl<'a> Room<'a> {
             max_attempts: 1000,
             dead_letters: self.dlq.clone(),
             layout: Layout::Native,
+            limit: None,
             on_ack: OnAck::Keep,
         }
     }
@@ -295,6 +296,7 @@ pub(super) async fn sweep(seat: &dyn Seat, max: usize) -> Tended {
         assert!(round.taken.len() <= max, "{} taken", round.taken.len());
         whole.taken.extend(round.taken);
         whole.dead.extend(round.dead);
+        whole.kept.extend(round.kept);
         whole.refused.extend(round.refused);
         whole.next_due = round.next_due;
         match round.cursor {

@@ -6,7 +6,7 @@ use super::room::{
     settlement, started, sweep, unsuccessful, user_fields,
 };
 use crate::backend::{Cursor, Fence, How, Lease, Membership, Renewed, Seat, Settlement};
-use crate::dead_letter::{Layout, Reason};
+use crate::dead_letter::{Layout, Reason, read};
 use crate::names::EntryId;
 
 pub(super) async fn what_was_trimmed_is_left_to_its_live_holder(lab: &dyn Lab) {
@@ -40,7 +40,7 @@ async fn seen_trimmed(room: &Room<'_>, seat: &dyn Seat) -> (Fence, EntryId) {
     let fence = room.hold_one(seat).await;
     room.lab.trim(room.stream(), fence.id).await;
     let answers = seat.renew(&[fence]).await.unwrap();
-    let [Renewed::Trimmed { tombstone }] = answers[..] else {
+    let [Renewed::Trimmed { tombstone, .. }] = answers[..] else {
         panic!("{answers:?}");
     };
     assert_eq!(assert_one_tombstone(room, fence.id).await, tombstone);
@@ -194,7 +194,7 @@ pub(super) async fn the_full_copy_counts_what_was_recorded_before(lab: &dyn Lab)
     let (begun, ..) = room.run(&*a, fresh.id).await;
     lab.trim(room.stream(), fresh.id).await;
     let answers = a.renew(&[begun]).await.unwrap();
-    let [Renewed::Trimmed { tombstone }] = answers[..] else {
+    let [Renewed::Trimmed { tombstone, .. }] = answers[..] else {
         panic!("{answers:?}");
     };
     settle_as(&*a, ending(begun, tombstone, retry(HOUR, "second"))).await;
@@ -299,4 +299,40 @@ pub(super) async fn a_run_that_failed_without_words_keeps_no_older_error(lab: &d
     assert_eq!(dead.get("redrive-error").unwrap_or_default(), b"");
     assert_eq!(field(&dead, "redrive-error-kind"), "Kind");
     assert_eq!(field(&dead, "redrive-attempts"), "2");
+}
+
+pub(super) async fn the_error_on_an_envelopes_tombstone_survives(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let member = Membership {
+        layout: Layout::Envelope,
+        ..room.member("a")
+    };
+    let seat = room.join_as(member).await;
+    let fresh = room.hold_one(&*seat).await;
+    settle(&*seat, fresh, retry(HOUR, "first: trimmed")).await;
+    lab.age_due(&room.source, fresh.id, HOUR).await;
+    let took = room.take_due(&*seat, fresh.id).await.lease.fence;
+    let (begun, ..) = started(begin(&*seat, took, "n").await, fresh.id);
+    lab.trim(room.stream(), fresh.id).await;
+    let answers = seat.renew(&[begun]).await.unwrap();
+    let [Renewed::Trimmed { tombstone, .. }] = answers[..] else {
+        panic!("{answers:?}");
+    };
+    let stone = room.dead_letters().await.remove(0);
+    assert_eq!(field(&stone.fields, "error"), "trimmed: first: trimmed");
+    assert!(read(stone.id, stone.fields).is_tombstone());
+    let mut end = settlement(begun, How::Release);
+    end.lease.tombstone = Some(tombstone);
+    end.fields = [("data", "held")].into_iter().collect();
+    died(&settle_as(&*seat, end).await);
+    let dead = room.dead_letters().await;
+    assert_eq!(dead.len(), 1);
+    for (name, value) in [
+        ("error", "trimmed: first: trimmed"),
+        ("attempt", "1"),
+        ("data", "held"),
+    ] {
+        assert_eq!(field(&dead[0].fields, name), value, "{name}");
+    }
+    assert_eq!(room.ledger().await, [1, 0, 0]);
 }

@@ -1,5 +1,6 @@
 //! Dead letters: why a message was given up, and the layouts in which it is kept.
 
+mod limit;
 mod read;
 mod replay;
 #[cfg(test)]
@@ -11,6 +12,8 @@ use serde::Serialize;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, StreamKey};
 
+pub(crate) use limit::Precision;
+pub use limit::{DeadLetterLimit, Overflow};
 pub(crate) use read::read;
 pub(crate) use replay::{default_target, migrated, replay_fields, split_lineage};
 pub(crate) use write::{Obituary, compose};
@@ -126,6 +129,45 @@ pub enum Layout {
     /// The first Python system's: the user fields and five more. A message that does not fit
     /// (see `docs/formats.md`) is written native.
     Flat,
+    /// The second Python system's: `data`, `ts` and `trace_id` of the message and four more. Goes
+    /// to `sg:stream:dlq` unless another queue is named, and keeps about 5,000 there unless
+    /// another limit is set. A message that does not fit (see `docs/formats.md`) is written
+    /// native.
+    Envelope,
+}
+
+impl Layout {
+    const ALL: [Self; 3] = [Self::Native, Self::Flat, Self::Envelope];
+
+    /// As it is shown: `native`, `flat`, `envelope`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Flat => "flat",
+            Self::Envelope => "envelope",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|layout| layout.as_str() == name)
+    }
+
+    /// Where dead letters of a stream go in this layout, unless told otherwise.
+    pub(crate) fn default_dead_letters(self, stream: &StreamKey) -> StreamKey {
+        match self {
+            Self::Native | Self::Flat => stream.default_dead_letters(),
+            Self::Envelope => StreamKey::envelope_dead_letters(),
+        }
+    }
+
+    /// How many of them a queue may hold, unless told otherwise.
+    pub(crate) fn default_limit(self) -> Option<DeadLetterLimit> {
+        match self {
+            Self::Native | Self::Flat => None,
+            Self::Envelope => Some(DeadLetterLimit::ENVELOPE),
+        }
+    }
 }
 
 /// The layout in which a dead letter was found, whoever wrote it.

@@ -2,6 +2,7 @@
 
 use bytes::{Buf, Bytes};
 
+use super::write::Obituary;
 use super::{Body, DeadLetter, DeadLetterLayout, Reason, field};
 use crate::fingerprint::fingerprint;
 use crate::message::Fields;
@@ -197,6 +198,19 @@ fn envelope(letter: DeadLetter) -> DeadLetter {
         body,
         ..letter
     }
+}
+
+/// The error of an envelope: the reason stands before it, unless the attempts were exhausted.
+pub(super) fn envelope_error(about: &Obituary<'_>) -> String {
+    match about.reason {
+        Reason::AttemptsExhausted => about.error.to_owned(),
+        reason => format!("{}: {}", reason.as_str(), about.error),
+    }
+}
+
+/// Whether an envelope with this error and without a payload is a tombstone.
+pub(super) fn is_about_trimming(error: &str) -> bool {
+    prefixed(error).0 == Reason::Trimmed
 }
 
 /// The reason that stands before an envelope's error; without one its attempts were exhausted.

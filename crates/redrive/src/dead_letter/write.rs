@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes};
 
-use super::read::FLAT_EXHAUSTED;
+use super::read::{FLAT_EXHAUSTED, envelope_error, is_about_trimming};
 use super::replay::Block;
 use super::{Layout, MOST_FIELDS, Reason, field};
 use crate::message::Fields;
@@ -41,6 +41,10 @@ pub(crate) struct Obituary<'a> {
 /// Written native although flat was asked: more than [`MOST_FIELDS`] user fields (packed), a user
 /// field named as one of the five of flat, which would be lost, or named `redrive-v`, with which
 /// the dead letter could read as a native one.
+///
+/// Written native although an envelope was asked: any field but `data`, `ts` and `trace_id`, a
+/// replay's block too, one of the three twice, or one without payload that would read as a
+/// tombstone.
 pub(crate) fn compose(
     layout: Layout,
     entry: Option<&Fields>,
@@ -50,7 +54,10 @@ pub(crate) fn compose(
     let entry = entry.unwrap_or(&nothing);
     match layout {
         Layout::Flat if fits_flat(entry) => (Layout::Flat, flat(entry, about)),
-        Layout::Native | Layout::Flat => (Layout::Native, native(entry, about)),
+        Layout::Envelope if fits_envelope(entry, about) => {
+            (Layout::Envelope, envelope(entry, about))
+        }
+        Layout::Native | Layout::Flat | Layout::Envelope => (Layout::Native, native(entry, about)),
     }
 }
 
@@ -107,6 +114,33 @@ fn flat(entry: &Fields, about: &Obituary<'_>) -> Fields {
     fields.add(attempts, about.deliveries.to_string());
     let (seconds, micros) = (about.dead_at_us / 1_000_000, about.dead_at_us % 1_000_000);
     fields.add(dead_at, format!("{seconds}.{micros:06}"));
+    fields.0.into_iter().collect()
+}
+
+fn fits_envelope(entry: &Fields, about: &Obituary<'_>) -> bool {
+    let pairs = entry.pairs();
+    let plain = pairs.iter().enumerate().all(|(at, (name, _))| {
+        field::ENVELOPE_USER.iter().any(|ours| name == *ours)
+            && pairs[..at].iter().all(|(before, _)| before != name)
+    });
+    let mistaken = !entry.is_empty()
+        && entry.get("data").is_none_or(<[u8]>::is_empty)
+        && is_about_trimming(&envelope_error(about));
+    plain && !mistaken
+}
+
+fn envelope(entry: &Fields, about: &Obituary<'_>) -> Fields {
+    let [stream, id, error, attempt, ..] = field::ENVELOPE;
+    let mut fields = Writing(Vec::with_capacity(field::ENVELOPE.len()));
+    fields.add(stream, about.source.stream.as_str().to_owned());
+    fields.add(id, about.id.to_string());
+    fields.add(error, envelope_error(about));
+    // That system counts from 1, and has no other end than a failed attempt.
+    fields.add(attempt, about.failures.max(1).to_string());
+    for name in field::ENVELOPE_USER {
+        let value = entry.value(name.as_bytes()).cloned();
+        fields.add(name, value.unwrap_or_default());
+    }
     fields.0.into_iter().collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::{Failed, Fault, Fence, How, Keep, Replay, Replayed};
+use crate::backend::{Died, Failed, Fault, Fence, How, Keep, Replay, Replayed};
 use crate::dead_letter::{DeadLetter, DeadLetterLayout, Obituary, Reason, compose};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
@@ -21,6 +21,7 @@ pub(super) struct Ledger {
     pub(super) dead_lettered: u64,
     pub(super) replayed: u64,
     pub(super) purged: u64,
+    pub(super) dropped: u64,
 }
 
 /// What was replayed: by target, queue and dead letter; the new id and when.
@@ -45,7 +46,8 @@ pub(super) struct Burial<'a> {
     fault: &'a Fault,
     failures: u32,
     crashes: u32,
-    deliveries: u64,
+    pub(super) deliveries: u64,
+    charged: bool,
     consumer: ConsumerName,
     first_failure_ms: Option<u64>,
 }
@@ -59,13 +61,14 @@ impl<'a> Burial<'a> {
             failures: state.failures,
             crashes: state.crashes_at(pending.count),
             deliveries: pending.count,
+            charged: false,
             consumer: pending.consumer.clone(),
             first_failure_ms: state.first_failure_ms,
         }
     }
 
     /// Of a message whose state went when its tombstone was written: what that one still says.
-    /// The flat layout says no more than the delivery count.
+    /// The flat layout says no more than the delivery count, an envelope no more than the error.
     pub(super) fn remembered(
         fence: Fence,
         consumer: &ConsumerName,
@@ -83,6 +86,7 @@ impl<'a> Burial<'a> {
             failures: count(|letter| letter.attempts),
             crashes: count(|letter| letter.crashes),
             deliveries: fence.token,
+            charged: fence.is_charged(),
             consumer: consumer.clone(),
             first_failure_ms: known.and_then(|letter| letter.first_at_ms),
         }
@@ -90,10 +94,22 @@ impl<'a> Burial<'a> {
 
     /// By its holder: what is open is then this very run, which has not crashed.
     pub(super) fn ended_by(mut self, fence: Fence, state: &State) -> Self {
-        if fence.is_charged() {
+        self.charged = fence.is_charged();
+        if self.charged {
             self.crashes = state.crashes;
         }
         self
+    }
+
+    /// What is known of it, for when it cannot be buried yet: it waits under this delivery.
+    pub(super) fn recorded_in(&self, state: &mut State) {
+        state.failures = self.failures;
+        state.first_failure_ms = self.first_failure_ms;
+        state.keep_error(self.fault);
+        if self.charged {
+            state.open = 0;
+        }
+        state.hint = self.deliveries;
     }
 
     /// With what its last run said.
@@ -113,13 +129,13 @@ impl<'a> Burial<'a> {
 }
 
 impl Turn<'_> {
-    /// Adds a dead letter and counts it. A refusal has changed nothing.
+    /// Adds a dead letter and counts it, whatever the limit. A refusal has changed nothing.
     pub(super) fn write(
         &mut self,
         id: EntryId,
         fields: Option<&Fields>,
         burial: &Burial<'_>,
-    ) -> Result<EntryId, Error> {
+    ) -> Result<Died, Error> {
         let about = Obituary {
             source: &self.member.source,
             id,
@@ -134,11 +150,17 @@ impl Turn<'_> {
             first_at_ms: burial.first_failure_ms,
             dead_at_us: self.now.us(),
         };
-        let (_, composed) = compose(self.member.layout, fields, &about);
+        let (layout, composed) = compose(self.member.layout, fields, &about);
         let dlq = &self.member.dead_letters;
         let dead_letter = self.kept.add(dlq, composed, self.now)?;
         self.kept.ledger(dlq).dead_lettered += 1;
-        Ok(dead_letter)
+        Ok(Died {
+            id,
+            reason: burial.reason,
+            dead_letter,
+            layout,
+            dropped: 0,
+        })
     }
 }
 

@@ -136,7 +136,11 @@ impl State {
     pub(super) fn record_failure(&mut self, fault: &Fault, now: Moment) {
         self.failures = self.failures.saturating_add(1);
         self.first_failure_ms.get_or_insert(now.ms());
-        // No more than the error fits into a state on a server.
+        self.keep_error(fault);
+    }
+
+    /// No more than the error fits into a state on a server.
+    pub(super) fn keep_error(&mut self, fault: &Fault) {
         self.fault = Fault {
             error: clip(&fault.error, ERROR_KEPT).to_owned(),
             ..Fault::default()

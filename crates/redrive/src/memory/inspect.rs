@@ -46,6 +46,7 @@ impl Kept {
         }
         if let Some(ledger) = self.ledgers.get(dlq) {
             stats.dlq_arrivals = ledger.dead_lettered;
+            stats.dlq_dropped = ledger.dropped;
         }
         let Some(stream) = self.streams.get(&source.stream) else {
             return stats;

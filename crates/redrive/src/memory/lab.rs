@@ -182,6 +182,7 @@ impl Lab for MemoryLab {
             ("dead_lettered", ledger.dead_lettered),
             ("replayed", ledger.replayed),
             ("purged", ledger.purged),
+            ("dropped", ledger.dropped),
         ]
         .into_iter()
         .filter(|(_, count)| *count > 0)

@@ -6,6 +6,7 @@ mod hints;
 mod inspect;
 #[cfg(test)]
 pub(crate) mod lab;
+mod limit;
 mod seat;
 mod settle;
 mod stream;

@@ -1,5 +1,6 @@
 //! A consumer's place in a group in memory: each verb is one step under the world's lock.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -146,9 +147,10 @@ impl Seat for MemorySeat {
         self.woken.notify_waiters();
     }
 
-    async fn pending(&self) -> Result<u64, Error> {
+    async fn pending(&self, but: &BTreeSet<EntryId>) -> Result<u64, Error> {
         let (kept, _) = self.memory.open();
-        Ok(kept.group(&self.membership.source)?.pending.len() as u64)
+        let pending = kept.group(&self.membership.source)?.pending.keys();
+        Ok(pending.filter(|id| !but.contains(id)).count() as u64)
     }
 
     fn renewed_on(&self) -> RenewedOn {

@@ -4,12 +4,12 @@ use crate::backend::{
     Begun, Charge, Died, Fault, Fence, How, Membership, OnAck, Renewed, Settled, Settlement,
 };
 use crate::dead_letter::{Reason, read};
-use crate::error::Error;
 use crate::message::Fields;
 use crate::names::EntryId;
 
 use super::dead_letters::Burial;
 use super::hints::{Hints, Own, State, millis};
+use super::limit::Buried;
 use super::stream::Pending;
 use super::world::{Kept, Moment};
 
@@ -70,8 +70,9 @@ impl<'a> Turn<'a> {
         if let Some(reason) = reason {
             let burial = Burial::of(reason, &state, &pending);
             return match self.bury(id, payload.as_ref(), &burial) {
-                Ok(died) => Begun::Died(died),
-                Err(error) => Begun::Refused(error),
+                Buried::Died(died) => Begun::Died(died),
+                Buried::Kept => Begun::Full,
+                Buried::Refused(error) => Begun::Refused(error),
             };
         }
         if crashes > state.crashes {
@@ -117,10 +118,12 @@ impl<'a> Turn<'a> {
         }
         let burial = Burial::of(Reason::Trimmed, &state, &pending).ended_by(fence, &state);
         match self.bury(id, None, &burial) {
-            Ok(died) => Renewed::Trimmed {
+            Buried::Died(died) => Renewed::Trimmed {
                 tombstone: died.dead_letter,
+                dropped: died.dropped,
             },
-            Err(error) => Renewed::Refused(error),
+            Buried::Kept => Renewed::Held,
+            Buried::Refused(error) => Renewed::Refused(error),
         }
     }
 
@@ -133,9 +136,12 @@ impl<'a> Turn<'a> {
         if settlement.how == How::Ack {
             return self.ack(fence);
         }
+        let dies = matches!(settlement.how, How::DeadLetter { .. });
         let (state, is_there) = match self.find(fence, &settlement.how) {
             Found::Mine(state) => (state, true),
             Found::Trimmed(state) => (state, false),
+            // What a full queue kept pending, and that answer was lost.
+            Found::Already if dies && self.stops() => return Settled::Full,
             Found::Already => return Settled::Done,
             Found::Lost => return Settled::Stale,
             Found::Gone => return Settled::Gone,
@@ -218,8 +224,9 @@ impl<'a> Turn<'a> {
         let stored = self.payload(fence.id);
         let fields = stored.as_ref().unwrap_or(&settlement.fields);
         match self.bury(fence.id, Some(fields), &burial) {
-            Ok(died) => Settled::Died(died),
-            Err(error) => Settled::Refused(error),
+            Buried::Died(died) => Settled::Died(died),
+            Buried::Kept => Settled::Full,
+            Buried::Refused(error) => Settled::Refused(error),
         }
     }
 
@@ -245,18 +252,18 @@ impl<'a> Turn<'a> {
             let burial = Burial::remembered(fence, &self.member.consumer, &before, &stands)
                 .with(&settlement.how, self.now);
             match self.write(fence.id, Some(&settlement.fields), &burial) {
-                Ok(dead_letter) => Settled::Died(Died {
-                    id: fence.id,
-                    reason: Reason::Trimmed,
-                    dead_letter,
-                }),
+                Ok(died) => Settled::Died(died),
                 Err(error) => return Settled::Refused(error),
             }
         };
         self.kept.delete(dlq, tombstone);
         let ledger = self.kept.ledger(dlq);
         ledger.dead_lettered = ledger.dead_lettered.saturating_sub(1);
-        answer
+        let dropped = self.drop_oldest();
+        match answer {
+            Settled::Died(died) => Settled::Died(Died { dropped, ..died }),
+            answer => answer,
+        }
     }
 
     /// Not fenced: the work is done, refusing it would only add a run.
@@ -376,20 +383,5 @@ impl<'a> Turn<'a> {
 
     fn is_mine(&self, pending: &Pending) -> bool {
         pending.consumer == self.member.consumer
-    }
-
-    pub(super) fn bury(
-        &mut self,
-        id: EntryId,
-        fields: Option<&Fields>,
-        burial: &Burial<'_>,
-    ) -> Result<Died, Error> {
-        let dead_letter = self.write(id, fields, burial)?;
-        self.remove(id);
-        Ok(Died {
-            id,
-            reason: burial.reason,
-            dead_letter,
-        })
     }
 }

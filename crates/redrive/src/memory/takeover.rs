@@ -10,6 +10,7 @@ use crate::names::{ConsumerName, EntryId};
 
 use super::dead_letters::Burial;
 use super::hints::Mark;
+use super::limit::Buried;
 use super::settle::Turn;
 use super::stream::Pending;
 
@@ -131,8 +132,9 @@ impl Turn<'_> {
         let fields = self.payload(id);
         let burial = Burial::of(reason, &state, pending);
         match self.bury(id, fields.as_ref(), &burial) {
-            Ok(died) => round.dead.push(died),
-            Err(error) => round.refused.push((id, error)),
+            Buried::Died(died) => round.dead.push(died),
+            Buried::Kept => round.kept.push(id),
+            Buried::Refused(error) => round.refused.push((id, error)),
         }
     }
 

@@ -218,7 +218,8 @@ impl Intake {
     pub(crate) fn tended(&mut self, max: usize, tended: &Tended, now: Instant) {
         self.answered();
         self.cursor = tended.cursor.unwrap_or(Cursor::START);
-        let full = tended.taken.len() >= max;
+        let found = tended.taken.len() + tended.dead.len() + tended.kept.len();
+        let full = found >= max;
         let more = full || tended.cursor.is_some();
         self.next_tend = if more {
             now
@@ -266,6 +267,11 @@ impl Intake {
     /// Something comes due after this long, that the last claim round did not know of.
     pub(crate) fn due_in(&mut self, delay: Duration, now: Instant) {
         self.next_tend = self.next_tend.min(now + delay.max(TEND_AT_MOST_EVERY));
+    }
+
+    /// Whether this run ends when nothing is pending.
+    pub(crate) fn ends_when_idle(&self) -> bool {
+        self.extent == Extent::UntilIdle
     }
 
     /// Whether what is under way should be ended early: the run could end, but for a read that

@@ -8,6 +8,7 @@ mod held;
 mod intake;
 mod leases;
 mod options;
+mod overflow;
 mod readiness;
 mod receipt;
 mod run;
@@ -118,7 +119,10 @@ impl Processor {
 
     /// Runs until nothing is left: a read found nothing, nothing is held here, and nothing is
     /// pending in the whole group. So it waits for messages that others hold, for retries to come
-    /// due, and for a handler that [cannot run](crate::Outcome::unavailable).
+    /// due, and for a handler that [cannot run](crate::Outcome::unavailable); but not for what a
+    /// full dead-letter queue keeps pending, where its limit [stops](crate::Overflow::Stop). What
+    /// an earlier run left there is known to be kept when it has been looked at again: within a
+    /// minute.
     ///
     /// # Errors
     ///

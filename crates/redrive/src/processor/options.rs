@@ -8,7 +8,7 @@ use super::execution::Runner;
 use super::run::Plan;
 use crate::backend::{Backend, Membership, OnAck};
 use crate::codec::{Decode, Json};
-use crate::dead_letter::Layout;
+use crate::dead_letter::{DeadLetterLimit, Layout};
 use crate::error::{Error, ErrorKind};
 use crate::handler::Handler;
 use crate::names::{ConsumerName, GroupStart, Source, StreamKey};
@@ -56,10 +56,14 @@ pub struct ProcessorOptions {
     pub consumer: ConsumerName,
     /// Where the group begins, if it has to be created. Default: with the first entry.
     pub group_start: GroupStart,
-    /// Where dead letters go. Default `STREAM:dlq`.
+    /// Where dead letters go. Default `STREAM:dlq`; in the envelope layout `sg:stream:dlq`, for
+    /// all streams.
     pub dead_letters: StreamKey,
     /// How dead letters are laid out. Default native.
     pub layout: Layout,
+    /// How many dead letters the queue may hold, and what happens then. Default `None`: no limit;
+    /// in the envelope layout about 5,000, the oldest dropped.
+    pub dead_letter_limit: Option<DeadLetterLimit>,
     /// What becomes of acknowledged entries. Default: they stay in the stream.
     pub on_ack: OnAck,
 }
@@ -79,12 +83,14 @@ impl ProcessorOptions {
             max_attempts: self.retry.max_attempts,
             dead_letters: self.dead_letters.clone(),
             layout: self.layout,
+            limit: self.dead_letter_limit,
             on_ack: self.on_ack,
         }
     }
 
     fn problems(&self, source: &Source) -> Vec<String> {
         let mut problems = self.retry.problems();
+        problems.extend(self.dead_letter_limit.and_then(DeadLetterLimit::problem));
         let mut check = |right: bool, problem: String| {
             if !right {
                 problems.push(problem);
@@ -131,7 +137,16 @@ pub struct ProcessorBuilder<C = Json> {
     source: Source,
     codec: C,
     prefetch: Option<usize>,
+    dead_letters: Option<StreamKey>,
+    limit: Limit,
     options: ProcessorOptions,
+}
+
+/// Whether a limit was chosen: which one is the default depends on the layout.
+#[derive(Clone, Copy, Debug)]
+enum Limit {
+    OfTheLayout,
+    Chosen(Option<DeadLetterLimit>),
 }
 
 impl ProcessorBuilder {
@@ -151,6 +166,7 @@ impl ProcessorBuilder {
             group_start: GroupStart::default(),
             dead_letters: source.stream.default_dead_letters(),
             layout: Layout::default(),
+            dead_letter_limit: None,
             on_ack: OnAck::default(),
         };
         Self {
@@ -158,6 +174,8 @@ impl ProcessorBuilder {
             source,
             codec: Json::default(),
             prefetch: None,
+            dead_letters: None,
+            limit: Limit::OfTheLayout,
             options,
         }
     }
@@ -206,6 +224,14 @@ impl<C> ProcessorBuilder<C> {
     {
         let mut options = self.options;
         options.prefetch = self.prefetch.unwrap_or(options.batch);
+        let stream = &self.source.stream;
+        options.dead_letters = self
+            .dead_letters
+            .unwrap_or_else(|| options.layout.default_dead_letters(stream));
+        options.dead_letter_limit = match self.limit {
+            Limit::OfTheLayout => options.layout.default_limit(),
+            Limit::Chosen(limit) => limit,
+        };
         let problems = options.problems(&self.source);
         if !problems.is_empty() {
             let what = format!(
@@ -231,6 +257,8 @@ impl<C> ProcessorBuilder<C> {
             source: self.source,
             codec,
             prefetch: self.prefetch,
+            dead_letters: self.dead_letters,
+            limit: self.limit,
             options: self.options,
         }
     }
@@ -238,6 +266,36 @@ impl<C> ProcessorBuilder<C> {
     /// Sets [`prefetch`](ProcessorOptions::prefetch).
     pub fn prefetch(mut self, prefetch: usize) -> Self {
         self.prefetch = Some(prefetch);
+        self
+    }
+
+    /// Sets [`dead_letters`](ProcessorOptions::dead_letters).
+    pub fn dead_letters(mut self, dead_letters: StreamKey) -> Self {
+        self.dead_letters = Some(dead_letters);
+        self
+    }
+
+    /// Sets [`dead_letter_limit`](ProcessorOptions::dead_letter_limit): a limit, or `None` for no
+    /// limit.
+    ///
+    /// ```
+    /// use redrive::{Broker, DeadLetterLimit, Message, Overflow, Processor, Source};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let broker = Broker::connect("memory:").await?;
+    /// broker.producer("orders".parse()?).send_all(&[1, 2, 3]).await?;
+    /// let source = Source::new("orders", "billing")?;
+    /// let mut processor = Processor::builder(&broker, source.clone())
+    ///     .dead_letter_limit(DeadLetterLimit::new(2, Overflow::DropOldest))
+    ///     .build(async |_: Message<String>| {})?;
+    /// // Numbers are no strings.
+    /// assert_eq!(processor.run_until_idle().await?.dead_lettered, 3);
+    /// let stats = broker.stats(&source).await?;
+    /// assert_eq!((stats.dlq_length, stats.dlq_dropped), (2, 1));
+    /// # Ok::<(), redrive::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn dead_letter_limit(mut self, limit: impl Into<Option<DeadLetterLimit>>) -> Self {
+        self.limit = Limit::Chosen(limit.into());
         self
     }
 
@@ -258,7 +316,6 @@ impl<C> ProcessorBuilder<C> {
         grace: Duration,
         consumer: ConsumerName,
         group_start: GroupStart,
-        dead_letters: StreamKey,
         layout: Layout,
         on_ack: OnAck,
     }

@@ -53,6 +53,9 @@ impl Run {
         for died in &tended.dead {
             self.gave_up(died);
         }
+        for id in tended.kept {
+            self.keep_for_room(id);
+        }
         for delivery in tended.taken {
             self.receive(delivery, Origin::Claimed);
         }
@@ -96,10 +99,12 @@ impl Run {
     /// trimmed.
     pub(super) fn gave_up(&mut self, died: &Died) {
         self.summary.totals.dead_lettered += 1;
+        self.brim.died(died);
         telemetry::died(&self.plan.source, died, None);
     }
 
     fn receive(&mut self, delivery: Delivery, origin: Origin) {
+        self.brim.lets_go(delivery.lease.fence.id);
         if self.held.contains_key(&delivery.lease.fence.id) {
             self.meet_again(delivery, origin);
         } else {
@@ -188,7 +193,8 @@ impl Run {
             Renewed::Refused(error) => {
                 telemetry::tombstone_refused(&self.plan.source, id, &error);
             }
-            Renewed::Trimmed { tombstone } => {
+            Renewed::Trimmed { tombstone, dropped } => {
+                self.brim.dropped(dropped);
                 if let Some(held) = self.held.get_mut(&id) {
                     held.tombstone = Some(tombstone);
                     self.leases.remove(id);

@@ -1,6 +1,6 @@
 //! One run of a processor: a loop that owns all state, so that nothing needs a lock.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use super::held::{Held, Sent};
 use super::intake::{Call, Extent, Intake, Next, View};
 use super::leases::{Keeper, LeaseTable, Report};
 use super::options::ProcessorOptions;
+use super::overflow::Brim;
 use super::readiness::{Pace, Readiness};
 use super::receipt::restoring;
 use super::settler::Lane;
@@ -80,6 +81,7 @@ pub(super) struct Run {
     _keeper: Keeper,
     reports: UnboundedReceiver<Report>,
     pub(super) health: Health,
+    pub(super) brim: Brim,
     /// Whether handlers can run.
     pub(super) readiness: Readiness,
     pub(super) summary: Summary,
@@ -195,6 +197,7 @@ impl Run {
             _keeper: keeper,
             reports,
             health,
+            brim: Brim::default(),
             readiness: Readiness::default(),
             summary: Summary::default(),
             stop: None,
@@ -210,6 +213,7 @@ impl Run {
     ) -> Result<(), Error> {
         let mut signalled = false;
         loop {
+            self.tell_of_the_limit();
             let now = Instant::now();
             if let Some(error) = self.watch_the_drain(now) {
                 return Err(error);
@@ -282,6 +286,10 @@ impl Run {
         self.asked = Some(call);
         let seat = Arc::clone(&self.seat);
         let source = self.plan.source.clone();
+        let kept = match call {
+            Call::CountPending => self.brim.kept().clone(),
+            _ => BTreeSet::new(),
+        };
         self.calls.push(Box::pin(async move {
             match call {
                 Call::Tend { max, cursor } => {
@@ -292,7 +300,7 @@ impl Run {
                     let answer = seat.receive(max, block).await;
                     Answer::Read(block, restoring(&*seat, &source, answer).await)
                 }
-                Call::CountPending => Answer::Counted(seat.pending().await),
+                Call::CountPending => Answer::Counted(seat.pending(&kept).await),
             }
         }));
     }

@@ -75,6 +75,15 @@ async fn send(
     }
 }
 
+/// Whether a handler ran and failed.
+fn is_failure(how: &How) -> bool {
+    match how {
+        How::Retry { .. } => true,
+        How::DeadLetter { failed, .. } => *failed == Failed::Yes,
+        How::Ack | How::Defer { .. } | How::Release => false,
+    }
+}
+
 impl Run {
     /// Ends a held message. Its slot stays taken until the broker has confirmed it. `discarded`
     /// says why it need not be done.
@@ -220,7 +229,17 @@ impl Run {
                 telemetry::gone(source, id);
                 return self.release_slot(id);
             }
-            Settled::Died(died) => Some(died),
+            Settled::Full => {
+                if is_failure(how) {
+                    self.summary.totals.failed += 1;
+                }
+                self.keep_for_room(id);
+                return self.release_slot(id);
+            }
+            Settled::Died(died) => {
+                self.brim.died(&died);
+                Some(died)
+            }
             _ => None,
         };
         self.count(id, how, died.as_ref(), discarded);
@@ -241,12 +260,7 @@ impl Run {
             How::Retry { fault, .. } | How::DeadLetter { fault, .. } => Some(&*fault.error),
             How::Ack | How::Defer { .. } | How::Release => None,
         };
-        if let How::Retry { .. }
-        | How::DeadLetter {
-            failed: Failed::Yes,
-            ..
-        } = how
-        {
+        if is_failure(how) {
             totals.failed += 1;
         }
         if let Some(died) = died {

@@ -150,6 +150,7 @@ impl Run {
             // Trimmed: this process alone still has the bytes, so it runs.
             Begun::Gone if held.tombstone.is_some() => self.run_charged(id),
             Begun::Died(died) if died.reason == Reason::Trimmed => {
+                self.brim.dropped(died.dropped);
                 held.tombstone = Some(died.dead_letter);
                 telemetry::trimmed(&self.plan.source, id, died.dead_letter);
                 self.run_charged(id);
@@ -160,6 +161,10 @@ impl Run {
             }
             Begun::Died(died) => {
                 self.gave_up(&died);
+                self.release_slot(id);
+            }
+            Begun::Full => {
+                self.keep_for_room(id);
                 self.release_slot(id);
             }
             Begun::Refused(error) => {

@@ -8,9 +8,11 @@ use serde::Serialize;
 pub struct Totals {
     /// Messages acknowledged after their handler succeeded.
     pub succeeded: u64,
-    /// Runs that failed: an error, a panic, a time-out, a rejection.
+    /// Runs that failed: an error, a panic, a time-out, a rejection. One whose dead letter found
+    /// the queue full and waits for room is counted here, and neither as retried nor as
+    /// dead-lettered.
     pub failed: u64,
-    /// Of the failed ones, how many will be run again.
+    /// Of the failed ones, how many were put back to be run again.
     pub retried: u64,
     /// Messages put off by their handler, or because it could not begin; nothing charged.
     pub deferred: u64,

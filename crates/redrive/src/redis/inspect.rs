@@ -1,5 +1,7 @@
 //! The health of a source and of its dead-letter queue, as the server tells it.
 
+use std::collections::BTreeSet;
+
 use redis::{Pipeline, Value, cmd};
 
 use super::connection::Link;
@@ -128,8 +130,48 @@ fn unless(value: Value, words: &str) -> Result<Option<Value>, Error> {
     }
 }
 
-/// How many entries of the whole group are pending.
-pub(super) async fn pending(link: &Link, source: &Source) -> Result<u64, Error> {
+/// How many rows of what is pending are asked for at once.
+const PAGE: usize = 1_000;
+
+/// How many entries of the whole group are pending, these not counted. Where there are more than
+/// these, so many more at least: then it is not looked at which.
+pub(super) async fn pending(
+    link: &Link,
+    source: &Source,
+    but: &BTreeSet<EntryId>,
+) -> Result<u64, Error> {
+    let all = all_pending(link, source).await?;
+    let known = but.len() as u64;
+    if known == 0 || all > known {
+        return Ok(all.saturating_sub(known));
+    }
+    let mut others = 0;
+    let mut start = "-".to_owned();
+    loop {
+        let mut command = cmd("XPENDING");
+        command
+            .arg(source.stream.as_str())
+            .arg(source.group.as_str())
+            .arg(&start)
+            .arg("+")
+            .arg(PAGE);
+        let rows = link.send(&command, "looking at what is pending").await?;
+        let rows = wire::list(rows, "pending entries")?;
+        let whole = rows.len() == PAGE;
+        for row in rows {
+            let id = wire::list(row, "a pending entry")?.into_iter().next();
+            let id = id.ok_or_else(|| wire::unexpected("a pending entry"))?;
+            let id = wire::id(id, "an id")?;
+            others += u64::from(!but.contains(&id));
+            start = format!("({id}");
+        }
+        if !whole {
+            return Ok(others);
+        }
+    }
+}
+
+async fn all_pending(link: &Link, source: &Source) -> Result<u64, Error> {
     let mut command = cmd("XPENDING");
     command
         .arg(source.stream.as_str())

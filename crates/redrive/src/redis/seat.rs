@@ -1,5 +1,6 @@
 //! A consumer that has joined a group on Redis: its connections, and what it does besides settling.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex as StdMutex;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -19,8 +20,9 @@ use crate::backend::{
     Begun, Charge, Cursor, Delivery, Fence, Lease, Membership, Renewed, RenewedOn, Seat, Settled,
     Settlement, Tended,
 };
-use crate::dead_letter::Layout;
+use crate::dead_letter::{DeadLetterLimit, Overflow, Precision};
 use crate::error::Error;
+use crate::names::EntryId;
 
 pub(super) struct RedisSeat {
     pub(super) membership: Membership,
@@ -99,8 +101,10 @@ impl RedisSeat {
             dead_letters,
             consumer,
             layout,
+            limit,
             ..
         } = &self.membership;
+        let layout = layout.as_str();
         let mut call = Call::new([
             source.stream.to_string(),
             self.keys.due.clone(),
@@ -112,9 +116,9 @@ impl RedisSeat {
         ]);
         call.arg(source.group.to_string())
             .arg(consumer.to_string())
-            .arg(match layout {
-                Layout::Native => "native",
-                Layout::Flat => "flat",
+            .arg(match limit {
+                None => layout.to_owned(),
+                Some(limit) => format!("{layout} {} {}", overflow(*limit), limit.most()),
             });
         call
     }
@@ -168,11 +172,13 @@ impl RedisSeat {
         }
         for row in wire::list(next()?, "what was given up")? {
             let mut row = Row::read(row)?;
-            if row.word == "died" {
-                tended.dead.push(row.died()?);
-            } else {
-                let id = row.id()?;
-                tended.refused.push((id, self.refusal(&row.text()?)));
+            match row.word.as_str() {
+                "died" => tended.dead.push(row.died()?),
+                "full" => tended.kept.push(row.id()?),
+                _ => {
+                    let id = row.id()?;
+                    tended.refused.push((id, self.refusal(&row.text()?)));
+                }
             }
         }
         let mut known = self.known();
@@ -180,6 +186,15 @@ impl RedisSeat {
         known.scan = scan;
         known.clock = Some((server_ms, Instant::now()));
         Ok(tended)
+    }
+}
+
+/// What the scripts do at a limit.
+fn overflow(limit: DeadLetterLimit) -> &'static str {
+    match (limit.overflow(), limit.precision()) {
+        (Overflow::Stop, _) => "stop",
+        (Overflow::DropOldest, Precision::Exactly) => "drop",
+        (Overflow::DropOldest, Precision::About) => "about",
     }
 }
 
@@ -265,6 +280,7 @@ impl Seat for RedisSeat {
                     "lost" => Begun::Lost,
                     "gone" => Begun::Gone,
                     "died" => Begun::Died(row.died()?),
+                    "full" => Begun::Full,
                     _ => Begun::Refused(self.refused(&mut row)?),
                 });
             }
@@ -294,9 +310,13 @@ impl Seat for RedisSeat {
                     "ok" => Renewed::Held,
                     "lost" => Renewed::Lost,
                     "gone" => Renewed::Gone,
-                    "died" => Renewed::Trimmed {
-                        tombstone: row.died()?.dead_letter,
-                    },
+                    "died" => {
+                        let died = row.died()?;
+                        Renewed::Trimmed {
+                            tombstone: died.dead_letter,
+                            dropped: died.dropped,
+                        }
+                    }
                     _ => Renewed::Refused(self.refused(&mut row)?),
                 });
             }
@@ -328,8 +348,8 @@ impl Seat for RedisSeat {
         }
     }
 
-    async fn pending(&self) -> Result<u64, Error> {
-        inspect::pending(&self.commands, &self.membership.source).await
+    async fn pending(&self, but: &BTreeSet<EntryId>) -> Result<u64, Error> {
+        inspect::pending(&self.commands, &self.membership.source, but).await
     }
 
     fn renewed_on(&self) -> RenewedOn {

@@ -171,11 +171,18 @@ async fn read(seat: &RedisSeat, mut row: Row, settlement: &Settlement) -> Result
         "ok" | "already" => Settled::Done,
         "lost" => Settled::Stale,
         "gone" => Settled::Gone,
+        "full" => Settled::Full,
         "died" => {
             let died = row.died()?;
             if died.reason == Reason::Trimmed {
                 let known = [row.next()?, row.next()?, row.next()?, row.next()?];
-                resolve_one(seat, settlement, died.dead_letter, Some(known)).await?
+                match resolve_one(seat, settlement, died.dead_letter, Some(known)).await? {
+                    Settled::Died(mut whole) => {
+                        whole.dropped += died.dropped;
+                        Settled::Died(whole)
+                    }
+                    settled => settled,
+                }
             } else {
                 Settled::Died(died)
             }

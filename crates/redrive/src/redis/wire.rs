@@ -5,7 +5,7 @@ use bytes::Bytes;
 use redis::Value;
 
 use crate::backend::{Died, Entry};
-use crate::dead_letter::Reason;
+use crate::dead_letter::{Layout, Reason};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::EntryId;
@@ -162,7 +162,7 @@ impl Row {
         text(self.next()?, "a text")
     }
 
-    /// What follows `died`: id, reason, dead letter.
+    /// What follows `died`: id, reason, dead letter, its layout, how many were dropped.
     pub(super) fn died(&mut self) -> Result<Died, Error> {
         let id = self.id()?;
         let reason = self.text()?;
@@ -170,6 +170,8 @@ impl Row {
             id,
             reason: Reason::from_stored(&reason).ok_or_else(|| unexpected("a reason"))?,
             dead_letter: self.id()?,
+            layout: Layout::from_name(&self.text()?).ok_or_else(|| unexpected("a layout"))?,
+            dropped: self.count()?,
         })
     }
 }

@@ -163,6 +163,35 @@ async fn envelopes_are_listed_and_replayed_byte_for_byte_and_an_empty_payload_is
     assert_eq!(rig.ask::<u64>("XLEN sg:stream:dlq").await, 1);
 }
 
+/// What dies here is laid out as theirs, in their queue, but for what each system says of its own.
+#[tokio::test]
+async fn what_dies_here_is_written_as_the_second_system_wrote_it() {
+    let rig = Rig::start().await;
+    load(&rig.server, ENVELOPE).await;
+    let theirs: Entries = rig.entries("sg:stream:dlq").await;
+    for name in ["sg:stream:inbound", "sg:stream:outbound"] {
+        let mut processor = quick(&rig.broker, Source::new(name, "ours").unwrap())
+            .codec(Raw)
+            .layout(Layout::Envelope)
+            .build(async |_: Message<Fields>| false)
+            .unwrap();
+        assert_eq!(processor.options().dead_letters, stream("sg:stream:dlq"));
+        processor.run_until_idle().await.unwrap();
+    }
+    let all = rig.entries("sg:stream:dlq").await;
+    let (before, ours) = all.split_at(theirs.len());
+    assert_eq!(before, theirs);
+    for (_, their) in &theirs {
+        let twin = |(_, our): &&(String, Vec<Vec<u8>>)| our[..4] == their[..4];
+        let (_, our) = ours.iter().find(twin).unwrap();
+        assert_eq!(
+            our[4..8],
+            bytes(&["error", "handler returned false", "attempt", "3"])
+        );
+        assert_eq!(our[8..], their[8..]);
+    }
+}
+
 #[tokio::test]
 async fn an_envelope_group_goes_on_after_its_foreign_lease() {
     let rig = Rig::start().await;

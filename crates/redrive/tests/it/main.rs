@@ -11,6 +11,7 @@ mod flat_system;
 mod groups;
 mod healing;
 mod interop;
+mod limits;
 mod pausing;
 mod races;
 mod retries;

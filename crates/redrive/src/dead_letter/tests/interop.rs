@@ -116,6 +116,23 @@ fn a_mark_of_the_first_system_is_replaced() {
     assert_eq!(back.len(), replayed.len());
 }
 
+/// The same entry that dies here of the same error makes the same bytes as theirs.
+fn envelopes_are_written_as_they_were(letters: &[DeadLetter]) {
+    for letter in letters {
+        let source = Source::new(letter.stream.as_ref().unwrap().as_str(), "group").unwrap();
+        let about = Obituary {
+            id: letter.original_id.unwrap(),
+            error: letter.error.as_deref().unwrap(),
+            failures: letter.attempts.unwrap(),
+            ..obituary(&source)
+        };
+        let was = source_entry(&added(ENVELOPE, source.stream.as_str()), letter);
+        let (layout, written) = compose(Layout::Envelope, Some(&was), &about);
+        assert_eq!(layout, Layout::Envelope);
+        assert_eq!(&written, letter.stored());
+    }
+}
+
 #[test]
 fn the_second_systems_dead_letters_are_envelopes() {
     let letters = letters(added(ENVELOPE, "sg:stream:dlq"));
@@ -157,6 +174,7 @@ fn the_second_systems_dead_letters_are_envelopes() {
             assert_eq!(back.unwrap(), fields(expected));
         }
     }
+    envelopes_are_written_as_they_were(&letters);
     let fingerprints: std::collections::HashSet<_> =
         letters.iter().map(|letter| &letter.fingerprint).collect();
     assert_eq!(fingerprints.len(), 5);

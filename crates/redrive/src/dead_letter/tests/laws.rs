@@ -54,6 +54,12 @@ fn entry() -> impl Strategy<Value = Fields> {
         })
 }
 
+/// What an envelope makes of a message's fields.
+fn three(user: &Fields) -> Fields {
+    let value = |name: &str| user.get(name).unwrap_or_default();
+    fields(field::ENVELOPE_USER.map(|name| (name, value(name))))
+}
+
 fn reason() -> impl Strategy<Value = Reason> {
     proptest::sample::select(Reason::ALL.to_vec())
 }
@@ -134,17 +140,55 @@ proptest! {
     #[test]
     fn whatever_layout_is_asked_the_written_one_is_read_and_nothing_is_lost(user in entry()) {
         let source = source();
-        let (written, stored) = compose(Layout::Flat, Some(&user), &obituary(&source));
+        for asked in [Layout::Flat, Layout::Envelope] {
+            let (written, stored) = compose(asked, Some(&user), &obituary(&source));
+            let letter = read(id(), stored);
+            prop_assert!(!letter.is_tombstone());
+            match written {
+                Layout::Flat => {
+                    prop_assert_eq!(letter.layout, DeadLetterLayout::Flat);
+                    prop_assert_eq!(&letter.fields, &user);
+                }
+                Layout::Envelope => {
+                    prop_assert_eq!(letter.layout, DeadLetterLayout::Envelope);
+                    prop_assert_eq!(&letter.fields, &three(&user));
+                }
+                Layout::Native => {
+                    prop_assert_eq!(letter.layout, DeadLetterLayout::Native);
+                    prop_assert_eq!(&letter.fields, &split_lineage(&user).0);
+                }
+            }
+        }
+    }
+
+    /// Its three fields go through death and replay, whatever the error says and however often.
+    #[test]
+    fn an_envelope_is_read_back(
+        parts in vec(proptest::option::of(value()), 3),
+        reason in reason(),
+        error in "(trimmed: |rejected: )?\\PC{0,9}",
+        failures in any::<u64>(),
+    ) {
+        let source = source();
+        let named = field::ENVELOPE_USER.into_iter().zip(&parts);
+        let user = fields(named.filter_map(|(name, value)| Some((name, value.clone()?))));
+        let about = Obituary { reason, error: &error, failures, ..obituary(&source) };
+        let (written, stored) = compose(Layout::Envelope, Some(&user), &about);
         let letter = read(id(), stored);
-        match written {
-            Layout::Flat => {
-                prop_assert_eq!(letter.layout, DeadLetterLayout::Flat);
-                prop_assert_eq!(&letter.fields, &user);
-            }
-            Layout::Native => {
-                prop_assert_eq!(letter.layout, DeadLetterLayout::Native);
-                prop_assert_eq!(&letter.fields, &split_lineage(&user).0);
-            }
+        prop_assert_eq!(letter.is_tombstone(), user.is_empty() && letter.reason == Some(Reason::Trimmed));
+        if written == Layout::Native {
+            prop_assert!(user.get("data").is_none_or(<[u8]>::is_empty));
+            prop_assert_eq!(&letter.fields, &user);
+            return Ok(());
+        }
+        prop_assert_eq!(letter.layout, DeadLetterLayout::Envelope);
+        prop_assert_eq!(letter.attempts, Some(failures.max(1)));
+        if !letter.is_tombstone() {
+            prop_assert_eq!(&letter.fields, &three(&user));
+        }
+        if reason != Reason::AttemptsExhausted {
+            prop_assert_eq!(letter.reason, Some(reason));
+            prop_assert_eq!(letter.error.unwrap_or_default(), error);
         }
     }
 

@@ -127,6 +127,61 @@ fn what_flat_would_lose_or_mistake_is_written_native() {
 }
 
 #[test]
+fn an_envelope_has_its_seven_fields_in_the_documented_order() {
+    let source = source();
+    let entry = fields([("trace_id", "tr-1"), ("data", "\u{81}x")]);
+    for (reason, failures, error, attempt) in [
+        (Reason::AttemptsExhausted, 3, "card refused", "3"),
+        (Reason::Rejected, 1, "rejected: card refused", "1"),
+        (Reason::Undecodable, 0, "undecodable: card refused", "1"),
+        (Reason::CrashLoop, 0, "crash_loop: card refused", "1"),
+        (Reason::Trimmed, 2, "trimmed: card refused", "2"),
+    ] {
+        let about = Obituary {
+            reason,
+            failures,
+            ..obituary(&source)
+        };
+        let (layout, full) = compose(Layout::Envelope, Some(&entry), &about);
+        assert_eq!(layout, Layout::Envelope);
+        let expected = [
+            ("original_stream", "orders"),
+            ("original_msg_id", "1700-1"),
+            ("error", error),
+            ("attempt", attempt),
+            ("data", "\u{81}x"),
+            ("ts", ""),
+            ("trace_id", "tr-1"),
+        ];
+        assert!(full == fields(expected), "{full:?}");
+    }
+}
+
+#[test]
+fn what_an_envelope_would_lose_or_mistake_is_written_native() {
+    let source = source();
+    let replayed = joined(&[&fields([("data", "x")]), &fields(replayed().iter().skip(1))]);
+    let trimmed = Obituary {
+        reason: Reason::Trimmed,
+        ..obituary(&source)
+    };
+    let usual = obituary(&source);
+    for (entry, about) in [
+        (fields([("data", "x"), ("other", "y")]), &usual),
+        (fields([("data", "x"), ("ts", "1"), ("data", "y")]), &usual),
+        (replayed.clone(), &usual),
+        // Its full copy would read as a tombstone.
+        (fields([("data", ""), ("ts", "1")]), &trimmed),
+    ] {
+        let (layout, stored) = compose(Layout::Envelope, Some(&entry), about);
+        assert_eq!(layout, Layout::Native, "{entry:?}");
+        let letter = read(id(), stored);
+        assert_eq!(letter.fields, split_lineage(&entry).0);
+        assert!(!letter.is_tombstone());
+    }
+}
+
+#[test]
 fn more_than_3900_fields_are_packed_whatever_was_asked() {
     let source = source();
     let many = |count: usize| {
@@ -175,7 +230,7 @@ fn a_tombstone_is_known_as_one_in_each_layout() {
         error: "",
         ..obituary(&source)
     };
-    for layout in [Layout::Native, Layout::Flat] {
+    for layout in [Layout::Native, Layout::Flat, Layout::Envelope] {
         let (written, stored) = compose(layout, None, &about);
         assert_eq!(written, layout);
         let letter = read(id(), stored);

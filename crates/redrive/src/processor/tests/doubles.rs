@@ -1,6 +1,6 @@
 //! A backend in front of another one, that loses calls and answers as it is told, and counts.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -203,8 +203,8 @@ impl Seat for Faulty<dyn Seat> {
         self.inner.wake().await;
     }
 
-    async fn pending(&self) -> Result<u64, Error> {
-        let call = self.inner.pending();
+    async fn pending(&self, but: &BTreeSet<EntryId>) -> Result<u64, Error> {
+        let call = self.inner.pending(but);
         self.faults.through(Verb::Pending, call).await
     }
 

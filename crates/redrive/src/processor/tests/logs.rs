@@ -14,7 +14,7 @@ use crate::retry::RetryPolicy;
 
 /// What a scenario logs at `info` and above. It is run once before: a place that logs for the first
 /// time while another test does the same may be remembered as one that nobody listens to.
-async fn logged(scenario: impl AsyncFn()) -> Vec<String> {
+pub(super) async fn logged(scenario: impl AsyncFn()) -> Vec<String> {
     scenario().await;
     let (log, _listening) = redrive_testkit::Log::listen();
     scenario().await;

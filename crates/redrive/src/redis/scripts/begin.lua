@@ -17,7 +17,7 @@ local function begin(id, n)
   local fields, x = payload(id), crashes(s, n)
   if not fields or s.f >= max_attempts then
     return bury(id, fields, { reason = 'attempts_exhausted', err = s.err, n = n, f = s.f, x = x,
-      first = s.first, consumer = ME })
+      first = s.first, consumer = ME }, s)
   end
   -- Not JUSTID: this is the delivery, and the count is our fencing token.
   redis.call('XCLAIM', STREAM, GROUP, ME, 0, id)

@@ -24,7 +24,7 @@ local function offer(id, n, owner)
   local x = crashes(s, n)
   if not fields or s.f >= max_attempts then
     dead[#dead + 1] = bury(id, fields, { reason = 'attempts_exhausted', err = s.err, n = n,
-      f = s.f, x = x, first = s.first, consumer = owner })
+      f = s.f, x = x, first = s.first, consumer = owner }, s)
     return
   end
   redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')

@@ -2,7 +2,7 @@
 --
 -- ARGV from 4 on, for each message: id, delivery count, '1' if that delivery is charged, else '0',
 --      reason, '1' if its run is a recorded failure, else '0', error, error kind, fingerprint
--- Returns for each: a row of bury · {'already'} (it waits for a retry) · {'lost'} · {'gone'}
+-- Returns for each: a row of bury · {'full'} (as it was answered before) · {'already'} (it waits for a retry) · {'lost'} · {'gone'}
 
 local out = {}
 
@@ -11,14 +11,16 @@ local function give_up(id, n, charged, reason, failed, err, kind, fingerprint)
   if not row then return { 'gone' } end
   if lost(row, n, charged) then return { 'lost' } end
   local s = load(id, n)
-  if ended(id, s, n, charged) then return { 'already' } end
+  -- What a full queue kept pending, and that answer was lost.
+  if ended(id, s, n, charged) then return { OVERFLOW == 'stop' and 'full' or 'already' } end
   local fields = payload(id)
   if not fields then return entomb(id, n, charged) end
   local first = s.first
   if failed and first == 0 then first = NOW end
-  return bury(id, fields, { reason = reason, err = err, kind = kind, fingerprint = fingerprint,
-    n = n, f = failed and s.f + 1 or s.f, x = charged and s.x or crashes(s, n), first = first,
-    consumer = ME })
+  local about = { reason = reason, err = err, kind = kind, fingerprint = fingerprint, n = n,
+    f = failed and s.f + 1 or s.f, x = charged and s.x or crashes(s, n), first = first, consumer = ME }
+  if charged then s.o = 0 end
+  return bury(id, fields, about, s)
 end
 
 for i = 4, #ARGV, 8 do

@@ -6,7 +6,7 @@
 --      first failure in Unix ms, error, all '' where only the tombstone can tell; from 16 on names and
 --      values in turn
 -- Returns {'ok'} · {'already'} (the tombstone is gone) · {'died', id, 'trimmed', dead letter}
---      · {'refused', id, error}
+--      its layout, how many were dropped · {'refused', id, error}
 
 local tombstone, how, id = ARGV[4], ARGV[5], ARGV[6]
 local stone = redis.call('XRANGE', DLQ, tombstone, tombstone)[1]
@@ -19,9 +19,10 @@ if how == 'done' then
 end
 
 -- The state went with the tombstone: what is known of the message stands on it, unless the caller has
--- just been told. The flat layout says nothing of it.
+-- just been told. The flat layout says nothing of it, an envelope its error.
 local known = {}
 for i = 1, #stone[2], 2 do known[stone[2][i]] = stone[2][i + 1] end
+if known.error then known['redrive-error'] = string.sub(known.error, 10) end
 if ARGV[12] ~= '' then
   known['redrive-attempts'], known['redrive-crashes'] = ARGV[12], ARGV[13]
   known['redrive-first-at'], known['redrive-error'] = ARGV[14], ARGV[15]
@@ -37,12 +38,13 @@ local fields = {}
 for i = 16, #ARGV do fields[#fields + 1] = ARGV[i] end
 local first = number('first-at', '0')
 if ARGV[8] == '1' and first == 0 then first = NOW end
-local added, refusal = add_dead_letter(id, fields, { reason = 'trimmed', err = said(9, 'error'),
+local added, layout = add_dead_letter(id, fields, { reason = 'trimmed', err = said(9, 'error'),
   kind = said(10, 'error-kind'), fingerprint = said(11, 'fingerprint'), n = tonumber(ARGV[7]),
   f = number('attempts', '0') + tonumber(ARGV[8]), x = number('crashes', '0'), first = first,
   consumer = ME })
-if not added then return { 'refused', id, refusal } end
+if not added then return { 'refused', id, layout } end
 redis.call('XDEL', DLQ, tombstone)
 -- It replaces its tombstone, which was counted: one death, one dead letter.
 redis.pcall('HINCRBY', LEDGER, 'dead_lettered', -1)
-return { 'died', id, 'trimmed', added }
+-- Only now: before, the tombstone itself might have been the oldest.
+return { 'died', id, 'trimmed', added, layout, drop_oldest() }

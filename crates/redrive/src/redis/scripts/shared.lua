@@ -2,7 +2,8 @@
 --
 -- KEYS 1 stream, 2 due (sorted set), 3 state (hash), 4 consumers (hash), 5 meta (hash),
 --      6 dead-letter stream, 7 its ledger (hash)
--- ARGV 1 group, 2 this consumer, 3 layout of dead letters; the rest belongs to each script.
+-- ARGV 1 group, 2 this consumer, 3 layout of dead letters and, where their queue has a limit, behind
+--      spaces 'stop', 'drop' or 'about' and how many it may hold; the rest belongs to each script.
 --
 -- Laws: check first; then write what may be refused; remove last. A script that must always go
 -- through writes something first that is never refused for want of memory: Redis refuses only
@@ -10,7 +11,10 @@
 
 local STREAM, DUE, STATE, CONSUMERS, META, DLQ, LEDGER =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-local GROUP, ME, LAYOUT = ARGV[1], ARGV[2], ARGV[3]
+local GROUP, ME = ARGV[1], ARGV[2]
+local LAYOUT, OVERFLOW, MOST = string.match(ARGV[3], '^(%a+) ?(%a*) ?(%d*)$')
+-- How long a message waits that a full queue keeps pending, in ms.
+local FULL_PAUSE = 60000
 
 local clock = redis.call('TIME')
 local NOW = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
@@ -168,6 +172,25 @@ local function flat(id, fields, about)
   return args
 end
 
+-- The three fields of an envelope's message. Nil for what it cannot hold: any other field, a block
+-- of replay too, one of them twice, or one without payload that would read as a tombstone.
+local ENVELOPE = { data = true, ts = true, trace_id = true }
+
+local function envelope(id, fields, about)
+  local user = {}
+  for i = 1, #fields, 2 do
+    local name = fields[i]
+    if not ENVELOPE[name] or user[name] then return nil end
+    user[name] = fields[i + 1]
+  end
+  local err = about.err or ''
+  if about.reason ~= 'attempts_exhausted' then err = about.reason .. ': ' .. err end
+  if #fields > 0 and (user.data or '') == '' and string.sub(err, 1, 9) == 'trimmed: ' then return nil end
+  return { 'original_stream', STREAM, 'original_msg_id', id, 'error', err,
+    'attempt', int(math.max(about.f, 1)), 'data', user.data or '', 'ts', user.ts or '',
+    'trace_id', user.trace_id or '' }
+end
+
 local function native(id, fields, about)
   local n, from, replays, campaign = own(fields)
   local args, packed = {}, nil
@@ -205,31 +228,76 @@ local function native(id, fields, about)
   return args
 end
 
--- Adds one dead letter; answers its id, or nil and why the server refused.
+-- The layout of a dead letter and its fields: native where the one asked for cannot hold it.
+local function compose(id, fields, about)
+  if LAYOUT == 'flat' and flat_can_hold(fields) then return 'flat', flat(id, fields, about) end
+  local args = LAYOUT == 'envelope' and envelope(id, fields, about)
+  if args then return 'envelope', args end
+  return 'native', native(id, fields, about)
+end
+
+-- Adds one dead letter; answers its id and layout, or nil and why the server refused.
 local function add_dead_letter(id, fields, about)
-  local build = native
-  if LAYOUT == 'flat' and flat_can_hold(fields) then build = flat end
-  local added = redis.pcall('XADD', DLQ, '*', unpack(build(id, fields, about)))
+  local layout, args = compose(id, fields, about)
+  local added = redis.pcall('XADD', DLQ, '*', unpack(args))
   if type(added) == 'table' and added.err then return nil, added.err end
   -- What was added must be removed from the PEL whatever becomes of the count.
   redis.pcall('HINCRBY', LEDGER, 'dead_lettered', 1)
-  return added
+  return added, layout
+end
+
+-- Whether the queue takes no more. What is no stream is not full: adding to it tells why.
+local function full()
+  if OVERFLOW ~= 'stop' then return false end
+  local length = redis.pcall('XLEN', DLQ)
+  return type(length) == 'number' and length >= tonumber(MOST)
+end
+
+-- Keeps the queue within its limit where that drops the oldest: how many went.
+local function drop_oldest()
+  if OVERFLOW ~= 'drop' and OVERFLOW ~= 'about' then return 0 end
+  local dropped = redis.pcall('XTRIM', DLQ, 'MAXLEN', OVERFLOW == 'drop' and '=' or '~', MOST)
+  if type(dropped) ~= 'number' or dropped == 0 then return 0 end
+  redis.pcall('HINCRBY', LEDGER, 'dropped', int(dropped))
+  return dropped
+end
+
+-- The longest beginning of a text that a state keeps: never a part of a character, which goes on with
+-- bytes from 128 to 191.
+local function clip(text)
+  local last = math.min(#text, 1024)
+  while last > 0 and last < #text and string.find(text, '^[\128-\191]', last + 1) do last = last - 1 end
+  return string.sub(text, 1, last)
+end
+
+-- Keeps a message pending for which the queue has no room: it waits, with what its last run said.
+local function keep(id, about, s)
+  redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')
+  s.f, s.first, s.err, s.h = about.f, about.first, clip(about.err), about.n
+  save(id, s)
+  redis.call('ZADD', DUE, int(NOW + FULL_PAUSE), id)
+  return { 'full', id }
 end
 
 -- The one way out of the PEL into the dead-letter queue: added first, acknowledged after. A trimmed
--- entry leaves a tombstone with what was known before its last run. Answers a row: died, id, reason,
--- dead letter, and what was known: failures, crashes, first failure in Unix ms, error; or refused, id,
--- error.
-local function bury(id, fields, about)
+-- entry leaves a tombstone with what was known before its last run, whatever the limit: a loss must be
+-- said. Anything else that finds the queue full is kept, with its state s. Answers a row: died, id,
+-- reason, dead letter, its layout, how many were dropped, and what was known: failures, crashes, first
+-- failure in Unix ms, error; or full, id; or refused, id, error.
+local function bury(id, fields, about, s)
   if not fields then
     about.reason = 'trimmed'
     fields = {}
+  elseif full() then
+    return keep(id, about, s)
   end
-  local added, refusal = add_dead_letter(id, fields, about)
-  if not added then return { 'refused', id, refusal } end
+  local added, layout = add_dead_letter(id, fields, about)
+  if not added then return { 'refused', id, layout } end
+  local dropped = drop_oldest()
   redis.call('XACK', STREAM, GROUP, id)
   forget(id)
-  return { 'died', id, about.reason, added, int(about.f), int(about.x), int(about.first), about.err }
+  return { 'died', id, about.reason, added, layout, dropped, int(about.f), int(about.x), int(about.first),
+    about.err }
 end
 
 -- The tombstone of a message that its holder finds trimmed. What the delivery owes counts as a

@@ -22,6 +22,7 @@ fn membership(source: &Source, consumer: &str) -> Membership {
         max_attempts: 3,
         dead_letters: source.stream.default_dead_letters(),
         layout: Layout::Native,
+        limit: None,
         on_ack: OnAck::Keep,
     }
 }

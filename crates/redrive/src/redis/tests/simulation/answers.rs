@@ -2,7 +2,7 @@
 
 use super::truth::{End, Idle, Letter, MAX_ATTEMPTS, Message, Place, Truth, Waiting};
 use crate::backend::{Begun, Died, Failed, Fence, How, Renewed, Settled, Tended};
-use crate::dead_letter::Reason;
+use crate::dead_letter::{Layout, Reason};
 use crate::names::EntryId;
 
 /// An answer without what belongs to it.
@@ -22,6 +22,7 @@ fn word(answer: &Settled) -> Word {
         Settled::Stale => Word::Lost,
         Settled::Gone => Word::Gone,
         Settled::Refused(_) => Word::Refused,
+        Settled::Full => unreachable!("there is no limit"),
     }
 }
 
@@ -101,6 +102,7 @@ impl Truth {
             Begun::Gone => Word::Gone,
             Begun::Died(_) => Word::Died,
             Begun::Refused(_) => Word::Refused,
+            Begun::Full => unreachable!("there is no limit"),
         };
         assert_answer(said, expected, "begin", fence, message);
         match answer {
@@ -130,7 +132,7 @@ impl Truth {
                 self.buried(died.dead_letter, letter);
             }
             Begun::Refused(_) => self.tally.saw("refused"),
-            Begun::Lost | Begun::Gone => {}
+            Begun::Lost | Begun::Gone | Begun::Full => {}
         }
     }
 
@@ -176,11 +178,13 @@ impl Truth {
             Renewed::Held if message.trimmed => {}
             Renewed::Held => message.idle = Idle::Busy,
             Renewed::Lost => self.lost(fence),
-            Renewed::Trimmed { tombstone } => {
+            Renewed::Trimmed { tombstone, .. } => {
                 let died = Died {
                     id: fence.id,
                     reason: Reason::Trimmed,
                     dead_letter: *tombstone,
+                    layout: Layout::Native,
+                    dropped: 0,
                 };
                 let open = OpenCrash::of(fence);
                 let letter = self.letter(&died, String::new(), Failed::No, open);
@@ -274,7 +278,7 @@ impl Truth {
             Settled::Done => self.put_back(sent),
             Settled::Died(died) => self.died(sent, died),
             Settled::Stale => self.lost(fence),
-            Settled::Refused(_) => self.tally.saw("refused"),
+            Settled::Refused(_) | Settled::Full => self.tally.saw("refused"),
             Settled::Gone => {
                 message.blamed.insert(fence.token);
             }

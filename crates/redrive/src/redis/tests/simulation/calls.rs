@@ -178,7 +178,7 @@ impl Simulation {
             Begun::Refused(_) => held.stage = Stage::Queued,
             // A renewal saw it trimmed while it was about to begin: its bytes are still here.
             Begun::Gone if held.tombstone.is_some() => held.stage = Stage::Queued,
-            Begun::Lost | Begun::Gone | Begun::Died(_) => worker.drop_held(id),
+            Begun::Lost | Begun::Gone | Begun::Died(_) | Begun::Full => worker.drop_held(id),
         }
     }
 
@@ -239,7 +239,7 @@ impl Simulation {
             return;
         };
         match (answer, &held.stage) {
-            (Renewed::Trimmed { tombstone }, _) => held.tombstone = Some(*tombstone),
+            (Renewed::Trimmed { tombstone, .. }, _) => held.tombstone = Some(*tombstone),
             // The begin may have been executed, and then this is not its delivery: its own answer
             // will tell. A settlement too is told its fate when it is sent again.
             (Renewed::Lost | Renewed::Gone, Stage::Beginning)

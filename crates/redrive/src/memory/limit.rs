@@ -1,0 +1,92 @@
+//! The limit of a dead-letter queue in memory: stopping before it, or dropping the oldest.
+
+use crate::backend::{Died, FULL_PAUSE};
+use crate::dead_letter::{DeadLetterLimit, Overflow, Reason};
+use crate::error::Error;
+use crate::message::Fields;
+use crate::names::EntryId;
+
+use super::dead_letters::Burial;
+use super::hints::millis;
+use super::settle::Turn;
+
+/// What became of a message that was to be given up.
+pub(super) enum Buried {
+    Died(Died),
+    /// The queue is full: it stays pending.
+    Kept,
+    Refused(Error),
+}
+
+impl Turn<'_> {
+    /// The one way out of what is pending into the queue. Tombstones are written whatever the
+    /// limit: a loss must be said.
+    pub(super) fn bury(
+        &mut self,
+        id: EntryId,
+        fields: Option<&Fields>,
+        burial: &Burial<'_>,
+    ) -> Buried {
+        if burial.reason != Reason::Trimmed && self.is_full() {
+            self.keep(id, burial);
+            return Buried::Kept;
+        }
+        match self.write(id, fields, burial) {
+            Ok(mut died) => {
+                died.dropped = self.drop_oldest();
+                self.remove(id);
+                Buried::Died(died)
+            }
+            Err(error) => Buried::Refused(error),
+        }
+    }
+
+    /// Whether the queue takes no more. What is no stream is not full: adding to it tells why.
+    fn is_full(&self) -> bool {
+        let Some(limit) = self.limit(Overflow::Stop) else {
+            return false;
+        };
+        let queue = self.kept.streams.get(&self.member.dead_letters);
+        queue.is_some_and(|queue| queue.entries.len() as u64 >= limit.most())
+    }
+
+    /// Whether a full queue keeps messages pending here.
+    pub(super) fn stops(&self) -> bool {
+        self.limit(Overflow::Stop).is_some()
+    }
+
+    fn limit(&self, overflow: Overflow) -> Option<DeadLetterLimit> {
+        let limit = self.member.limit;
+        limit.filter(|limit| limit.overflow() == overflow)
+    }
+
+    /// It stays pending and waits, with what its last run said.
+    fn keep(&mut self, id: EntryId, burial: &Burial<'_>) {
+        let mut state = self.state(id, burial.deliveries);
+        burial.recorded_in(&mut state);
+        self.hold(id);
+        let due_ms = self.now.ms().saturating_add(millis(FULL_PAUSE));
+        let hints = self.hints();
+        hints.states.insert(id, state);
+        hints.due.set(id, due_ms);
+    }
+
+    /// Keeps the queue within its limit where that drops the oldest: how many went.
+    pub(super) fn drop_oldest(&mut self) -> u64 {
+        let Some(limit) = self.limit(Overflow::DropOldest) else {
+            return 0;
+        };
+        let dlq = &self.member.dead_letters;
+        let Some(queue) = self.kept.streams.get_mut(dlq) else {
+            return 0;
+        };
+        let mut dropped = 0;
+        while queue.entries.len() as u64 > limit.most() && queue.entries.pop_first().is_some() {
+            dropped += 1;
+        }
+        if dropped > 0 {
+            self.kept.ledger(dlq).dropped += dropped;
+        }
+        dropped
+    }
+}
