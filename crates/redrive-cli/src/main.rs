@@ -22,6 +22,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use configuration::{Configured, show, usage};
 use failure::Failure;
+use logging::Usual;
 use session::{Globals, Session};
 
 /// Redis Streams consumers done right: at least once, nothing stuck, every dead letter explained
@@ -67,7 +68,11 @@ fn main() -> ExitCode {
 fn begin(line: &[OsString]) -> Result<(), Option<Failure>> {
     let (matches, configured) = configuration::parse(Cli::command(), line)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| usage::failure(&error))?;
-    logging::start(&cli.globals)?;
+    let usual = match &cli.command {
+        Command::Demo(_) | Command::DemoWorker(_) => Usual::Nothing,
+        _ => Usual::States,
+    };
+    logging::start(&cli.globals, usual)?;
     let runtime = runtime(&cli.command)
         .map_err(|error| Failure::new(format!("starting the runtime: {error}")))?;
     let ended = runtime.block_on(run(cli, &matches, &configured));

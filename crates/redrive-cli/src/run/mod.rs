@@ -13,12 +13,13 @@ mod signals;
 mod summary;
 
 use std::ffi::OsString;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use redrive::{
-    ConsumerName, Extent, GroupName, GroupStart, Layout, OnAck, Processor, RetryPolicy, Source,
-    StreamKey,
+    ConsumerName, DeadLetterLimit, Extent, GroupName, GroupStart, Layout, OnAck, Overflow,
+    Processor, RetryPolicy, Source, StreamKey,
 };
 
 use self::delivery::Bodies;
@@ -107,7 +108,7 @@ pub(crate) struct Args {
     /// The same for consumers that are not redrive's, which do not renew what they hold
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = literals::duration, help_heading = "Failures")]
     foreign_lease: Duration,
-    /// The stream of dead letters [default: STREAM:dlq]
+    /// The stream of dead letters [default: STREAM:dlq; envelopes sg:stream:dlq]
     #[arg(long, value_name = "NAME", help_heading = "Failures")]
     dlq: Option<StreamKey>,
     /// How dead letters are laid out
@@ -119,6 +120,19 @@ pub(crate) struct Args {
         help_heading = "Failures"
     )]
     layout: LayoutName,
+    /// How many dead letters there may be, or none [default: none; envelopes about 5000]
+    #[arg(long, value_name = "N", help_heading = "Failures")]
+    dlq_limit: Option<Most>,
+    /// At the limit: stop (messages stay pending) or drop-oldest [default: stop; envelopes
+    /// drop-oldest]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        hide_possible_values = true,
+        help_heading = "Failures"
+    )]
+    dlq_overflow: Option<OverflowName>,
     /// What becomes of an entry that was handled; delete is for streams with one group
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     on_ack: OnAckName,
@@ -142,6 +156,31 @@ enum LayoutName {
     #[default]
     Native,
     Flat,
+    Envelope,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum OverflowName {
+    Stop,
+    DropOldest,
+}
+
+/// How many dead letters there may be, or `none`.
+#[derive(Clone, Copy, Debug)]
+struct Most(Option<u64>);
+
+impl FromStr for Most {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let number = text.parse().ok().filter(|number| *number > 0);
+        match number {
+            Some(number) => Ok(Self(Some(number))),
+            None => Err(format!("it is a number from 1 on, or none, not {text:?}")),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
@@ -159,6 +198,7 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     };
     let limit = limit(args.timeout)?;
     let worker = worker(&args, &source, limit)?;
+    let dlq_limit = args.dlq_limit()?;
     let (extent, max_time) = (args.extent(), args.max_time);
     let stop = Stop::new(args.drain);
     let grace = worker.to_end() + MARGIN;
@@ -183,6 +223,7 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         .layout(match args.layout {
             LayoutName::Native => Layout::Native,
             LayoutName::Flat => Layout::Flat,
+            LayoutName::Envelope => Layout::Envelope,
         })
         .on_ack(match args.on_ack {
             OnAckName::Keep => OnAck::Keep,
@@ -190,6 +231,9 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         });
     if let Some(consumer) = args.consumer {
         builder = builder.consumer(consumer);
+    }
+    if let Some(limit) = dlq_limit {
+        builder = builder.dead_letter_limit(limit);
     }
     if let Some(dlq) = args.dlq {
         builder = builder.dead_letters(dlq);
@@ -205,7 +249,7 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         0 => Ok(()),
         cut => Err(Failure::with(
             Code::Failed,
-            format!("the drain time was over before {cut} handlers were done: they were ended"),
+            format!("the drain time was used up, handlers ended: {cut}"),
         )
         .hint("their messages were handed back and will run again; --drain gives them more time")),
     }
@@ -217,6 +261,26 @@ impl Args {
             Some(rounds) => Extent::Batches(rounds),
             None if self.until_idle => Extent::UntilIdle,
             None => Extent::UntilStopped,
+        }
+    }
+
+    /// The limit that was asked for; `None` for that of the layout.
+    fn dlq_limit(&self) -> Result<Option<Option<DeadLetterLimit>>, Failure> {
+        let overflow = match (self.dlq_overflow, self.layout) {
+            (Some(OverflowName::Stop), _) => Overflow::Stop,
+            (Some(OverflowName::DropOldest), _) | (None, LayoutName::Envelope) => {
+                Overflow::DropOldest
+            }
+            (None, _) => Overflow::Stop,
+        };
+        match self.dlq_limit {
+            Some(Most(Some(most))) => Ok(Some(Some(DeadLetterLimit::new(most, overflow)))),
+            _ if self.dlq_overflow.is_some() => Err(Failure::usage(
+                "--dlq-overflow says what happens at a limit, and there is none",
+            )
+            .hint("give it: --dlq-limit N")),
+            Some(Most(None)) => Ok(Some(None)),
+            None => Ok(None),
         }
     }
 }

@@ -291,7 +291,17 @@ async fn a_handler_that_vanishes_later_is_waited_for() {
     let mut rig = Rig::start().await;
     let path = rig.path("handler.sh");
     let handler = rig.script("exit 0");
-    let run = rig.run(&["-v", "--max-attempts", "1", "-o", "json", "--", &handler]);
+    let run = rig.run(&[
+        "-v",
+        "--concurrency",
+        "1",
+        "--max-attempts",
+        "1",
+        "-o",
+        "json",
+        "--",
+        &handler,
+    ]);
     run.says("processor started").await;
     std::fs::remove_file(&path).unwrap();
     rig.add(50).await;
@@ -299,7 +309,7 @@ async fn a_handler_that_vanishes_later_is_waited_for() {
     let stream = rig.stream.clone();
     eventually(super::SOON, "some probes", async || {
         let probes = run.said().matches(" deferred ").count();
-        if probes >= 20 { Ok(()) } else { Err(probes) }
+        if probes >= 4 { Ok(()) } else { Err(probes) }
     })
     .await;
     assert!(rig.dead().await.is_empty());

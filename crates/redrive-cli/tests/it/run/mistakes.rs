@@ -84,6 +84,26 @@ async fn mistakes_of_usage_end_with_2_before_anything_is_read() {
         ),
         (&["--start", "yesterday", "--", "true"], "entry id"),
         (&["--layout", "json", "--", "true"], "native"),
+        (
+            &["--dlq-limit", "0", "--", "true"],
+            "a number from 1 on, or none",
+        ),
+        (
+            &["--dlq-limit", "9,bytes=1", "--", "true"],
+            "a number from 1 on, or none",
+        ),
+        (&["--dlq-overflow", "stop", "--", "true"], "there is none"),
+        (
+            &[
+                "--dlq-overflow",
+                "spill=f",
+                "--dlq-limit",
+                "9",
+                "--",
+                "true",
+            ],
+            "spill",
+        ),
         (&["--consumer", "", "--", "true"], "consumer"),
         (
             &["--dlq", &rig.stream, "--", "true"],

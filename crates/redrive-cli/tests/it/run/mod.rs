@@ -1,9 +1,11 @@
 //! `redrive run`, on a real server, with real programs and real connections.
 
 mod commands;
+mod endings;
 mod http;
 mod mistakes;
 mod stopping;
+mod target;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
