@@ -14,7 +14,7 @@ use crate::run::signals::Stop;
 #[derive(Debug)]
 pub(crate) enum Worker {
     Command(Program),
-    Http(Server),
+    Http(Box<Server>),
 }
 
 impl Worker {

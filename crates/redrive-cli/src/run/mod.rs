@@ -315,7 +315,7 @@ fn worker(args: &Args, source: &Source, limit: Option<Duration>) -> Result<Worke
         return Ok(Worker::Command(Program::find(&args.command)?));
     }
     match &args.http {
-        Some(url) => Server::new(url, source, limit).map(Worker::Http),
+        Some(url) => Ok(Worker::Http(Box::new(Server::new(url, source, limit)?))),
         None => Err(Failure::usage("no handler is given")
             .hint("put a command after --, or name a server with --http")),
     }

@@ -4,6 +4,7 @@ mod commands;
 mod endings;
 mod http;
 mod mistakes;
+mod pages;
 mod stopping;
 mod target;
 
@@ -143,11 +144,15 @@ impl Rig {
 type Unseen = redis::Value;
 
 fn write_script(path: &Path, text: &str) {
+    write_program(path, &format!("#!/bin/sh\n{text}\n"));
+}
+
+fn write_program(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
     // A file that is being written cannot be executed, and a process forked meanwhile writes it too: so under
     // another name first.
     let draft = path.with_extension("draft");
-    std::fs::write(&draft, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::write(&draft, text).unwrap();
     std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::rename(draft, path).unwrap();
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{Rig, SOON, all_gone, pids, totals};
+use super::{Rig, all_gone, pids, totals};
 
 #[tokio::test]
 async fn the_first_signal_lets_what_runs_finish_and_hands_back_the_rest() {
