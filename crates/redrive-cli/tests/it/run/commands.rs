@@ -188,6 +188,22 @@ async fn a_time_out_ends_the_whole_process_group_also_what_ignores_sigterm() {
     assert_eq!(rig.only_dead().await("redrive-error-kind"), "timeout");
 }
 
+/// The shell ends at SIGTERM, what it has started does not: the group is more than its leader.
+#[tokio::test]
+async fn what_outlives_the_leader_of_its_group_is_killed_too() {
+    let mut rig = Rig::start().await;
+    rig.add(1).await;
+    let file = rig.path("pids");
+    let handler = rig.script(&format!(
+        "(trap '' TERM; while :; do sleep 600; done) & echo $! >>{0}; echo $$ >>{0}; wait",
+        file.display()
+    ));
+    let args = ["--timeout", "500ms", "--max-attempts", "1", "--", &handler];
+    let ended = rig.drain(&args).await;
+    assert_eq!(totals(&ended), [0, 1, 0, 0, 0, 1, 0], "{}", ended.stderr);
+    all_gone(&pids(&file, 2).await).await;
+}
+
 #[tokio::test]
 async fn sigterm_is_enough_where_it_is_heeded_and_an_exit_0_after_it_is_no_success() {
     let mut rig = Rig::start().await;

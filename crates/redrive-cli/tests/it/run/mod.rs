@@ -148,13 +148,26 @@ fn write_script(path: &Path, text: &str) {
 }
 
 fn write_program(path: &Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    // A file that is being written cannot be executed, and a process forked meanwhile writes it too: so under
-    // another name first.
-    let draft = path.with_extension("draft");
-    std::fs::write(&draft, text).unwrap();
-    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::rename(draft, path).unwrap();
+    use std::io::Write;
+    // Written by another process, and moved into place: a file that this one has open for writing would be open
+    // in whatever another test forks meanwhile, and could not be executed.
+    let mut writing = std::process::Command::new("sh")
+        .args([
+            "-c",
+            r#"cat >"$1.draft" && chmod 755 "$1.draft" && mv "$1.draft" "$1""#,
+            "-",
+        ])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writing
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    assert!(writing.wait().unwrap().success());
 }
 
 /// A `redrive` that runs; killed when dropped.
