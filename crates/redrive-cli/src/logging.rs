@@ -7,10 +7,20 @@ use crate::failure::Failure;
 use crate::session::Globals;
 use crate::terminal;
 
+/// What is told where nobody says what to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Usual {
+    /// What changes, and what a person should see.
+    Changes,
+    /// What a person must act on.
+    Errors,
+}
+
 /// Starts logging: `REDRIVE_LOG` says what, else `-q` and `-v` do.
-pub(crate) fn start(globals: &Globals) -> Result<(), Failure> {
+pub(crate) fn start(globals: &Globals, usual: Usual) -> Result<(), Failure> {
     let level = match (globals.quiet, globals.verbose) {
         (true, _) => "error",
+        (false, 0) if usual == Usual::Errors => "error",
         (false, 0) => "redrive=info,warn",
         (false, 1) => "redrive=debug,info",
         (false, _) => "redrive=trace,debug",

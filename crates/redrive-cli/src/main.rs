@@ -61,7 +61,12 @@ fn main() -> ExitCode {
 fn begin(line: &[OsString]) -> Result<(), Option<Failure>> {
     let (matches, configured) = configuration::parse(Cli::command(), line)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| usage::failure(&error))?;
-    logging::start(&cli.globals)?;
+    let usual = match &cli.command {
+        // The story tells all of it, and its lines are not to be mixed with others.
+        Command::Demo(_) | Command::DemoWorker(_) => logging::Usual::Errors,
+        _ => logging::Usual::Changes,
+    };
+    logging::start(&cli.globals, usual)?;
     let runtime = runtime(&cli.command)
         .map_err(|error| Failure::new(format!("starting the runtime: {error}")))?;
     runtime.block_on(run(cli, &matches, &configured))?;
@@ -90,7 +95,7 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
         Command::Config(Config::Show(_)) => {
             show::run(&mut session, &Cli::command(), matches, configured)
         }
-        Command::Completions(args) => completions::run(&args, &mut session, Cli::command()),
+        Command::Completions(args) => completions::run(&args, &mut session, &Cli::command()),
     }
 }
 
