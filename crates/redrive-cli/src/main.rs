@@ -9,6 +9,7 @@ mod literals;
 mod logging;
 mod output;
 mod progress;
+mod send;
 mod session;
 mod terminal;
 
@@ -38,6 +39,7 @@ enum Command {
     /// A worker of the demo, in a process of its own that can be killed.
     #[command(hide = true)]
     DemoWorker(demo::WorkerArgs),
+    Send(send::Args),
     /// See what is configured
     #[command(subcommand, disable_help_subcommand = true)]
     Config(Config),
@@ -92,6 +94,7 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
             demo::run(&args, given.then_some(session.globals.url.as_str())).await
         }
         Command::DemoWorker(args) => demo::work(args).await,
+        Command::Send(args) => send::run(args, &mut session).await,
         Command::Config(Config::Show(_)) => {
             show::run(&mut session, &Cli::command(), matches, configured)
         }
