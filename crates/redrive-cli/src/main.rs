@@ -7,8 +7,10 @@ mod demo;
 mod failure;
 mod literals;
 mod logging;
+mod man;
 mod output;
 mod progress;
+mod reference;
 mod send;
 mod session;
 mod terminal;
@@ -44,6 +46,10 @@ enum Command {
     #[command(subcommand, disable_help_subcommand = true)]
     Config(Config),
     Completions(completions::Args),
+    Man(man::Args),
+    /// The pages of `docs/` that are made from the commands.
+    #[command(hide = true)]
+    Reference(reference::Args),
 }
 
 #[derive(Subcommand)]
@@ -99,6 +105,8 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
             show::run(&mut session, &Cli::command(), matches, configured)
         }
         Command::Completions(args) => completions::run(&args, &mut session, &Cli::command()),
+        Command::Man(args) => man::run(&args, &mut session, Cli::command()),
+        Command::Reference(args) => reference::run(&args, &mut session, Cli::command()),
     }
 }
 
