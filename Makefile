@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 # The steps of `make test` stand in the order in which they should fail.
 .NOTPARALLEL:
-.PHONY: help demo test test-needs fmt fmt-check lint doc doctest unit sabotage clean
+.PHONY: help demo test test-needs fmt fmt-check lint doc doctest unit sabotage reference send-speed clean
 
 CARGO ?= cargo
 # What runs the tests: nextest or cargo.
@@ -44,6 +44,16 @@ endif
 
 sabotage: ## Break one guarantee after another and see its test fail
 	@scripts/sabotage.sh
+
+reference: ## Make docs/cli.md and docs/configuration.md from the commands
+	@for page in cli configuration; do \
+		$(CARGO) run --quiet --locked -p redrive-cli --bin redrive -- reference $$page > docs/$$page.md.new \
+		&& mv docs/$$page.md.new docs/$$page.md || exit 1; \
+	done
+
+send-speed: ## Measure `redrive send` beside a raw loop of XADD; fails below 0.3 of it
+	$(CARGO) build --release --locked -p redrive-cli --bin redrive --example send_speed
+	@$${CARGO_TARGET_DIR:-target}/release/examples/send_speed
 
 clean: ## Remove what was built
 	$(CARGO) clean

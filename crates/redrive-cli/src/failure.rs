@@ -66,6 +66,18 @@ impl Failure {
         self
     }
 
+    /// The same, with more said of what happened.
+    pub(crate) fn also(mut self, more: impl std::fmt::Display) -> Self {
+        self.text.push_str(&format!("; {more}"));
+        self
+    }
+
+    /// What will be said, and how to cure it.
+    #[cfg(test)]
+    pub(crate) fn texts(&self) -> (&str, Option<&str>) {
+        (&self.text, self.hint.as_deref())
+    }
+
     /// Ends with nothing said: all has been said.
     pub(crate) fn silent(code: Code) -> Self {
         Self::with(code, "")

@@ -7,20 +7,20 @@ use crate::failure::Failure;
 use crate::session::Globals;
 use crate::terminal;
 
-/// What is logged where nobody asked for more or less.
-#[derive(Clone, Copy, Debug)]
+/// What is told where nobody says what to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Usual {
-    /// Changes of state, failures.
-    States,
-    /// Nothing: the command tells all of it itself.
-    Nothing,
+    /// What changes, and what a person should see.
+    Changes,
+    /// What a person must act on.
+    Errors,
 }
 
 /// Starts logging: `REDRIVE_LOG` says what, else `-q` and `-v` do.
 pub(crate) fn start(globals: &Globals, usual: Usual) -> Result<(), Failure> {
     let level = match (globals.quiet, globals.verbose) {
-        (false, 0) if matches!(usual, Usual::Nothing) => "off",
         (true, _) => "error",
+        (false, 0) if usual == Usual::Errors => "error",
         (false, 0) => "redrive=info,warn",
         (false, 1) => "redrive=debug,info",
         (false, _) => "redrive=trace,debug",

@@ -8,10 +8,13 @@ mod dlq;
 mod failure;
 mod literals;
 mod logging;
+mod man;
 mod output;
 mod pending;
 mod progress;
+mod reference;
 mod run;
+mod send;
 mod session;
 mod signals;
 mod stats;
@@ -27,7 +30,6 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use configuration::{Configured, show, usage};
 use failure::Failure;
-use logging::Usual;
 use session::{Globals, Session};
 
 /// Redis Streams consumers done right: at least once, nothing stuck, every dead letter explained
@@ -43,10 +45,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
-    Run(Box<run::Args>),
     /// A worker of the demo, in a process of its own that can be killed.
     #[command(hide = true)]
     DemoWorker(demo::WorkerArgs),
+    Run(Box<run::Args>),
+    Send(send::Args),
     Stats(stats::Args),
     #[command(subcommand)]
     Dlq(dlq::Dlq),
@@ -56,6 +59,10 @@ enum Command {
     #[command(subcommand, disable_help_subcommand = true)]
     Config(Config),
     Completions(completions::Args),
+    Man(man::Args),
+    /// The pages of `docs/` that are made from the commands.
+    #[command(hide = true)]
+    Reference(reference::Args),
 }
 
 #[derive(Subcommand)]
@@ -79,8 +86,9 @@ fn begin(line: &[OsString]) -> Result<(), Option<Failure>> {
     let (matches, configured) = configuration::parse(Cli::command(), line)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| usage::failure(&error))?;
     let usual = match &cli.command {
-        Command::Demo(_) | Command::DemoWorker(_) => Usual::Nothing,
-        _ => Usual::States,
+        // The story tells all of it, and its lines are not to be mixed with others.
+        Command::Demo(_) | Command::DemoWorker(_) => logging::Usual::Errors,
+        _ => logging::Usual::Changes,
     };
     logging::start(&cli.globals, usual)?;
     let runtime = runtime(&cli.command)
@@ -115,10 +123,13 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
         Command::Stats(args) => stats::run(args, &mut session).await,
         Command::Dlq(command) => dlq::run(command, &mut session).await,
         Command::Pending(command) => pending::run(command, &mut session).await,
+        Command::Send(args) => send::run(args, &mut session).await,
         Command::Config(Config::Show(_)) => {
             show::run(&mut session, &Cli::command(), matches, configured)
         }
-        Command::Completions(args) => completions::run(&args, &mut session, Cli::command()),
+        Command::Completions(args) => completions::run(&args, &mut session, &Cli::command()),
+        Command::Man(args) => man::run(&args, &mut session, Cli::command()),
+        Command::Reference(args) => reference::run(&args, &mut session, Cli::command()),
     }
 }
 

@@ -69,7 +69,6 @@ pub(crate) struct Globals {
         long,
         global = true,
         value_name = "FILE",
-        requires = "tls_key",
         help_heading = "Global options"
     )]
     pub(crate) tls_cert: Option<PathBuf>,
@@ -78,7 +77,6 @@ pub(crate) struct Globals {
         long,
         global = true,
         value_name = "FILE",
-        requires = "tls_cert",
         help_heading = "Global options"
     )]
     pub(crate) tls_key: Option<PathBuf>,
@@ -107,9 +105,19 @@ impl Session {
         if let Some(ca) = &globals.tls_ca {
             options = options.ca(read("--tls-ca", ca)?);
         }
-        if let (Some(certificate), Some(key)) = (&globals.tls_cert, &globals.tls_key) {
-            options = options
-                .client_certificate(read("--tls-cert", certificate)?, read("--tls-key", key)?);
+        // Not told to clap: one of the two may come from the file, the other from a flag.
+        match (&globals.tls_cert, &globals.tls_key) {
+            (Some(certificate), Some(key)) => {
+                options = options
+                    .client_certificate(read("--tls-cert", certificate)?, read("--tls-key", key)?);
+            }
+            (None, None) => {}
+            _ => {
+                return Err(
+                    Failure::usage("a client certificate without its key, or a key alone")
+                        .hint("--tls-cert and --tls-key go together"),
+                );
+            }
         }
         Ok(Broker::connect_with(&globals.url, &options).await?)
     }

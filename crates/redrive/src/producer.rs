@@ -104,51 +104,79 @@ impl<C> Producer<C> {
     {
         let entries: Result<Vec<Fields>, Error> = payloads
             .into_iter()
-            .map(|payload| self.checked(self.encode(payload)?))
+            .map(|payload| self.encode(payload))
             .collect();
-        match entries? {
-            entries if entries.is_empty() => Ok(Vec::new()),
-            entries => self.backend.append(&self.stream, &entries).await,
-        }
+        self.send_fields_all(&entries?).await
     }
 
     /// Adds one entry of exactly these fields and answers its id.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Refused`] when there are none, when one has a name that begins with
-    /// `redrive-`, or when together they are larger than [`max_size`](Self::max_size); or what
-    /// the broker answers.
+    /// As [`check`](Self::check), or what the broker answers.
     ///
     /// # Cancel safety
     ///
     /// Dropped, it is unknown whether the entry was added.
     pub async fn send_fields(&self, fields: Fields) -> Result<EntryId, Error> {
-        let entry = self.checked(fields)?;
-        let ids = self.backend.append(&self.stream, &[entry]).await?;
+        let ids = self.send_fields_all(&[fields]).await?;
         ids.first().copied().ok_or_else(|| {
             let doing = format!("adding to {}: no id came back", self.stream);
             Error::new(ErrorKind::Protocol, doing)
         })
     }
 
-    /// The stream it adds to.
-    #[must_use]
-    pub fn stream(&self) -> &StreamKey {
-        &self.stream
+    /// Adds entries of exactly these fields, in this order, and answers their ids in it. All are
+    /// checked before the first is added. They travel in loads of up to 1,000 entries or 1 MiB,
+    /// one load after the other.
+    ///
+    /// ```
+    /// use redrive::{Broker, Fields};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let broker = Broker::connect("memory:").await?;
+    /// let entries = [1, 2, 3].map(|n: u8| Fields::from_iter([("n", n.to_string())]));
+    /// let ids = broker.producer("numbers".parse()?).send_fields_all(&entries).await?;
+    /// assert_eq!(ids.len(), 3);
+    /// # Ok::<(), redrive::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check), then nothing has been added; or what the broker answers, then it
+    /// is unknown which were.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it is unknown which entries were added.
+    pub async fn send_fields_all(&self, entries: &[Fields]) -> Result<Vec<EntryId>, Error> {
+        for fields in entries {
+            self.check(fields)?;
+        }
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.backend.append(&self.stream, entries).await
     }
 
-    fn encode<T>(&self, payload: &T) -> Result<Fields, Error>
-    where
-        C: Encode<T>,
-    {
-        self.codec.encode(payload).map_err(|error| {
-            let doing = format!("encoding a message for {}", self.stream);
-            Error::new(ErrorKind::Invalid, doing).caused_by(error)
-        })
-    }
-
-    fn checked(&self, fields: Fields) -> Result<Fields, Error> {
+    /// Whether an entry of these fields may be added: what every call that adds checks first.
+    ///
+    /// ```
+    /// use redrive::{Broker, Fields};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let producer = Broker::connect("memory:").await?.producer("orders".parse()?).max_size(8);
+    /// assert!(producer.check(&Fields::from_iter([("total", "12")])).is_ok());
+    /// assert!(producer.check(&Fields::from_iter([("redrive-v", "1")])).is_err());
+    /// assert!(producer.check(&Fields::from_iter([("total", "1200")])).is_err());
+    /// # Ok::<(), redrive::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`] when there are no fields, when one has a name that begins with
+    /// `redrive-`, or when together they are larger than [`max_size`](Self::max_size).
+    pub fn check(&self, fields: &Fields) -> Result<(), Error> {
         let refused = |what: String| {
             let doing = format!("adding to {}: {what}", self.stream);
             Error::new(ErrorKind::Refused, doing)
@@ -168,7 +196,23 @@ impl<C> Producer<C> {
                     .hint("keep large payloads elsewhere and send where, or raise `max_size`"),
             );
         }
-        Ok(fields)
+        Ok(())
+    }
+
+    /// The stream it adds to.
+    #[must_use]
+    pub fn stream(&self) -> &StreamKey {
+        &self.stream
+    }
+
+    fn encode<T>(&self, payload: &T) -> Result<Fields, Error>
+    where
+        C: Encode<T>,
+    {
+        self.codec.encode(payload).map_err(|error| {
+            let doing = format!("encoding a message for {}", self.stream);
+            Error::new(ErrorKind::Invalid, doing).caused_by(error)
+        })
     }
 }
 
@@ -213,6 +257,12 @@ mod tests {
         let producer = producer().await.max_size(8);
         let error = producer.send_all([&1_u64, &u64::MAX]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused);
+        let (fits, wrong) = (("a", "1"), ("redrive-a", "1"));
+        let entries = [fits, wrong].map(|pair| Fields::from_iter([pair]));
+        let error = producer.send_fields_all(&entries).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        let length = producer.backend.length(producer.stream()).await.unwrap();
+        assert_eq!(length, 0);
         let added = producer.send_all([&1_u64, &2]).await.unwrap();
         assert_eq!(added.len(), 2);
         assert!(producer.send_all::<u64>([]).await.unwrap().is_empty());

@@ -54,7 +54,7 @@ pub(super) fn read(root: &Command, path: &Path, text: &str) -> Result<Vec<Settin
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         let what = error.message().lines().next().unwrap_or("not TOML");
-        reading.wrong(at, what.to_owned())
+        reading.wrong(at, what)
     })?;
     let mut settings = Vec::new();
     reading.table(root, &mut Vec::new(), table.get_ref(), &mut settings)?;
@@ -72,7 +72,7 @@ impl Reading<'_> {
         before.matches('\n').count() + 1
     }
 
-    fn wrong(&self, at: usize, what: String) -> Failure {
+    fn wrong(&self, at: usize, what: &str) -> Failure {
         let place = format!("{}:{}", self.path.display(), self.line(at));
         Failure::usage(format!("{place}: {what}"))
             .hint("`redrive config show` lists every key; docs/configuration.md explains them")
@@ -90,7 +90,8 @@ impl Reading<'_> {
             if let DeValue::Table(inner) = value.get_ref() {
                 let Some(inside) = visible(command).find(|inside| inside.get_name() == name) else {
                     let known = visible(command).map(|inside| inside.get_name().to_owned());
-                    return Err(self.unknown(at, "command", name, names, known.collect()));
+                    let known: Vec<String> = known.collect();
+                    return Err(self.unknown(at, "command", name, names, &known));
                 };
                 names.push(name.to_owned());
                 self.table(inside, names, inner, settings)?;
@@ -99,8 +100,8 @@ impl Reading<'_> {
             }
             let known = || keys(command, names.is_empty());
             let Some((_, argument)) = known().find(|(known, _)| known == name) else {
-                let known = known().map(|(known, _)| known).collect();
-                return Err(self.unknown(at, "key", name, names, known));
+                let known: Vec<String> = known().map(|(known, _)| known).collect();
+                return Err(self.unknown(at, "key", name, names, &known));
             };
             let values = self.values(name, value)?;
             self.check(argument, name, value.span().start, &values)?;
@@ -130,7 +131,7 @@ impl Reading<'_> {
                 let what = format!(
                     "{name} is a string, a whole number, true or false, or an array of these"
                 );
-                return Err(self.wrong(value.span().start, what));
+                return Err(self.wrong(value.span().start, &what));
             }
         })
     }
@@ -147,30 +148,17 @@ impl Reading<'_> {
         if flag {
             return match values {
                 [one] if one == "true" || one == "false" => Ok(()),
-                _ => Err(self.wrong(at, format!("{name} is true or false"))),
+                _ => Err(self.wrong(at, &format!("{name} is true or false"))),
             };
         }
         let many = matches!(argument.get_action(), ArgAction::Append);
         if values.len() != 1 && !many {
-            return Err(self.wrong(at, format!("{name} takes one value")));
+            return Err(self.wrong(at, &format!("{name} takes one value")));
         }
-        let alone = argument.clone().required(false).global(false);
-        let alone = Command::new("redrive").no_binary_name(true).arg(alone);
-        let long = argument.get_long().unwrap_or_default();
-        let line = values.iter().map(|value| format!("--{long}={value}"));
-        match alone.try_get_matches_from(line) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let text = super::usage::told(&error).0;
-                let text = match (text.split_once(" ["), text.split_once(": ")) {
-                    (Some((_, known)), _) => known.trim_end_matches(']'),
-                    (None, Some((_, why))) => why,
-                    (None, None) => &text,
-                };
-                let values = values.join(", ");
-                Err(self.wrong(at, format!("{name} = {:?}: {text}", shown(&values))))
-            }
-        }
+        taken(argument, values.iter().map(String::as_str)).map_err(|why| {
+            let values = values.join(", ");
+            self.wrong(at, &format!("{name} = {:?}: {why}", shown(&values)))
+        })
     }
 
     fn unknown(
@@ -179,22 +167,41 @@ impl Reading<'_> {
         what: &str,
         name: &str,
         inside: &[String],
-        known: Vec<String>,
+        known: &[String],
     ) -> Failure {
         let inside = match inside {
             [] => String::new(),
             names => format!(" in [{}]", names.join(".")),
         };
-        let failure = self.wrong(at, format!("unknown {what} {name:?}{inside}"));
-        match nearest(name, &known) {
+        let failure = self.wrong(at, &format!("unknown {what} {name:?}{inside}"));
+        match nearest(name, known) {
             Some(nearest) => failure.hint(format!("did you mean {nearest}?")),
             None => failure,
         }
     }
 }
 
+/// Whether an argument takes these values, or why it does not. Its ties to other arguments do not
+/// count here: what they are tied to may come from elsewhere.
+pub(super) fn taken<'a>(
+    argument: &clap::Arg,
+    values: impl IntoIterator<Item = &'a str>,
+) -> Result<(), String> {
+    let alone = clap::Arg::new("value")
+        .long("value")
+        .action(ArgAction::Append)
+        .value_parser(argument.get_value_parser().clone());
+    let line = values.into_iter().map(|value| format!("--value={value}"));
+    Command::new("redrive")
+        .no_binary_name(true)
+        .arg(alone)
+        .try_get_matches_from(line)
+        .map(drop)
+        .map_err(|error| super::usage::why(&error))
+}
+
 /// The commands inside a command that a person can type.
-pub(super) fn visible(command: &Command) -> impl Iterator<Item = &Command> {
+pub(crate) fn visible(command: &Command) -> impl Iterator<Item = &Command> {
     command
         .get_subcommands()
         .filter(|inside| !inside.is_hide_set())
@@ -202,7 +209,7 @@ pub(super) fn visible(command: &Command) -> impl Iterator<Item = &Command> {
 
 /// The keys of a command, each with its argument: long flags, `_` for `-`. Globals are keys at
 /// the top, and only there.
-pub(super) fn keys(command: &Command, top: bool) -> impl Iterator<Item = (String, &clap::Arg)> {
+pub(crate) fn keys(command: &Command, top: bool) -> impl Iterator<Item = (String, &clap::Arg)> {
     command
         .get_arguments()
         .filter(move |argument| top || !argument.is_global_set())
@@ -210,8 +217,11 @@ pub(super) fn keys(command: &Command, top: bool) -> impl Iterator<Item = (String
         .filter_map(|argument| Some((argument.get_long()?.replace('-', "_"), argument)))
 }
 
-/// What says yes beforehand must be said each time, and the file cannot name itself.
-const NOT_IN_A_FILE: [&str; 6] = ["yes", "config", "help", "version", "all", "verbose"];
+/// What says yes beforehand, or is what a command is about, must be said each time; and the file
+/// cannot name itself.
+const NOT_IN_A_FILE: [&str; 8] = [
+    "yes", "config", "help", "version", "all", "verbose", "force", "json",
+];
 
 /// The known name that is most like this one, if one is.
 fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {

@@ -4,7 +4,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as ClapArgs, Command};
 use serde::Serialize;
 
-use super::{CONFIG, Configured, LOG, NO_COLOR, file, variable};
+use super::{CONFIG, Configured, LOG, NO_COLOR, NamedBy, file, variable};
 use crate::failure::Failure;
 use crate::output::Table;
 use crate::session::Session;
@@ -41,10 +41,7 @@ pub(crate) fn run(
     matches: &ArgMatches,
     configured: &Configured,
 ) -> Result<(), Failure> {
-    let mut rows = vec![
-        environment_only("config", CONFIG, configured),
-        environment_only("log", LOG, configured),
-    ];
+    let mut rows = Vec::from(beside_the_file(configured));
     collect(root, matches, configured, &mut Vec::new(), &mut rows);
     if session.out.is_table() {
         let mut table = Table::new(["table", "key", "value", "from"]);
@@ -63,25 +60,29 @@ pub(crate) fn run(
 }
 
 /// What is no key of the file: where the file is, and what is logged.
-fn environment_only(key: &str, name: &'static str, configured: &Configured) -> Row {
-    let set = variable(name).map(|value| value.to_string_lossy().into_owned());
-    let file = configured
-        .path
-        .as_ref()
-        .map(|path| path.display().to_string());
-    let (value, from, place) = match (key, set) {
-        ("config", Some(set)) if file.as_ref() == Some(&set) => (file, "environment", Some(name)),
-        ("config", _) => (file, "default", None),
-        (_, Some(set)) => (Some(set), "environment", Some(name)),
-        (_, None) => (None, "default", None),
-    };
-    Row {
+fn beside_the_file(configured: &Configured) -> [Row; 2] {
+    let row = |key: &str, value, from, place: Option<&str>| Row {
         table: String::new(),
         key: key.to_owned(),
         value,
         from,
         place: place.map(str::to_owned),
-    }
+    };
+    let (from, place) = match configured.named_by {
+        NamedBy::Nobody => ("default", None),
+        NamedBy::Flag => ("flag", Some("--config")),
+        NamedBy::Variable => ("environment", Some(CONFIG)),
+    };
+    let path = configured.path.as_ref();
+    let path = path.map(|path| path.display().to_string());
+    let log = variable(LOG).map(|value| value.to_string_lossy().into_owned());
+    [
+        row("config", path, from, place),
+        match log {
+            Some(log) => row("log", Some(log), "environment", Some(LOG)),
+            None => row("log", None, "default", None),
+        },
+    ]
 }
 
 fn collect(

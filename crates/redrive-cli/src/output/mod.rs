@@ -165,6 +165,11 @@ impl Documents<'_> {
         self.output.is_gone()
     }
 
+    /// Brings what was added to whoever waits for it.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.output.flush()
+    }
+
     pub(crate) fn end(self) -> Result<(), Failure> {
         match (self.output.format, self.any) {
             (Format::Jsonl, _) => {}

@@ -20,6 +20,24 @@ pub(super) async fn ids_grow_in_the_order_of_adding(lab: &dyn Lab) {
     assert_eq!(entries[50].fields, numbered(0));
 }
 
+pub(super) async fn more_than_one_load_is_added_whole_and_in_order(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let ids = room.add(2_001).await;
+    assert_eq!(ids.len(), 2_001);
+    assert!(ids.is_sorted_by(|a, b| a < b));
+    assert_eq!(room.backend().length(room.stream()).await.unwrap(), 2_001);
+    for at in [0, 999, 1_000, 2_000] {
+        let range = IdRange {
+            low: ids[at],
+            high: ids[at],
+            order: Order::Oldest,
+            limit: 1,
+        };
+        let found = room.backend().entries(room.stream(), range).await.unwrap();
+        assert_eq!(found[0].fields, numbered(at));
+    }
+}
+
 pub(super) async fn a_range_has_both_its_ends_and_no_more_than_its_limit(lab: &dyn Lab) {
     let room = Room::new(lab);
     for millis in 1..=5 {

@@ -36,6 +36,7 @@ macro_rules! every_test {
             $($given)*
             entries: [
                 ids_grow_in_the_order_of_adding,
+                more_than_one_load_is_added_whole_and_in_order,
                 a_range_has_both_its_ends_and_no_more_than_its_limit,
                 a_missing_stream_has_no_entries,
                 a_key_that_is_no_stream_is_an_error_of_that_kind,

@@ -40,6 +40,10 @@ use crate::stats::{Pending, Stats};
 /// How many items a script call or a pipeline takes at most: bounded work for the server.
 const CALL: usize = 100;
 
+/// How much is added in one round trip at most, in entries and in bytes; an entry that is larger
+/// goes alone.
+const LOAD: (usize, usize) = (1_000, 1 << 20);
+
 /// A Redis server, or one that speaks like it.
 #[derive(Debug)]
 pub(crate) struct Redis {
@@ -73,7 +77,10 @@ impl Backend for Redis {
             );
         }
         let mut ids = Vec::with_capacity(entries.len());
-        for some in entries.chunks(CALL) {
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let (some, after) = rest.split_at(load(rest));
+            rest = after;
             let mut commands = Pipeline::with_capacity(some.len());
             commands.ignore_errors();
             for fields in some {
@@ -189,6 +196,16 @@ impl Backend for Redis {
     ) -> Result<Vec<Pending>, Error> {
         look::pending(&self.link, source, from, limit).await
     }
+}
+
+/// How many of these entries, at least one, go in one round trip.
+fn load(entries: &[Fields]) -> usize {
+    let mut bytes = 0;
+    let fitting = entries.iter().take(LOAD.0).take_while(|fields| {
+        bytes += fields.size();
+        bytes <= LOAD.1
+    });
+    fitting.count().max(1)
 }
 
 /// The XADD of an entry, with an id of the server's.

@@ -35,6 +35,21 @@ async fn connect(server: &Server) -> Arc<dyn Backend> {
     )
 }
 
+#[test]
+fn a_load_is_bounded_in_entries_and_in_bytes_and_never_empty() {
+    let of = |sizes: &[usize]| {
+        let entries: Vec<Fields> = sizes
+            .iter()
+            .map(|size| Fields::from_iter([("n", vec![b'x'; size - 1])]))
+            .collect();
+        super::load(&entries)
+    };
+    assert_eq!(of(&[10; 2_500]), 1_000);
+    assert_eq!(of(&[1 << 19; 3]), 2);
+    assert_eq!(of(&[(1 << 20) + 1, 10]), 1);
+    assert_eq!(of(&[10, 1 << 20, 10]), 1);
+}
+
 #[tokio::test]
 async fn one_message_is_read_retried_dead_lettered_and_replayed() {
     let server = Server::start().await;
