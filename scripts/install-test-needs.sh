@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the tests need and this machine lacks: a redis-server or valkey-server, and cargo-nextest.
+# Installs what the tests need and this machine lacks: a redis-server or valkey-server, python3, and cargo-nextest.
 #
 # REDRIVE_TEST_SERVER=path   use this server, install none
 # RUNNER=cargo               do without cargo-nextest
@@ -37,7 +37,7 @@ by_hand() {
     exit 1
 }
 
-# Sets SUDO, or ends with the command to run by hand.
+# Sets SUDO, or ends with the command to run by hand: what is to be installed, and that command.
 become_root() {
     if is_root; then
         return
@@ -46,7 +46,7 @@ become_root() {
         SUDO='sudo -n'
         return
     fi
-    by_hand "installing a Redis server takes root, and sudo would ask for a password or is missing" "$1"
+    by_hand "installing $1 takes root, and sudo would ask for a password or is missing" "$2"
 }
 
 as_root() {
@@ -86,7 +86,7 @@ with_apt() {
     if [ -d /run/systemd/system ]; then
         hand="$hand && sudo systemctl disable --now redis-server"
     fi
-    become_root "$hand"
+    become_root 'a Redis server' "$hand"
     trap remove_policy EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
@@ -109,12 +109,12 @@ with_apt() {
 
 # Fedora and its relatives have redis or, since the licence changed, valkey; neither starts by itself.
 with_dnf() {
-    become_root 'sudo dnf install -y redis || sudo dnf install -y valkey'
+    become_root 'a Redis server' 'sudo dnf install -y redis || sudo dnf install -y valkey'
     as_root dnf install -y redis >&2 || as_root dnf install -y valkey >&2
 }
 
 with_apk() {
-    become_root 'sudo apk add redis || sudo apk add valkey'
+    become_root 'a Redis server' 'sudo apk add redis || sudo apk add valkey'
     as_root apk add redis >&2 || as_root apk add valkey >&2
 }
 
@@ -168,6 +168,34 @@ need_server() {
     has_server || install_server
 }
 
+# Handlers in docs/handlers.md are written in it, and the tests run them.
+need_python() {
+    if has python3; then
+        return
+    fi
+    say "no python3 in PATH, installing it"
+    if has apt-get; then
+        become_root python3 'sudo apt-get update && sudo apt-get install -y python3'
+        apt='env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120'
+        # shellcheck disable=SC2086
+        as_root $apt update || say "apt-get update failed, trying with the lists at hand"
+        # shellcheck disable=SC2086
+        as_root $apt install -y --no-install-recommends python3 </dev/null >&2 || true
+    elif has dnf; then
+        become_root python3 'sudo dnf install -y python3'
+        as_root dnf install -y python3 >&2 || true
+    elif has apk; then
+        become_root python3 'sudo apk add python3'
+        as_root apk add python3 >&2 || true
+    elif has brew; then
+        brew install python3 >&2 || true
+    fi
+    if ! has python3; then
+        say "there is still no python3 in PATH: install it with the package manager of this system"
+        exit 1
+    fi
+}
+
 need_cargo_command() {
     if "$CARGO" "$1" --version >/dev/null 2>&1; then
         return
@@ -190,6 +218,7 @@ need_nextest() {
 
 need_compiler
 need_server
+need_python
 need_cargo_command fmt rustfmt
 need_cargo_command clippy clippy
 need_nextest

@@ -7,9 +7,19 @@ use crate::failure::Failure;
 use crate::session::Globals;
 use crate::terminal;
 
+/// What is logged where nobody asked for more or less.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Usual {
+    /// Changes of state, failures.
+    States,
+    /// Nothing: the command tells all of it itself.
+    Nothing,
+}
+
 /// Starts logging: `REDRIVE_LOG` says what, else `-q` and `-v` do.
-pub(crate) fn start(globals: &Globals) -> Result<(), Failure> {
+pub(crate) fn start(globals: &Globals, usual: Usual) -> Result<(), Failure> {
     let level = match (globals.quiet, globals.verbose) {
+        (false, 0) if matches!(usual, Usual::Nothing) => "off",
         (true, _) => "error",
         (false, 0) => "redrive=info,warn",
         (false, 1) => "redrive=debug,info",

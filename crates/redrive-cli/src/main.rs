@@ -11,6 +11,7 @@ mod logging;
 mod output;
 mod pending;
 mod progress;
+mod run;
 mod session;
 mod signals;
 mod stats;
@@ -19,12 +20,14 @@ mod when;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use configuration::{Configured, show, usage};
 use failure::Failure;
+use logging::Usual;
 use session::{Globals, Session};
 
 /// Redis Streams consumers done right: at least once, nothing stuck, every dead letter explained
@@ -40,6 +43,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Run(Box<run::Args>),
     /// A worker of the demo, in a process of its own that can be killed.
     #[command(hide = true)]
     DemoWorker(demo::WorkerArgs),
@@ -59,6 +63,9 @@ enum Config {
     Show(show::Args),
 }
 
+/// How long what goes on in threads of its own may hold up the end.
+const TO_SHUT_DOWN: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
     match begin(&line) {
@@ -71,11 +78,18 @@ fn main() -> ExitCode {
 fn begin(line: &[OsString]) -> Result<(), Option<Failure>> {
     let (matches, configured) = configuration::parse(Cli::command(), line)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| usage::failure(&error))?;
-    logging::start(&cli.globals)?;
+    let usual = match &cli.command {
+        Command::Demo(_) | Command::DemoWorker(_) => Usual::Nothing,
+        _ => Usual::States,
+    };
+    logging::start(&cli.globals, usual)?;
     let runtime = runtime(&cli.command)
         .map_err(|error| Failure::new(format!("starting the runtime: {error}")))?;
-    runtime.block_on(run(cli, &matches, &configured))?;
-    Ok(())
+    let ended = runtime.block_on(run(cli, &matches, &configured));
+    // Tasks are dropped here, and the process groups of handlers killed with them. A name that is
+    // still looked up must not hold up an end.
+    runtime.shutdown_timeout(TO_SHUT_DOWN);
+    Ok(ended?)
 }
 
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
@@ -100,6 +114,7 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
         Command::Stats(args) => stats::run(args, &mut session).await,
         Command::Dlq(command) => dlq::run(command, &mut session).await,
         Command::Pending(command) => pending::run(command, &mut session).await,
+        Command::Run(args) => run::run(*args, &mut session).await,
         Command::Config(Config::Show(_)) => {
             show::run(&mut session, &Cli::command(), matches, configured)
         }

@@ -6,6 +6,7 @@
 )]
 
 mod demo;
+mod run;
 mod usage;
 
 use std::process::{Command, Stdio};

@@ -1,0 +1,322 @@
+//! `redrive run`: a worker whose handler is a program or an HTTP server.
+
+mod command;
+mod delivery;
+mod ended;
+mod group;
+mod handling;
+mod http;
+mod lines;
+mod program;
+mod retry_after;
+mod signals;
+mod summary;
+
+use std::ffi::OsString;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+use redrive::{
+    ConsumerName, DeadLetterLimit, Extent, GroupName, GroupStart, Layout, OnAck, Overflow,
+    Processor, RetryPolicy, Source, StreamKey,
+};
+
+use self::delivery::Bodies;
+use self::handling::{Handling, Worker};
+use self::http::Server;
+use self::program::Program;
+use self::signals::{Signals, Stop};
+use crate::failure::{Code, Failure};
+use crate::literals::{self, DurationOrNone, Wait};
+use crate::session::Session;
+
+/// How much longer than its handlers need at most the worker waits for handlers that it has told
+/// to end.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// Run a worker: a command, or an HTTP server, handles each message
+///
+/// Reads the stream through the group and gives each message to the handler. What the handler does
+/// not manage is tried again, and given up to the dead-letter queue after --max-attempts. Runs
+/// until SIGTERM or Ctrl-C, then finishes what has started; a second one ends it at once.
+///
+/// A command is started once for each message, which is on its stdin: exit 0 is success, 65 gives
+/// the message up at once, anything else is tried again. An HTTP server gets a POST: 2xx is success,
+/// 400, 410, 413, 415 and 422 give the message up at once, anything else is tried again.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "Examples:\n  \
+    redrive run orders -g billing -- ./bill.sh\n  \
+    redrive run orders -g billing --until-idle --http http://127.0.0.1:8080/orders")]
+pub(crate) struct Args {
+    /// The stream
+    stream: StreamKey,
+    /// The consumer group; it is created where it is missing
+    #[arg(short, long, value_name = "GROUP")]
+    group: GroupName,
+    /// The program that handles a message, and its arguments
+    #[arg(last = true, value_name = "CMD", conflicts_with = "http")]
+    command: Vec<OsString>,
+    /// Post each message to this URL instead of starting a command
+    #[arg(long, value_name = "URL")]
+    http: Option<String>,
+    /// Give the handler the bytes of this field instead of all fields as JSON; an entry without it
+    /// is a dead letter
+    #[arg(long, value_name = "NAME")]
+    field: Option<String>,
+    /// The name in the group, for one process at a time [default: random]
+    #[arg(long, value_name = "NAME")]
+    consumer: Option<ConsumerName>,
+    /// Where a group that is created begins: 0 (all entries), $ (new ones), or after an id
+    #[arg(long, value_name = "0|$|ID", default_value = "0")]
+    start: GroupStart,
+    /// How many messages are handled at once
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    concurrency: usize,
+    /// How many messages one read asks for at most, and how many wait beside the running ones
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    batch: usize,
+    /// How long one read waits for a message
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = literals::duration)]
+    block: Duration,
+
+    /// How long a handler may run, or none; then its process group is ended, which is a failure
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5m",
+        help_heading = "Failures"
+    )]
+    timeout: DurationOrNone,
+    /// How many failures make a message a dead letter
+    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Failures")]
+    max_attempts: u32,
+    /// How many crashes of workers are too many for a message
+    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Failures")]
+    max_crashes: u32,
+    /// How long a failed message waits: none, 10s (fixed) or 1s..5m (doubling, at random up to it)
+    #[arg(
+        long,
+        value_name = "BACKOFF",
+        default_value = "1s..5m",
+        help_heading = "Failures"
+    )]
+    backoff: Wait,
+    /// How long a worker may be silent before others take its messages over
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = literals::duration, help_heading = "Failures")]
+    lease: Duration,
+    /// The same for consumers that are not redrive's, which do not renew what they hold
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = literals::duration, help_heading = "Failures")]
+    foreign_lease: Duration,
+    /// The stream of dead letters [default: STREAM:dlq; envelopes sg:stream:dlq]
+    #[arg(long, value_name = "NAME", help_heading = "Failures")]
+    dlq: Option<StreamKey>,
+    /// How dead letters are laid out
+    #[arg(
+        long,
+        value_enum,
+        value_name = "LAYOUT",
+        default_value_t,
+        help_heading = "Failures"
+    )]
+    layout: LayoutName,
+    /// How many dead letters there may be, or none [default: none; envelopes about 5000]
+    #[arg(long, value_name = "N", help_heading = "Failures")]
+    dlq_limit: Option<Most>,
+    /// At the limit: stop (messages stay pending) or drop-oldest [default: stop; envelopes
+    /// drop-oldest]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        hide_possible_values = true,
+        help_heading = "Failures"
+    )]
+    dlq_overflow: Option<OverflowName>,
+    /// What becomes of an entry that was handled; delete is for streams with one group
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    on_ack: OnAckName,
+
+    /// End when nothing is left, pending or waiting for a retry, in the whole group
+    #[arg(long, help_heading = "End", conflicts_with = "max_batches")]
+    until_idle: bool,
+    /// End after so many reads, empty ones too
+    #[arg(long, value_name = "N", help_heading = "End", value_parser = clap::value_parser!(u64).range(1..))]
+    max_batches: Option<u64>,
+    /// Stop politely after this long
+    #[arg(long, value_name = "DURATION", value_parser = literals::duration, help_heading = "End")]
+    max_time: Option<Duration>,
+    /// How long running handlers may take to finish when the worker stops
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = literals::duration, help_heading = "End")]
+    drain: Duration,
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum LayoutName {
+    #[default]
+    Native,
+    Flat,
+    Envelope,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum OverflowName {
+    Stop,
+    DropOldest,
+}
+
+/// How many dead letters there may be, or `none`.
+#[derive(Clone, Copy, Debug)]
+struct Most(Option<u64>);
+
+impl FromStr for Most {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let number = text.parse().ok().filter(|number| *number > 0);
+        match number {
+            Some(number) => Ok(Self(Some(number))),
+            None => Err(format!("it is a number from 1 on, or none, not {text:?}")),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum OnAckName {
+    #[default]
+    Keep,
+    Delete,
+}
+
+/// Runs the worker to its end.
+pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
+    let source = Source {
+        stream: args.stream.clone(),
+        group: args.group.clone(),
+    };
+    let limit = limit(args.timeout)?;
+    let worker = worker(&args, &source, limit)?;
+    let dlq_limit = args.dlq_limit()?;
+    let (extent, max_time) = (args.extent(), args.max_time);
+    let stop = Stop::new(args.drain);
+    let grace = worker.to_end() + MARGIN;
+    let handling = Handling::new(worker, limit, stop.clone());
+
+    let broker = session.broker().await?;
+    // Nothing is held yet: until here a signal simply ends the process.
+    let signals = Signals::listen()?;
+    let mut builder = Processor::builder(&broker, source)
+        .codec(args.field.map_or(Bodies::All, Bodies::Field))
+        // The handler has its own: a time-out is a failure only when the child is gone.
+        .timeout(None)
+        .grace(grace)
+        .concurrency(args.concurrency)
+        .batch(args.batch)
+        .block(args.block)
+        .lease(args.lease)
+        .foreign_lease(args.foreign_lease)
+        .retry(retry(args.backoff, args.max_attempts, args.max_crashes))
+        .drain(args.drain)
+        .group_start(args.start)
+        .layout(match args.layout {
+            LayoutName::Native => Layout::Native,
+            LayoutName::Flat => Layout::Flat,
+            LayoutName::Envelope => Layout::Envelope,
+        })
+        .on_ack(match args.on_ack {
+            OnAckName::Keep => OnAck::Keep,
+            OnAckName::Delete => OnAck::Delete,
+        });
+    if let Some(consumer) = args.consumer {
+        builder = builder.consumer(consumer);
+    }
+    if let Some(limit) = dlq_limit {
+        builder = builder.dead_letter_limit(limit);
+    }
+    if let Some(dlq) = args.dlq {
+        builder = builder.dead_letters(dlq);
+    }
+    let mut processor = builder.build(handling)?;
+
+    let ended = signals
+        .until_second(&stop, max_time, |signal| processor.run(extent, signal))
+        .await?;
+    summary::tell(session, &processor.totals())?;
+    ended?;
+    match stop.cut_off().max(processor.totals().cut_off) {
+        0 => Ok(()),
+        cut => Err(Failure::with(
+            Code::Failed,
+            format!("the drain time was used up, handlers ended: {cut}"),
+        )
+        .hint("their messages were handed back and will run again; --drain gives them more time")),
+    }
+}
+
+impl Args {
+    fn extent(&self) -> Extent {
+        match self.max_batches {
+            Some(rounds) => Extent::Batches(rounds),
+            None if self.until_idle => Extent::UntilIdle,
+            None => Extent::UntilStopped,
+        }
+    }
+
+    /// The limit that was asked for; `None` for that of the layout.
+    fn dlq_limit(&self) -> Result<Option<Option<DeadLetterLimit>>, Failure> {
+        let overflow = match (self.dlq_overflow, self.layout) {
+            (Some(OverflowName::Stop), _) => Overflow::Stop,
+            (Some(OverflowName::DropOldest), _) | (None, LayoutName::Envelope) => {
+                Overflow::DropOldest
+            }
+            (None, _) => Overflow::Stop,
+        };
+        match self.dlq_limit {
+            Some(Most(Some(most))) => Ok(Some(Some(DeadLetterLimit::new(most, overflow)))),
+            _ if self.dlq_overflow.is_some() => Err(Failure::usage(
+                "--dlq-overflow says what happens at a limit, and there is none",
+            )
+            .hint("give it: --dlq-limit N")),
+            Some(Most(None)) => Ok(Some(None)),
+            None => Ok(None),
+        }
+    }
+}
+
+fn retry(backoff: Wait, attempts: u32, crashes: u32) -> RetryPolicy {
+    let policy = backoff.policy();
+    policy.max_attempts(attempts).max_crashes(crashes)
+}
+
+fn limit(timeout: DurationOrNone) -> Result<Option<Duration>, Failure> {
+    match timeout.0 {
+        Some(Duration::ZERO) => Err(Failure::usage("--timeout is 0s: no handler could run")
+            .hint("--timeout none turns it off")),
+        limit => Ok(limit),
+    }
+}
+
+/// A command that was given wins over a URL from the configuration file.
+fn worker(args: &Args, source: &Source, limit: Option<Duration>) -> Result<Worker, Failure> {
+    if !args.command.is_empty() {
+        for (what, name) in [
+            ("stream", source.stream.as_str()),
+            ("group", source.group.as_str()),
+        ] {
+            if name.contains('\0') {
+                let text = format!("the name of the {what} holds a NUL, which no program can get");
+                return Err(
+                    Failure::usage(text).hint("an HTTP server or the library can handle it")
+                );
+            }
+        }
+        return Ok(Worker::Command(Program::find(&args.command)?));
+    }
+    match &args.http {
+        Some(url) => Ok(Worker::Http(Box::new(Server::new(url, source, limit)?))),
+        None => Err(Failure::usage("no handler is given")
+            .hint("put a command after --, or name a server with --http")),
+    }
+}
