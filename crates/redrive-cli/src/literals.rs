@@ -63,6 +63,15 @@ pub(crate) fn parsed<T: FromStr<Err = redrive::Error>>(text: &str) -> Result<T, 
     })
 }
 
+/// How many, where none makes no sense.
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("it must be a whole number".to_owned()),
+    }
+}
+
 /// A duration, or `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DurationOrNone(pub(crate) Option<Duration>);

@@ -1,14 +1,15 @@
 //! `redrive pending`: what was delivered and is not done.
 
 use clap::{Args as ClapArgs, Subcommand};
-use redrive::{EntryId, GroupName, Pending, Source, StreamKey};
+use redrive::{Broker, EntryId, GroupName, Pending, Source, StreamKey};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::literals::parsed;
-use crate::output::Table;
+use crate::literals::{at_least_one, parsed};
 use crate::output::json::instant;
+use crate::output::{Output, Table};
 use crate::session::Session;
+use crate::terminal::note;
 use crate::when::span;
 
 /// How many one look at the server takes.
@@ -39,7 +40,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "GROUP", value_parser = parsed::<GroupName>)]
     group: GroupName,
     /// No more than so many; the default is 50
-    #[arg(long, value_name = "N", conflicts_with = "all")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "all")]
     limit: Option<usize>,
     /// All of them
     #[arg(long)]
@@ -68,55 +69,79 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Result<(), F
         stream: args.stream,
         group: args.group,
     };
-    let mut left = match (args.limit, args.all) {
+    let left = match (args.limit, args.all) {
         (Some(limit), _) => limit,
         (None, true) => usize::MAX,
         (None, false) => USUAL,
     };
-    let mut from = EntryId::MIN;
-    let mut listed = 0_u64;
-    // Whether the group exists is known from the first page, before anything is written.
-    let mut page = broker.pending(&source, from, PAGE.min(left.max(1))).await?;
-    let table = session.out.is_table();
-    let mut documents = (!table).then(|| session.out.documents());
-    let mut tables = Vec::new();
-    while !page.is_empty() && left > 0 {
-        page.truncate(left);
-        left -= page.len();
-        listed += page.len() as u64;
-        if let Some(last) = page.last() {
-            from = last.id.successor();
-        }
-        match &mut documents {
-            Some(documents) => {
-                for one in &page {
-                    documents.add(&row(one))?;
-                }
-                if documents.is_gone() {
-                    break;
-                }
-            }
-            None => tables.push(as_table(&page)),
-        }
-        page = if left == 0 {
-            Vec::new()
-        } else {
-            broker.pending(&source, from, PAGE.min(left)).await?
-        };
+    let mut pages = Pages {
+        broker: &broker,
+        source: &source,
+        from: EntryId::MIN,
+        left,
+    };
+    if !session.out.is_table() {
+        return as_documents(&mut pages, &mut session.out).await;
     }
-    if let Some(documents) = documents {
-        documents.end()?;
-    }
-    for table in tables {
-        session.out.table(table)?;
-    }
-    let pending = broker.stats(&source).await?.pending_messages;
-    if table && !session.globals.quiet && !session.out.is_gone() {
-        use std::io::Write;
+    let listed = as_tables(&mut pages, &mut session.out).await?;
+    if !session.globals.quiet && !session.out.is_gone() {
+        // What was asked for has been listed: no reason to fail.
+        let stats = broker.stats(&source).await.ok();
+        let pending = stats.and_then(|stats| stats.pending_messages);
         let of = pending.map_or_else(|| "?".to_owned(), |pending| pending.to_string());
-        let _ = writeln!(std::io::stderr(), "{listed} of {of} pending");
+        note(&format!("{listed} of {of} pending"));
     }
     Ok(())
+}
+
+/// What is pending, a page at a time.
+struct Pages<'a> {
+    broker: &'a Broker,
+    source: &'a Source,
+    from: EntryId,
+    /// How many more are wanted.
+    left: usize,
+}
+
+impl Pages<'_> {
+    /// The next ones; empty at the end.
+    async fn next(&mut self) -> Result<Vec<Pending>, Failure> {
+        let wanted = PAGE.min(self.left);
+        if wanted == 0 {
+            return Ok(Vec::new());
+        }
+        let page = self.broker.pending(self.source, self.from, wanted).await?;
+        self.left -= page.len();
+        if let Some(last) = page.last() {
+            self.from = last.id.successor();
+        }
+        Ok(page)
+    }
+}
+
+async fn as_documents(pages: &mut Pages<'_>, out: &mut Output) -> Result<(), Failure> {
+    let mut documents = out.documents();
+    loop {
+        let page = pages.next().await?;
+        if page.is_empty() || documents.is_gone() {
+            return documents.end();
+        }
+        for one in &page {
+            documents.add(&row(one))?;
+        }
+    }
+}
+
+async fn as_tables(pages: &mut Pages<'_>, out: &mut Output) -> Result<usize, Failure> {
+    let mut listed = 0;
+    loop {
+        let page = pages.next().await?;
+        if page.is_empty() || out.is_gone() {
+            return Ok(listed);
+        }
+        listed += page.len();
+        out.table(as_table(&page))?;
+    }
 }
 
 fn row(one: &Pending) -> Row<'_> {

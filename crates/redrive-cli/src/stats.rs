@@ -1,7 +1,7 @@
 //! `redrive stats`: the health of streams, groups and dead-letter queues.
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
@@ -12,6 +12,7 @@ use crate::literals::{duration, parsed};
 use crate::output::{Output, Table};
 use crate::session::Session;
 use crate::signals::Signals;
+use crate::terminal::note;
 use crate::when::span;
 
 /// The health of a stream and group: length, pending, waiting, lag, consumers, dead letters
@@ -104,11 +105,10 @@ async fn look(broker: &Broker, args: &Args) -> Result<Vec<Stats>, Failure> {
 async fn over_all(broker: &Broker) -> Result<Vec<Stats>, Failure> {
     let streams = broker.streams().await?;
     if streams.skipped > 0 {
-        let _ = writeln!(
-            std::io::stderr(),
+        note(&format!(
             "{} streams are left out: their names are not UTF-8",
             streams.skipped
-        );
+        ));
     }
     let mut all = Vec::new();
     for stream in &streams.names {

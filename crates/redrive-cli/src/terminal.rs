@@ -1,7 +1,7 @@
 //! What a terminal can show, and what may reach it.
 
 use std::borrow::Cow;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 /// Text that may hold what a stranger wrote, made safe for a terminal: nothing in it moves the
 /// cursor, changes colours, hides or reorders what stands beside it.
@@ -42,6 +42,12 @@ pub(crate) fn is_hostile(c: char) -> bool {
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
             | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Says something beside the data: a line on stderr, made safe for a terminal. Nobody reading is no
+/// failure.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", shown(text));
 }
 
 /// How wide the terminal at stdout is; `None` where stdout is none.

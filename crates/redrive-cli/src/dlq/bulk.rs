@@ -1,13 +1,12 @@
 //! What bulk work has in common: asking first, progress, and an end that can be asked for.
 
-use std::future::Future;
-
-use redrive::{DeadLetterQueue, Selection};
+use redrive::{DeadLetterQueue, Progress as Done, Selection};
 
 use super::letter::line;
 use crate::confirm::{self, Consent};
 use crate::failure::{Code, Failure};
-use crate::signals::Signals;
+use crate::progress::{Progress, Quiet};
+use crate::signals::{Signal, Signals};
 
 /// How many are shown before asking.
 const FIRST: usize = 5;
@@ -46,54 +45,74 @@ pub(super) async fn ask(
     )
 }
 
-/// Whether work goes on after a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    GoOn,
-    /// Somebody asked it to end.
-    Stop,
+/// How far work came.
+#[derive(Debug)]
+#[must_use = "work that was stopped has not done all that was asked"]
+pub(super) enum Ended {
+    Whole,
+    /// Asked to end: what it does is done, the rest is left.
+    Stopped(Signal),
+    /// Asked twice, and dropped in the middle of a step. That is safe, but what the step did is not
+    /// in the report.
+    Insisted(Signal),
+    Failed(redrive::Error),
 }
 
-/// Finishes a step that has begun, whoever asks it to end meanwhile; asked twice, it is dropped.
-/// Dropping is safe, but what the step did is then not in the report.
-pub(super) async fn step<T>(
+const AGAIN: &str = "the same command goes on where this one ended: nothing is done twice";
+
+/// Does it step by step, and shows how far it is. A step that has begun is finished, whoever asks
+/// it to end meanwhile.
+pub(super) async fn work(
+    what: &'static str,
+    start: Done,
+    quiet: Quiet,
     signals: &mut Signals,
-    step: impl Future<Output = T>,
-) -> Result<(T, Next), Failure> {
-    let mut step = std::pin::pin!(step);
-    let mut next = Next::GoOn;
+    mut step: impl AsyncFnMut() -> Result<Option<Done>, redrive::Error>,
+) -> Ended {
+    let progress = Progress::new(what, Some(start.total), quiet);
     loop {
-        tokio::select! {
-            biased;
-            signal = signals.recv() => {
-                if next == Next::Stop {
-                    return Err(Failure::with(signal.code(), "ended in the middle of a step")
-                        .hint("the same command goes on where this one ended: nothing is done twice"));
+        let mut asked = None;
+        let mut stepping = std::pin::pin!(step());
+        let stepped = loop {
+            tokio::select! {
+                biased;
+                signal = signals.recv() => {
+                    if asked.is_some() {
+                        return Ended::Insisted(signal);
+                    }
+                    asked = Some(signal);
                 }
-                next = Next::Stop;
+                stepped = &mut stepping => break stepped,
             }
-            done = &mut step => return Ok((done, next)),
+        };
+        match (stepped, asked) {
+            (Err(error), _) => return Ended::Failed(error),
+            // It was over anyway.
+            (Ok(None), _) => return Ended::Whole,
+            (Ok(Some(_)), Some(signal)) => return Ended::Stopped(signal),
+            (Ok(Some(done)), None) => progress.at(done.examined),
         }
     }
 }
 
-/// How work ends that did so much of what was selected.
-pub(super) fn ending(done: u64, undone: u64, stopped: Next, verb: &str) -> Result<(), Failure> {
-    if stopped == Next::Stop {
-        return Err(
-            Failure::with(Code::Partly, format!("stopped: {done} {verb} so far"))
-                .hint("the same command goes on where this one ended: nothing is done twice"),
-        );
-    }
-    match (done, undone) {
-        (_, 0) => Ok(()),
-        (0, _) => Err(Failure::with(
-            Code::Failed,
-            format!("none of {undone} {verb}"),
-        )),
-        (done, undone) => Err(Failure::with(
-            Code::Partly,
-            format!("{undone} of {} not {verb}", done + undone),
-        )),
+/// What work that changes something comes to: so much done, so much of what was selected not.
+pub(super) fn judge(ended: Ended, done: u64, undone: u64, verb: &str) -> Result<(), Failure> {
+    match (ended, done, undone) {
+        (Ended::Insisted(signal), ..) => {
+            let text = "ended in the middle of a step";
+            Err(Failure::with(signal.code(), text).hint(AGAIN))
+        }
+        (Ended::Failed(error), 0, _) => Err(error.into()),
+        (Ended::Failed(error), ..) => Err(Failure::from(error).code(Code::Partly)),
+        (Ended::Stopped(_), ..) => {
+            let text = format!("stopped: {done} {verb} so far");
+            Err(Failure::with(Code::Partly, text).hint(AGAIN))
+        }
+        (Ended::Whole, _, 0) => Ok(()),
+        (Ended::Whole, 0, _) => Err(Failure::new(format!("none of {undone} {verb}"))),
+        (Ended::Whole, ..) => {
+            let text = format!("{undone} of {} not {verb}", done + undone);
+            Err(Failure::with(Code::Partly, text))
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::{Select, Where, nothing_in};
 use crate::failure::Failure;
 use crate::output::Table;
 use crate::session::Session;
+use crate::terminal::note;
 use crate::when::ago;
 
 /// How many are listed unless said otherwise.
@@ -52,11 +53,11 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         return Err(nothing_in(&queue, narrowed));
     }
     if !session.globals.quiet && listed < total {
-        eprint_note(&format!(
+        note(&format!(
             "{listed} of {total} that match; --limit N or --all shows more"
         ));
     } else if !session.globals.quiet && session.out.is_table() && !session.out.is_gone() {
-        eprint_note(&format!("{total} match"));
+        note(&format!("{total} match"));
     }
     Ok(())
 }
@@ -129,11 +130,4 @@ fn row(letter: &DeadLetter) -> [String; 7] {
                 .and_then(|error| error.lines().next()),
         ),
     ]
-}
-
-/// A line beside the data, on stderr.
-fn eprint_note(text: &str) {
-    use std::io::Write;
-    // Nobody reading is no failure.
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,63 +1,117 @@
 //! `--migrate`: payloads through a command, one line of JSON in, one line of JSON out.
 
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex as Shared, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::terminal::shown_bytes;
+use crate::terminal::{note, shown_bytes};
 
 /// How long the first answer may take before the command is taken for one that answers only at
 /// the end of its input.
 const FIRST: Duration = Duration::from_secs(5);
 /// How long any other answer may take.
 const LONGEST: Duration = Duration::from_secs(60);
+/// How long the first answer of a process is given to go on: one that answers a line with several
+/// would be a line behind from then on, and each payload would get another one's answer.
+const QUIET: Duration = Duration::from_millis(100);
+/// How long the last words of a process that has ended may take to arrive.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The longest answer.
 const MOST: u64 = 64 * 1024 * 1024;
 /// The longest line of stderr that is kept.
 const MOST_SAID: u64 = 8 * 1024;
 
 /// A command that migrates payloads. One process for all of them, as long as it answers each line
-/// with a line; one that answers only when its input ends is started for each payload anew.
+/// with a line; one that answers otherwise, or only when its input ends, is started for each
+/// payload anew.
 pub(super) struct Migration {
     command: String,
     state: Mutex<State>,
 }
 
-enum State {
-    /// Not started, or ended after it had answered.
-    Idle {
-        ways: Ways,
-    },
-    Running(Running),
-}
-
 /// How the command is talked to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ways {
+enum State {
     Unknown,
-    LineByLine,
+    /// With the process that is in step: it has answered what it was asked, and nothing more.
+    LineByLine(Option<Box<Process>>),
     OneByOne,
 }
 
-struct Running {
-    process: Process,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
-    answered: bool,
+impl Migration {
+    pub(super) fn new(command: String) -> Self {
+        Self {
+            command,
+            state: Mutex::new(State::Unknown),
+        }
+    }
+
+    /// The migrated payload.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it kills the process that it asked: nobody would read its answer.
+    pub(super) async fn migrate(&self, payload: &RawValue) -> Result<Box<RawValue>, String> {
+        let mut state = self.state.lock().await;
+        let patience = match &mut *state {
+            State::OneByOne => return Process::start(&self.command)?.once(payload).await,
+            State::Unknown => FIRST,
+            State::LineByLine(in_step) => {
+                if let Some(mut process) = in_step.take() {
+                    match process.line(payload, LONGEST).await {
+                        Line::Answer(answer) => {
+                            let answer = read(&answer)?;
+                            if process.has_said_more() {
+                                return Err(NOT_ONE.to_owned());
+                            }
+                            *in_step = Some(process);
+                            return Ok(answer);
+                        }
+                        Line::Ended(answer) if !answer.trim_ascii().is_empty() => {
+                            return read(&answer);
+                        }
+                        // It ended after its last answer: a new one is asked.
+                        Line::Ended(_) => {}
+                        Line::Silent(_) => return Err(slow(LONGEST)),
+                    }
+                }
+                LONGEST
+            }
+        };
+        let mut process = Process::start(&self.command)?;
+        let begun = match process.line(payload, patience).await {
+            Line::Answer(line) => match read(&line) {
+                Ok(answer) if !process.says_more().await => {
+                    *state = State::LineByLine(Some(Box::new(process)));
+                    return Ok(answer);
+                }
+                _ => line,
+            },
+            Line::Silent(_) if patience == LONGEST => return Err(slow(LONGEST)),
+            Line::Silent(begun) => begun,
+            Line::Ended(answer) => return read(&process.whole(answer).await?),
+        };
+        let answer = read(&process.whole(begun).await?)?;
+        *state = State::OneByOne;
+        Ok(answer)
+    }
 }
 
-/// A process and its group; dropped, they are killed.
+/// A process of the command, and all that it starts; dropped, they are killed.
 struct Process {
     child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
     /// The last line it has said on stderr.
     said: Arc<Shared<String>>,
+    listening: JoinHandle<()>,
 }
 
 impl Drop for Process {
@@ -73,116 +127,20 @@ impl Drop for Process {
     }
 }
 
-impl Migration {
-    pub(super) fn new(command: String) -> Self {
-        Self {
-            command,
-            state: Mutex::new(State::Idle {
-                ways: Ways::Unknown,
-            }),
-        }
-    }
+/// What came of one line.
+enum Line {
+    Answer(Vec<u8>),
+    /// Its stdout ended, after so much.
+    Ended(Vec<u8>),
+    /// It did not end its line, after so much.
+    Silent(Vec<u8>),
+}
 
-    /// The migrated payload.
-    pub(super) async fn migrate(&self, payload: &RawValue) -> Result<Box<RawValue>, String> {
-        let mut state = self.state.lock().await;
-        let (ways, running) = match std::mem::replace(
-            &mut *state,
-            State::Idle {
-                ways: Ways::LineByLine,
-            },
-        ) {
-            State::Idle {
-                ways: Ways::OneByOne,
-            } => {
-                *state = State::Idle {
-                    ways: Ways::OneByOne,
-                };
-                return self.once(payload).await;
-            }
-            State::Idle { ways } => (ways, None),
-            State::Running(running) => (Ways::LineByLine, Some(running)),
-        };
-        *state = State::Idle { ways };
-        if let Some(mut running) = running {
-            // It may have ended after its last answer: then a new one is asked.
-            match line(&mut running, payload, LONGEST).await {
-                Line::Answer(answer) => {
-                    *state = State::Running(running);
-                    return read(&answer);
-                }
-                Line::Ended(answer) if !answer.is_empty() => return read(&answer),
-                Line::Ended(_) => {}
-                Line::Silent => return Err(slow(LONGEST)),
-            }
-        }
-        let mut running = self.start()?;
-        let patience = if ways == Ways::Unknown {
-            FIRST
-        } else {
-            LONGEST
-        };
-        match line(&mut running, payload, patience).await {
-            Line::Answer(answer) => {
-                running.answered = true;
-                *state = State::Running(running);
-                read(&answer)
-            }
-            Line::Ended(answer) => self.ended(running, &answer).await,
-            Line::Silent if ways != Ways::Unknown => Err(slow(patience)),
-            Line::Silent => {
-                let Running {
-                    process,
-                    stdin,
-                    stdout,
-                    ..
-                } = running;
-                drop(stdin);
-                let answer = rest(process, stdout).await?;
-                *state = State::Idle {
-                    ways: Ways::OneByOne,
-                };
-                read(&answer)
-            }
-        }
-    }
-
-    async fn once(&self, payload: &RawValue) -> Result<Box<RawValue>, String> {
-        let Running {
-            process,
-            mut stdin,
-            stdout,
-            ..
-        } = self.start()?;
-        let text = payload.get().as_bytes().to_vec();
-        let writing = async move {
-            // One that does not read all of it need not.
-            let _ = stdin.write_all(&text).await;
-            let _ = stdin.write_all(b"\n").await;
-        };
-        let (answer, ()) = tokio::join!(rest(process, stdout), writing);
-        read(&answer?)
-    }
-
-    /// It ended instead of answering with a line.
-    async fn ended(&self, running: Running, answer: &[u8]) -> Result<Box<RawValue>, String> {
-        let Running {
-            mut process, stdin, ..
-        } = running;
-        drop(stdin);
-        let status = timeout(LONGEST, process.child.wait()).await;
-        match status {
-            Ok(Ok(status)) if status.success() && !answer.trim_ascii().is_empty() => read(answer),
-            Ok(Ok(status)) => Err(failed(status, &process)),
-            Ok(Err(error)) => Err(format!("waiting for the migration command: {error}")),
-            Err(_) => Err(slow(LONGEST)),
-        }
-    }
-
-    fn start(&self) -> Result<Running, String> {
+impl Process {
+    fn start(command: &str) -> Result<Self, String> {
         let mut child = Command::new("sh")
             .arg("-c")
-            .arg(&self.command)
+            .arg(command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -196,69 +154,106 @@ impl Migration {
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             return Err("starting the migration command: it has no pipes".to_owned());
         };
-        let said = Arc::new(Shared::new(String::new()));
-        tokio::spawn(listen(BufReader::new(stderr), Arc::clone(&said)));
-        Ok(Running {
-            process: Process { child, said },
-            stdin,
+        let said = Arc::default();
+        let listening = tokio::spawn(listen(BufReader::new(stderr), Arc::clone(&said)));
+        Ok(Self {
+            child,
+            stdin: Some(stdin),
             stdout: BufReader::new(stdout),
-            answered: false,
+            said,
+            listening,
         })
     }
-}
 
-/// What came of one line.
-enum Line {
-    Answer(Vec<u8>),
-    /// Its stdout ended, after so much.
-    Ended(Vec<u8>),
-    Silent,
-}
+    /// Sends a line and reads one.
+    async fn line(&mut self, payload: &RawValue, patience: Duration) -> Line {
+        let (stdin, stdout) = (&mut self.stdin, &mut self.stdout);
+        let writing = async {
+            if let Some(stdin) = stdin {
+                write(stdin, payload).await;
+            }
+        };
+        let mut answer = Vec::new();
+        let reading = async {
+            let mut limited = stdout.take(MOST);
+            limited.read_until(b'\n', &mut answer).await
+        };
+        match timeout(patience, async { tokio::join!(reading, writing).0 }).await {
+            Ok(Ok(_)) if answer.ends_with(b"\n") => Line::Answer(answer),
+            Ok(_) => Line::Ended(answer),
+            Err(_) => Line::Silent(answer),
+        }
+    }
 
-async fn line(running: &mut Running, payload: &RawValue, patience: Duration) -> Line {
-    let (stdin, stdout) = (&mut running.stdin, &mut running.stdout);
-    let writing = async {
-        // A pipe that is closed shows at its other end.
-        let _ = stdin.write_all(payload.get().as_bytes()).await;
-        let _ = stdin.write_all(b"\n").await;
-        let _ = stdin.flush().await;
-    };
-    let mut answer = Vec::new();
-    let reading = async {
-        let mut limited = stdout.take(MOST);
-        limited.read_until(b'\n', &mut answer).await
-    };
-    match timeout(patience, async { tokio::join!(reading, writing).0 }).await {
-        Ok(Ok(_)) if answer.ends_with(b"\n") => Line::Answer(answer),
-        Ok(_) => Line::Ended(answer),
-        Err(_) => Line::Silent,
+    /// Sends the only line there is, and reads all that it answers.
+    async fn once(mut self, payload: &RawValue) -> Result<Box<RawValue>, String> {
+        let stdin = self.stdin.take();
+        let writing = async move {
+            if let Some(mut stdin) = stdin {
+                write(&mut stdin, payload).await;
+            }
+        };
+        let (answer, ()) = tokio::join!(self.whole(Vec::new()), writing);
+        read(&answer?)
+    }
+
+    /// Whether there is more of an answer than its line.
+    fn has_said_more(&self) -> bool {
+        !self.stdout.buffer().is_empty()
+    }
+
+    /// The same, of a process that is not known yet.
+    async fn says_more(&mut self) -> bool {
+        let more = timeout(QUIET, self.stdout.fill_buf()).await;
+        matches!(more, Ok(Ok(more)) if !more.is_empty())
+    }
+
+    /// Ends its input and reads what it still says, until it ends.
+    async fn whole(&mut self, mut answer: Vec<u8>) -> Result<Vec<u8>, String> {
+        drop(self.stdin.take());
+        let ending = async {
+            let mut limited = (&mut self.stdout).take(MOST);
+            limited.read_to_end(&mut answer).await?;
+            self.child.wait().await
+        };
+        let status = timeout(LONGEST, ending)
+            .await
+            .map_err(|_| slow(LONGEST))?
+            .map_err(|error| format!("waiting for the migration command: {error}"))?;
+        if status.success() && !answer.trim_ascii().is_empty() {
+            Ok(answer)
+        } else {
+            Err(self.failed(status).await)
+        }
+    }
+
+    async fn failed(&mut self, status: ExitStatus) -> String {
+        let _ = timeout(LAST_WORDS, &mut self.listening).await;
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = if said.is_empty() {
+            String::new()
+        } else {
+            format!(": {said}")
+        };
+        if status.success() {
+            format!("the migration command ended without an answer{said}")
+        } else {
+            format!("the migration command ended with {status}{said}")
+        }
     }
 }
 
-/// All that it still says, until it ends.
-async fn rest(mut process: Process, stdout: BufReader<ChildStdout>) -> Result<Vec<u8>, String> {
-    let ending = async {
-        let mut answer = Vec::new();
-        let read = stdout.take(MOST).read_to_end(&mut answer).await;
-        read.map_err(|error| format!("reading from the migration command: {error}"))?;
-        let status = process.child.wait().await;
-        let status =
-            status.map_err(|error| format!("waiting for the migration command: {error}"))?;
-        if status.success() {
-            Ok(answer)
-        } else {
-            Err(failed(status, &process))
-        }
-    };
-    timeout(LONGEST, ending)
-        .await
-        .unwrap_or_else(|_| Err(slow(LONGEST)))
+/// One that does not read all of it need not: a pipe that is closed shows at its other end.
+async fn write(stdin: &mut ChildStdin, payload: &RawValue) {
+    let _ = stdin.write_all(payload.get().as_bytes()).await;
+    let _ = stdin.write_all(b"\n").await;
+    let _ = stdin.flush().await;
 }
 
+const NOT_ONE: &str = "the migration command answered something that is not one JSON value";
+
 fn read(answer: &[u8]) -> Result<Box<RawValue>, String> {
-    serde_json::from_slice(answer.trim_ascii()).map_err(|_| {
-        "the migration command answered something that is not one JSON value".to_owned()
-    })
+    serde_json::from_slice(answer.trim_ascii()).map_err(|_| NOT_ONE.to_owned())
 }
 
 fn slow(patience: Duration) -> String {
@@ -268,25 +263,8 @@ fn slow(patience: Duration) -> String {
     )
 }
 
-fn failed(status: std::process::ExitStatus, process: &Process) -> String {
-    let said = process
-        .said
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    let said = if said.is_empty() {
-        said
-    } else {
-        format!(": {said}")
-    };
-    if status.success() {
-        return format!("the migration command ended without an answer{said}");
-    }
-    format!("the migration command ended with {status}{said}")
-}
-
 /// Passes stderr on, line by line, and keeps the last one.
-async fn listen(mut stderr: BufReader<tokio::process::ChildStderr>, last: Arc<Shared<String>>) {
+async fn listen(mut stderr: BufReader<ChildStderr>, last: Arc<Shared<String>>) {
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -299,13 +277,7 @@ async fn listen(mut stderr: BufReader<tokio::process::ChildStderr>, last: Arc<Sh
         if text.is_empty() {
             continue;
         }
-        eprintln_line(&text);
+        note(&format!("migrate: {text}"));
         *last.lock().unwrap_or_else(PoisonError::into_inner) = text;
     }
-}
-
-fn eprintln_line(text: &str) {
-    use std::io::Write;
-    // Nobody reading is no failure.
-    let _ = writeln!(std::io::stderr(), "migrate: {text}");
 }

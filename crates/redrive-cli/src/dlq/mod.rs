@@ -12,7 +12,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use redrive::{Broker, DeadLetterQueue, EntryId, GroupName, Order, Reason, Selection, StreamKey};
 
 use crate::failure::Failure;
-use crate::literals::parsed;
+use crate::literals::{at_least_one, parsed};
 use crate::session::Session;
 
 /// Find, show, replay and purge dead letters
@@ -171,14 +171,6 @@ impl Select {
     }
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("it must be at least 1".to_owned()),
-        Ok(number) => Ok(number),
-        Err(_) => Err("it must be a whole number".to_owned()),
-    }
-}
-
 /// That nothing was found, where.
 fn nothing_in(queue: &DeadLetterQueue, narrowed: bool) -> Failure {
     let name = queue.stream();
@@ -189,4 +181,9 @@ fn nothing_in(queue: &DeadLetterQueue, narrowed: bool) -> Failure {
         Failure::nothing(format!("no dead letters in {name}"))
             .hint("if that is not the queue that you mean, name it with --dlq; on another server or database, with --url")
     }
+}
+
+/// That what was named is not there.
+fn unknown(what: &str) -> Failure {
+    Failure::nothing(what).hint("it was replayed or purged, or its id is of another queue")
 }

@@ -1,13 +1,12 @@
 //! `redrive dlq purge`: remove dead letters for good.
 
 use clap::Args as ClapArgs;
-use redrive::{Order, PurgeReport};
+use redrive::{DeadLetterQueue, Order, PurgeReport};
 
-use super::bulk::{self, Next};
-use super::{Select, Where, nothing_in};
-use crate::failure::{Code, Failure};
+use super::bulk::{self, Ended};
+use super::{Select, Where, nothing_in, unknown};
+use crate::failure::Failure;
 use crate::output::Output;
-use crate::progress::Progress;
 use crate::session::Session;
 use crate::signals::Signals;
 
@@ -43,59 +42,35 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         .await?;
     }
     let mut purging = queue.purging(&selection).await?;
-    let progress = Progress::new("purging", Some(purging.progress().total), session.quiet());
-    let mut next = Next::GoOn;
-    let ended = loop {
-        let (stepped, wish) = match bulk::step(&mut signals, purging.step()).await {
-            Ok(stepped) => stepped,
-            Err(insisted) => break Err(insisted),
-        };
-        next = wish;
-        match stepped {
-            Ok(Some(done)) => progress.at(done.examined),
-            Ok(None) => {
-                next = Next::GoOn;
-                break Ok(());
-            }
-            Err(error) => break Err(Failure::from(error)),
-        }
-        if next == Next::Stop {
-            break Ok(());
-        }
-    };
-    drop(progress);
+    let start = purging.progress();
+    let step = async || purging.step().await;
+    let ended = bulk::work("purging", start, session.quiet(), &mut signals, step).await;
     let report = purging.into_report();
     let printed = print(&report, &mut session.out);
-    if let Err(failure) = ended {
-        return Err(if report.purged > 0 {
-            failure.code(Code::Partly)
-        } else {
-            failure
+    judged(&report, ended, &queue, narrowed).and(printed)
+}
+
+fn judged(
+    report: &PurgeReport,
+    ended: Ended,
+    queue: &DeadLetterQueue,
+    narrowed: bool,
+) -> Result<(), Failure> {
+    if let (Ended::Whole, 0) = (&ended, report.purged) {
+        return Err(match (report.selected, report.missing.as_slice()) {
+            (0, _) => nothing_in(queue, narrowed),
+            (_, [id]) => unknown(&format!(
+                "dead letter not found: {id} in {}",
+                queue.stream()
+            )),
+            (selected, _) => unknown(&format!(
+                "none of {selected} dead letters found in {}",
+                queue.stream()
+            )),
         });
     }
-    printed?;
-    if report.selected == 0 && next == Next::GoOn {
-        return Err(nothing_in(&queue, narrowed));
-    }
-    if report.purged == 0 && next == Next::GoOn {
-        let text = match report.missing.as_slice() {
-            [id] => format!("dead letter not found: {id} in {}", queue.stream()),
-            _ => format!(
-                "none of {} dead letters found in {}",
-                report.selected,
-                queue.stream()
-            ),
-        };
-        return Err(
-            Failure::nothing(text).hint("it was replayed or purged, or its id is of another queue")
-        );
-    }
-    bulk::ending(
-        report.purged,
-        report.selected - report.purged,
-        next,
-        "purged",
-    )
+    let undone = report.selected - report.purged;
+    bulk::judge(ended, report.purged, undone, "purged")
 }
 
 fn print(report: &PurgeReport, out: &mut Output) -> Result<(), Failure> {

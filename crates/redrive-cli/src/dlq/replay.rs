@@ -10,14 +10,13 @@ use redrive::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::bulk::{self, Next};
+use super::bulk::{self, Ended};
 use super::migration::Migration;
-use super::{Select, Where, nothing_in};
+use super::{Select, Where, nothing_in, unknown};
 use crate::failure::{Code, Failure};
 use crate::literals::parsed;
 use crate::output::json::Pairs;
 use crate::output::{Format, Output};
-use crate::progress::Progress;
 use crate::session::Session;
 use crate::signals::Signals;
 use crate::terminal::{shown, shown_bytes};
@@ -88,40 +87,12 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         .await?;
     }
     let mut replaying = queue.replaying(&selection, &options).await?;
-    let total = Some(replaying.progress().total);
-    let progress = Progress::new("replaying", total, session.quiet());
-    let mut next = Next::GoOn;
-    let ended = loop {
-        let (stepped, wish) = match bulk::step(&mut signals, replaying.step()).await {
-            Ok(stepped) => stepped,
-            Err(insisted) => break Err(insisted),
-        };
-        next = wish;
-        match stepped {
-            Ok(Some(done)) => progress.at(done.examined),
-            Ok(None) => {
-                // It was over anyway.
-                next = Next::GoOn;
-                break Ok(());
-            }
-            Err(error) => break Err(Failure::from(error)),
-        }
-        if next == Next::Stop {
-            break Ok(());
-        }
-    };
-    drop(progress);
+    let start = replaying.progress();
+    let step = async || replaying.step().await;
+    let ended = bulk::work("replaying", start, session.quiet(), &mut signals, step).await;
     let report = replaying.into_report();
-    if report.selected == 0 && ended.is_ok() && next == Next::GoOn {
-        print(&report, &[], &mut session.out)?;
-        return Err(nothing_in(&queue, narrowed));
-    }
     let printed = print(&report, &[], &mut session.out);
-    if let Err(failure) = ended {
-        return Err(partly_if(report.replayed > 0, failure));
-    }
-    printed?;
-    judged(&report, next)
+    judged(&report, ended, &queue, narrowed).and(printed)
 }
 
 fn options(args: &Args) -> ReplayOptions {
@@ -142,28 +113,27 @@ fn options(args: &Args) -> ReplayOptions {
     options
 }
 
-fn partly_if(some: bool, failure: Failure) -> Failure {
-    if some {
-        failure.code(Code::Partly)
-    } else {
-        failure
-    }
-}
-
-fn judged(report: &ReplayReport, next: Next) -> Result<(), Failure> {
+fn judged(
+    report: &ReplayReport,
+    ended: Ended,
+    queue: &DeadLetterQueue,
+    narrowed: bool,
+) -> Result<(), Failure> {
     let done = report.replayed + report.already;
-    let undone = report.failed + report.skipped;
-    let missing = |failure: &ReplayFailure| failure.kind == ErrorKind::NotFound;
-    if done == 0 && report.failed == undone && report.failures.iter().all(missing) && undone > 0 {
-        let text = match report.failures.as_slice() {
-            [one] => one.error.clone(),
-            _ => format!("none of {undone} dead letters found"),
-        };
-        return Err(
-            Failure::nothing(text).hint("it was replayed or purged, or its id is of another queue")
-        );
+    if let (Ended::Whole, 0) = (&ended, done) {
+        let missing = |failure: &ReplayFailure| failure.kind == ErrorKind::NotFound;
+        let none_there = report.skipped == 0 && report.failures.iter().all(missing);
+        match report.failures.as_slice() {
+            _ if report.selected == 0 => return Err(nothing_in(queue, narrowed)),
+            [one] if none_there => return Err(unknown(&one.error)),
+            _ if none_there => {
+                let selected = report.selected;
+                return Err(unknown(&format!("none of {selected} dead letters found")));
+            }
+            _ => {}
+        }
     }
-    bulk::ending(done, undone, next, "replayed")
+    bulk::judge(ended, done, report.failed + report.skipped, "replayed")
 }
 
 async fn dry_run(
@@ -175,21 +145,16 @@ async fn dry_run(
     signals: &mut Signals,
 ) -> Result<(), Failure> {
     let mut dry = queue.dry_run(selection, options).await?;
-    let progress = Progress::new("looking", Some(dry.progress().total), session.quiet());
-    loop {
-        let (stepped, wish) = bulk::step(signals, dry.step()).await?;
-        match stepped? {
-            Some(done) => progress.at(done.examined),
-            None => break,
-        }
-        if wish == Next::Stop {
-            return Err(Failure::with(
-                Code::Interrupted,
-                "stopped looking; nothing was changed",
-            ));
+    let start = dry.progress();
+    let step = async || dry.step().await;
+    match bulk::work("looking", start, session.quiet(), signals, step).await {
+        Ended::Whole => {}
+        Ended::Failed(error) => return Err(error.into()),
+        Ended::Stopped(signal) | Ended::Insisted(signal) => {
+            let text = "stopped looking; nothing was changed";
+            return Err(Failure::with(signal.code(), text));
         }
     }
-    drop(progress);
     let report = dry.report();
     print_dry(report, dry.samples(), &mut session.out)?;
     if report.selected == 0 {
@@ -314,6 +279,8 @@ fn lines(report: &ReplayReport, out: &mut Output) -> Result<(), Failure> {
         "already": report.already,
         "skipped": report.skipped,
         "failed": report.failed,
+        "failures_truncated": report.failures_truncated,
+        "new_ids_truncated": report.new_ids_truncated,
     }))?;
     documents.end()
 }

@@ -3,8 +3,8 @@
 use clap::Args as ClapArgs;
 use redrive::{EntryId, Fields, GroupName, Inspection, Reason, StreamKey};
 
-use super::Where;
 use super::letter::Inspected;
+use super::{Where, unknown};
 use crate::failure::Failure;
 use crate::literals::parsed;
 use crate::output::{Output, json};
@@ -35,12 +35,11 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let inspection = inspection
         .filter(|found| only_from.is_none() || found.dead_letter.stream == only_from)
         .ok_or_else(|| {
-            Failure::nothing(format!(
+            unknown(&format!(
                 "dead letter not found: {} in {}",
                 args.id,
                 queue.stream()
             ))
-            .hint("it was replayed or purged, or its id is of another queue")
         })?;
     if session.out.is_table() {
         return told(&inspection, queue.stream(), &mut session.out);
