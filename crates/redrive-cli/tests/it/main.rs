@@ -6,6 +6,7 @@
 )]
 
 mod demo;
+mod operate;
 mod run;
 mod usage;
 
