@@ -55,10 +55,10 @@ pub(crate) struct Args {
 
 pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
     args.select.must_say_which("replay")?;
-    let broker = session.broker().await?;
-    let (queue, only_from) = args.place.queue(&broker)?;
+    let (queue, only_from) = args.place.names()?;
     let narrowed = args.select.is_narrowed() || only_from.is_some();
     let selection = args.select.selection(only_from, Order::Oldest)?;
+    let queue = session.broker().await?.dead_letters(queue);
     let options = options(&args);
     let mut signals = Signals::listen()?;
     if args.dry_run {
@@ -91,7 +91,11 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let step = async || replaying.step().await;
     let ended = bulk::work("replaying", start, session.quiet(), &mut signals, step).await;
     let report = replaying.into_report();
-    let printed = print(&report, &[], &mut session.out);
+    let printed = match ended {
+        // Nothing is known: no zeros.
+        Ended::Failed(_) if report.selected == 0 => Ok(()),
+        _ => print(&report, &[], &mut session.out),
+    };
     judged(&report, ended, &queue, narrowed).and(printed)
 }
 
