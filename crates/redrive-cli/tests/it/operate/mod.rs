@@ -2,8 +2,13 @@
 
 mod bulk;
 mod health;
+mod hostile;
+mod interop;
 mod listing;
 mod migrating;
+mod mistakes;
+mod outputs;
 mod pending;
 mod replaying;
 mod rig;
+mod terminal;

@@ -66,11 +66,7 @@ impl Rig {
 
     /// The answer of the server to a command.
     pub(super) async fn ask<T: FromRedisValue>(&self, parts: &[impl ToRedisArgs]) -> T {
-        let mut command = redis::Cmd::new();
-        for part in parts {
-            command.arg(part);
-        }
-        command.query_async(&mut self.plain.clone()).await.unwrap()
+        ask(&mut self.plain.clone(), parts).await
     }
 
     pub(super) async fn length(&self, key: &str) -> u64 {
@@ -162,8 +158,7 @@ impl Rig {
     #[track_caller]
     pub(super) fn json(&self, args: &[&str]) -> impl Future<Output = Value> {
         let caller = std::panic::Location::caller();
-        let mut command = self.command(args);
-        command.args(["-o", "json"]);
+        let mut command = self.command(&[&["-o", "json"], args].concat());
         async move {
             let ended = ended(&mut command).await;
             assert_eq!(ended.code, Some(0), "{caller}: {}", ended.stderr);
@@ -175,6 +170,17 @@ impl Rig {
     pub(super) fn start_redrive(&self, args: &[&str]) -> Running {
         Running::start(self.command(args))
     }
+}
+
+pub(super) async fn ask<T: FromRedisValue>(
+    plain: &mut MultiplexedConnection,
+    parts: &[impl ToRedisArgs],
+) -> T {
+    let mut command = redis::Cmd::new();
+    for part in parts {
+        command.arg(part);
+    }
+    command.query_async(plain).await.unwrap()
 }
 
 pub(super) fn bare(args: &[&str]) -> Command {
