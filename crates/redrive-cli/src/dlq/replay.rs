@@ -55,10 +55,10 @@ pub(crate) struct Args {
 
 pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
     args.select.must_say_which("replay")?;
-    let broker = session.broker().await?;
-    let (queue, only_from) = args.place.queue(&broker)?;
+    let (queue, only_from) = args.place.names()?;
     let narrowed = args.select.is_narrowed() || only_from.is_some();
     let selection = args.select.selection(only_from, Order::Oldest)?;
+    let queue = session.broker().await?.dead_letters(queue);
     let options = options(&args);
     let mut signals = Signals::listen()?;
     if args.dry_run {
@@ -104,7 +104,11 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     };
     let ended = bulk::work("replaying", start, quiet, &mut signals, step).await;
     let report = replaying.into_report();
-    let told = told.and_then(|()| print(&report, &[], out));
+    let told = told.and_then(|()| match ended {
+        // Nothing is known: no zeros.
+        Ended::Failed(_) if report.selected == 0 => Ok(()),
+        _ => print(&report, &[], out),
+    });
     judged(&report, ended, &queue, narrowed).and(told)
 }
 
