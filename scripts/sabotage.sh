@@ -2,7 +2,7 @@
 # Breaks one guarantee after another in a copy of the tree and sees that its test fails.
 #
 # Each file in scripts/sabotages/ is one: lines `guarantee:`, `breaks:`, `file:`, `tests:` (a filter
-# of nextest), then the text to find, which must stand in that file exactly once, and what to put in
+# of nextest, for tests within the library, or in the package of the file), then the text to find, which must stand in that file exactly once, and what to put in
 # its place, between the marks <<<<, ==== and >>>>. `sabotage.sh NAME…` runs only these.
 set -eu
 cd "$(dirname "$0")/.."
@@ -46,8 +46,16 @@ replace() {
         }' "$2"
 }
 
-# All of them are tests within the library: nothing else has to be built each time.
-run() { "$CARGO" nextest run -P sabotage -p redrive --lib --locked --fail-fast -E "$1"; }
+# The tests of what is broken: those within the library, where nothing else has to be built each
+# time, or all of the binary's.
+run() {
+    case $1 in
+        crates/redrive/*) what="-p redrive --lib" ;;
+        *) what="-p redrive-cli" ;;
+    esac
+    # shellcheck disable=SC2086 # two or three words
+    "$CARGO" nextest run -P sabotage $what --locked --fail-fast -E "$2"
+}
 
 if [ $# -gt 0 ]; then
     names=$*
@@ -56,15 +64,19 @@ else
 fi
 
 echo "building, and seeing that the tests pass as long as nothing is broken"
-all=
-for name in $names; do
-    all="$all${all:+ + }($(value "scripts/sabotages/$name" tests))"
+for crate in crates/redrive/ crates/redrive-cli/; do
+    all=
+    for name in $names; do
+        case $(value "scripts/sabotages/$name" file) in
+            "$crate"*) all="$all${all:+ + }($(value "scripts/sabotages/$name" tests))" ;;
+        esac
+    done
+    if [ -n "$all" ] && ! run "$crate" "$all" >"$root/target/sabotage/untouched.log" 2>&1; then
+        tail -n 40 "$root/target/sabotage/untouched.log"
+        echo "the tests fail without any sabotage: see target/sabotage/untouched.log"
+        exit 1
+    fi
 done
-if ! run "$all" >"$root/target/sabotage/untouched.log" 2>&1; then
-    tail -n 40 "$root/target/sabotage/untouched.log"
-    echo "the tests fail without any sabotage: see target/sabotage/untouched.log"
-    exit 1
-fi
 
 missed=0
 printf '%-11s %-11s %s\n' guarantee result 'what was broken'
@@ -77,7 +89,7 @@ for name in $names; do
         exit 1
     fi
     log=$root/target/sabotage/$name.log
-    if run "$(value "$sabotage" tests)" >"$log" 2>&1; then
+    if run "$file" "$(value "$sabotage" tests)" >"$log" 2>&1; then
         result=NOT-SEEN
         missed=$((missed + 1))
     elif grep -q 'error: could not compile' "$log"; then

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::terminal::note;
+
 /// A bar, or nothing where stderr is no terminal.
 pub(crate) struct Progress(ProgressBar);
 
@@ -29,6 +31,11 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(200));
         }
         Self(bar)
+    }
+
+    /// Says something, above the bar where there is one.
+    pub(crate) fn say(&self, text: &str) {
+        self.0.suspend(|| note(text));
     }
 
     /// So many are done.

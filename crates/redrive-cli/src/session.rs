@@ -113,10 +113,10 @@ impl Session {
             }
             (None, None) => {}
             _ => {
-                return Err(
-                    Failure::usage("a client certificate without its key, or a key alone")
-                        .hint("--tls-cert and --tls-key go together"),
-                );
+                return Err(Failure::usage(
+                    "--tls-cert is given without --tls-key, or the other way round",
+                )
+                .hint("a client certificate needs its key: give both"));
             }
         }
         Ok(Broker::connect_with(&globals.url, &options).await?)

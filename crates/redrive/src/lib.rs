@@ -67,7 +67,8 @@ pub use codec::{Decode, DecodeError, Encode, Json, MessagePack, Raw, RawField};
 pub use dead_letter::{DeadLetter, DeadLetterLayout, DeadLetterLimit, Layout, Overflow, Reason};
 pub use dead_letter_queue::{
     DeadLetterQueue, DryRun, Found, Inspection, Listing, Progress, PurgeReport, Purging,
-    ReplayFailure, ReplayOptions, ReplayReport, ReplaySample, Replaying,
+    ReplayFailure, ReplayOptions, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample,
+    Replaying,
 };
 pub use error::{BoxError, Error, ErrorKind};
 pub use handler::Handler;

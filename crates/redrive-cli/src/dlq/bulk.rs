@@ -81,6 +81,7 @@ pub(super) async fn work(
                         return Ended::Insisted(signal);
                     }
                     asked = Some(signal);
+                    progress.say("ending after this step; once more ends at once");
                 }
                 stepped = &mut stepping => break stepped,
             }

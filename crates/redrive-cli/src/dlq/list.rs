@@ -30,10 +30,10 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
-    let broker = session.broker().await?;
-    let (queue, only_from) = args.place.queue(&broker)?;
+    let (queue, only_from) = args.place.names()?;
     let narrowed = args.select.is_narrowed() || only_from.is_some();
     let selection = args.select.selection(only_from, Order::Newest)?;
+    let queue = session.broker().await?.dead_letters(queue);
     let selection = match (args.select.limit, args.select.all) {
         (None, false) => selection.limit(USUAL),
         _ => selection,

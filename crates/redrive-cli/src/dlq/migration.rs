@@ -95,7 +95,11 @@ impl Migration {
                 _ => line,
             },
             Line::Silent(_) if patience == LONGEST => return Err(slow(LONGEST)),
-            Line::Silent(begun) => begun,
+            Line::Silent(begun) => {
+                // Whatever comes of it: nobody waits for a line of this command again.
+                *state = State::OneByOne;
+                begun
+            }
             Line::Ended(answer) => return read(&process.whole(answer).await?),
         };
         let answer = read(&process.whole(begun).await?)?;

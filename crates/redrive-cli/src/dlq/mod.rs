@@ -9,7 +9,7 @@ mod replay;
 mod show;
 
 use clap::{Args as ClapArgs, Subcommand};
-use redrive::{Broker, DeadLetterQueue, EntryId, GroupName, Order, Reason, Selection, StreamKey};
+use redrive::{DeadLetterQueue, EntryId, GroupName, Order, Reason, Selection, StreamKey};
 
 use crate::failure::Failure;
 use crate::literals::{at_least_one, parsed};
@@ -50,11 +50,11 @@ pub(crate) struct Where {
 }
 
 impl Where {
-    /// The queue, and the source stream that it is narrowed to.
-    fn queue(&self, broker: &Broker) -> Result<(DeadLetterQueue, Option<StreamKey>), Failure> {
+    /// The name of the queue, and the source stream that it is narrowed to.
+    fn names(&self) -> Result<(StreamKey, Option<StreamKey>), Failure> {
         match (&self.dlq, &self.stream) {
-            (Some(dlq), stream) => Ok((broker.dead_letters(dlq.clone()), stream.clone())),
-            (None, Some(stream)) => Ok((broker.dead_letters(stream.default_dead_letters()), None)),
+            (Some(dlq), stream) => Ok((dlq.clone(), stream.clone())),
+            (None, Some(stream)) => Ok((stream.default_dead_letters(), None)),
             (None, None) => Err(Failure::usage("which dead-letter queue?")
                 .hint("name the stream, or the queue itself with --dlq")),
         }

@@ -26,10 +26,10 @@ pub(crate) struct Args {
 
 pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
     args.select.must_say_which("purge")?;
-    let broker = session.broker().await?;
-    let (queue, only_from) = args.place.queue(&broker)?;
+    let (queue, only_from) = args.place.names()?;
     let narrowed = args.select.is_narrowed() || only_from.is_some();
     let selection = args.select.selection(only_from, Order::Oldest)?;
+    let queue = session.broker().await?.dead_letters(queue);
     let mut signals = Signals::listen()?;
     if args.select.single().is_none() {
         bulk::ask(
@@ -46,7 +46,11 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let step = async || purging.step().await;
     let ended = bulk::work("purging", start, session.quiet(), &mut signals, step).await;
     let report = purging.into_report();
-    let printed = print(&report, &mut session.out);
+    let printed = match ended {
+        // Nothing is known: no zeros.
+        Ended::Failed(_) if report.selected == 0 => Ok(()),
+        _ => print(&report, &mut session.out),
+    };
     judged(&report, ended, &queue, narrowed).and(printed)
 }
 

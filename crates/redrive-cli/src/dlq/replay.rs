@@ -55,10 +55,10 @@ pub(crate) struct Args {
 
 pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
     args.select.must_say_which("replay")?;
-    let broker = session.broker().await?;
-    let (queue, only_from) = args.place.queue(&broker)?;
+    let (queue, only_from) = args.place.names()?;
     let narrowed = args.select.is_narrowed() || only_from.is_some();
     let selection = args.select.selection(only_from, Order::Oldest)?;
+    let queue = session.broker().await?.dead_letters(queue);
     let options = options(&args);
     let mut signals = Signals::listen()?;
     if args.dry_run {
@@ -88,11 +88,28 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     }
     let mut replaying = queue.replaying(&selection, &options).await?;
     let start = replaying.progress();
-    let step = async || replaying.step().await;
-    let ended = bulk::work("replaying", start, session.quiet(), &mut signals, step).await;
+    let quiet = session.quiet();
+    let out = &mut session.out;
+    // What was done is done: it goes on when what it says of it cannot be written.
+    let mut told = Ok(());
+    let step = async || {
+        let stepped = replaying.step().await?;
+        if out.format == Format::Jsonl && stepped.is_some() && told.is_ok() {
+            told = replaying
+                .last()
+                .iter()
+                .try_for_each(|one| out.document(one));
+        }
+        Ok(stepped)
+    };
+    let ended = bulk::work("replaying", start, quiet, &mut signals, step).await;
     let report = replaying.into_report();
-    let printed = print(&report, &[], &mut session.out);
-    judged(&report, ended, &queue, narrowed).and(printed)
+    let told = told.and_then(|()| match ended {
+        // Nothing is known: no zeros.
+        Ended::Failed(_) if report.selected == 0 => Ok(()),
+        _ => print(&report, &[], out),
+    });
+    judged(&report, ended, &queue, narrowed).and(told)
 }
 
 fn options(args: &Args) -> ReplayOptions {
@@ -217,7 +234,7 @@ fn print_dry(
 fn print(report: &ReplayReport, samples: &[ReplaySample], out: &mut Output) -> Result<(), Failure> {
     match out.format {
         Format::Json => return out.document(report),
-        Format::Jsonl => return lines(report, out),
+        Format::Jsonl => return counts(report, out),
         Format::Table => {}
     }
     for (name, count) in [
@@ -264,23 +281,13 @@ fn print(report: &ReplayReport, samples: &[ReplaySample], out: &mut Output) -> R
     out.flush()
 }
 
-/// As lines: one for each new id and each failure, the counts last.
-fn lines(report: &ReplayReport, out: &mut Output) -> Result<(), Failure> {
-    let mut documents = out.documents();
-    for id in &report.new_ids {
-        documents.add(&serde_json::json!({ "new_id": id.to_string() }))?;
-    }
-    for failure in &report.failures {
-        documents.add(failure)?;
-    }
-    documents.add(&serde_json::json!({
+/// The counts, after a line for each dead letter.
+fn counts(report: &ReplayReport, out: &mut Output) -> Result<(), Failure> {
+    out.document(&serde_json::json!({
         "selected": report.selected,
         "replayed": report.replayed,
         "already": report.already,
         "skipped": report.skipped,
         "failed": report.failed,
-        "failures_truncated": report.failures_truncated,
-        "new_ids_truncated": report.new_ids_truncated,
-    }))?;
-    documents.end()
+    }))
 }

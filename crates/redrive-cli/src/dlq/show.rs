@@ -29,8 +29,8 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
-    let broker = session.broker().await?;
-    let (queue, only_from) = args.place.queue(&broker)?;
+    let (queue, only_from) = args.place.names()?;
+    let queue = session.broker().await?.dead_letters(queue);
     let inspection = queue.inspect(args.id).await?;
     let inspection = inspection
         .filter(|found| only_from.is_none() || found.dead_letter.stream == only_from)

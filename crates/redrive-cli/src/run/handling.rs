@@ -8,7 +8,7 @@ use crate::run::command;
 use crate::run::delivery::{Body, Delivery};
 use crate::run::http::Server;
 use crate::run::program::Program;
-use crate::run::signals::Stop;
+use crate::run::stop::Stop;
 
 /// Who does the work.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ mod http;
 mod lines;
 mod program;
 mod retry_after;
-mod signals;
+mod stop;
 mod summary;
 
 use std::ffi::OsString;
@@ -26,10 +26,11 @@ use self::delivery::Bodies;
 use self::handling::{Handling, Worker};
 use self::http::Server;
 use self::program::Program;
-use self::signals::{Signals, Stop};
+use self::stop::{Stop, until_second};
 use crate::failure::{Code, Failure};
 use crate::literals::{self, DurationOrNone, Wait};
 use crate::session::Session;
+use crate::signals::Signals;
 
 /// How much longer than its handlers need at most the worker waits for handlers that it has told
 /// to end.
@@ -240,9 +241,10 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     }
     let mut processor = builder.build(handling)?;
 
-    let ended = signals
-        .until_second(&stop, max_time, |signal| processor.run(extent, signal))
-        .await?;
+    let ended = until_second(signals, &stop, max_time, |signal| {
+        processor.run(extent, signal)
+    })
+    .await?;
     summary::tell(session, &processor.totals())?;
     ended?;
     match stop.cut_off().max(processor.totals().cut_off) {

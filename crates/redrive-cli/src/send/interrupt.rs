@@ -1,9 +1,9 @@
 //! Ctrl-C and SIGTERM: the first asks to stop, the second ends the process.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::failure::{Code, Failure};
+use crate::failure::Failure;
+use crate::signals::Signals;
 
 /// Whether somebody has asked to stop.
 pub(super) struct Interrupt(watch::Receiver<bool>);
@@ -11,17 +11,13 @@ pub(super) struct Interrupt(watch::Receiver<bool>);
 impl Interrupt {
     /// From now on signals are heard here.
     pub(super) fn listen() -> Result<Self, Failure> {
-        let heard = |kind| {
-            signal(kind).map_err(|error| Failure::new(format!("listening to signals: {error}")))
-        };
-        let mut interrupt = heard(SignalKind::interrupt())?;
-        let mut terminate = heard(SignalKind::terminate())?;
+        let mut signals = Signals::listen()?;
         let (asked, hears) = watch::channel(false);
         tokio::spawn(async move {
-            either(&mut interrupt, &mut terminate).await;
+            signals.recv().await;
             asked.send_replace(true);
-            let code = either(&mut interrupt, &mut terminate).await;
-            std::process::exit(code as i32);
+            let insisted = signals.recv().await;
+            std::process::exit(insisted.code() as i32);
         });
         Ok(Self(hears))
     }
@@ -36,12 +32,5 @@ impl Interrupt {
             // The listener ends only with the process.
             std::future::pending::<()>().await;
         }
-    }
-}
-
-async fn either(interrupt: &mut Signal, terminate: &mut Signal) -> Code {
-    tokio::select! {
-        _ = interrupt.recv() => Code::Interrupted,
-        _ = terminate.recv() => Code::Terminated,
     }
 }

@@ -268,7 +268,9 @@ fn what_a_file_may_not_say_is_told_with_its_line() {
 fn values_of_a_file_count_as_if_they_were_typed() {
     let room = Room::with("tls_cert = \"/nowhere.pem\"\n");
     let send = &["send", "s", "-f", "a=1"][..];
-    ended(&mut room.command(send)).failed(2).says("go together");
+    ended(&mut room.command(send))
+        .failed(2)
+        .says("needs its key: give both");
     // The one from the file, the other from a flag.
     let send = &["send", "s", "-f", "a=1", "--tls-key", "/nowhere.key"][..];
     ended(&mut room.command(send))

@@ -18,7 +18,9 @@ pub use self::options::ReplayOptions;
 use self::options::order;
 pub use self::purging::Purging;
 pub use self::replaying::{DryRun, Replaying};
-pub use self::report::{Progress, PurgeReport, ReplayFailure, ReplayReport, ReplaySample};
+pub use self::report::{
+    Progress, PurgeReport, ReplayFailure, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample,
+};
 use crate::backend::{IdRange, Replay, Replayed};
 use crate::broker::Broker;
 use crate::dead_letter::{self, DeadLetter};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::options::{ReplayOptions, order};
-use super::report::{Progress, ReplayReport, ReplaySample};
+use super::report::{Books, Progress, ReplayReport, ReplayResult, ReplaySample};
 use super::walk::{Step, Walk};
 use super::{DeadLetterQueue, not_found};
 use crate::backend::{Replay, Replayed};
@@ -72,16 +72,14 @@ impl Replaying {
         self.asked = false;
         let asked_again = before || again;
         for (order, answer) in this.orders.iter().zip(answers) {
+            let id = order.dead_letter;
             match answer {
-                Replayed::Added(new) => this.report.added(new),
+                Replayed::Added(new) => this.books.added(id, new),
                 // Its first answer was lost on the way: it was this call that put it back.
-                Replayed::Already(new) if asked_again => this.report.added(new),
-                Replayed::Already(new) => this.report.already(new),
-                Replayed::NotFound => {
-                    let id = order.dead_letter;
-                    this.report.fail(id, &not_found(id));
-                }
-                Replayed::Refused(error) => this.report.fail(order.dead_letter, &error),
+                Replayed::Already(new) if asked_again => this.books.added(id, new),
+                Replayed::Already(new) => this.books.already(id, new),
+                Replayed::NotFound => this.books.fail(id, &not_found(id)),
+                Replayed::Refused(error) => this.books.fail(id, &error),
             }
         }
         Ok(Some(this.done()))
@@ -93,16 +91,22 @@ impl Replaying {
         self.prepared.walk.progress()
     }
 
+    /// What became of each dead letter of the last step.
+    #[must_use]
+    pub fn last(&self) -> &[ReplayResult] {
+        &self.prepared.books.last
+    }
+
     /// What it has done so far.
     #[must_use]
     pub fn report(&self) -> &ReplayReport {
-        &self.prepared.report
+        &self.prepared.books.report
     }
 
     /// What it has done.
     #[must_use]
     pub fn into_report(self) -> ReplayReport {
-        self.prepared.report
+        self.prepared.books.report
     }
 }
 
@@ -159,10 +163,10 @@ impl DryRun {
         for ((order, before), receipt) in orders.zip(receipts) {
             let id = order.dead_letter;
             match (receipt, before) {
-                (Some(new), _) => this.report.already(new),
-                (None, None) => this.report.fail(id, &not_found(id)),
+                (Some(new), _) => this.books.already(id, new),
+                (None, None) => this.books.fail(id, &not_found(id)),
                 (None, Some(before)) => {
-                    this.report.replayed += 1;
+                    this.books.would_be_added(id);
                     if self.samples.len() < SAMPLES {
                         self.samples.push(sample(before, order));
                     }
@@ -182,7 +186,7 @@ impl DryRun {
     /// knows: `replayed` would be put back, `failed` could not.
     #[must_use]
     pub fn report(&self) -> &ReplayReport {
-        &self.prepared.report
+        &self.prepared.books.report
     }
 
     /// The first five that would be put back.
@@ -222,7 +226,7 @@ struct Prepared {
     before: Vec<Option<DeadLetter>>,
     /// Whether the orders are those of a whole page.
     complete: bool,
-    report: ReplayReport,
+    books: Books,
 }
 
 impl Prepared {
@@ -240,7 +244,7 @@ impl Prepared {
             orders: Vec::new(),
             before: Vec::new(),
             complete: false,
-            report: ReplayReport::default(),
+            books: Books::default(),
         })
     }
 
@@ -251,6 +255,7 @@ impl Prepared {
             return Ok(true);
         }
         if self.page.is_empty() && self.orders.is_empty() {
+            self.books.last.clear();
             if self.left == 0 {
                 return Ok(false);
             }
@@ -274,11 +279,11 @@ impl Prepared {
             let Some(found) = self.page.pop_front() else {
                 break;
             };
-            self.report.selected += 1;
+            self.books.report.selected += 1;
             let id = found.as_ref().map_or_else(|id| *id, |letter| letter.id);
             match order {
-                None => self.report.skipped += 1,
-                Some(Err(error)) => self.report.fail(id, &error),
+                None => self.books.skipped(id),
+                Some(Err(error)) => self.books.fail(id, &error),
                 Some(Ok(order)) => {
                     self.orders.push(order);
                     self.before.push(found.ok());

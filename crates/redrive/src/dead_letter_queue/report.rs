@@ -50,6 +50,35 @@ pub struct ReplayFailure {
     pub kind: ErrorKind,
 }
 
+/// What became of one dead letter in a bulk replay. Serialises to an object of these names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ReplayResult {
+    /// The dead letter.
+    pub id: EntryId,
+    /// What became of it.
+    pub outcome: ReplayOutcome,
+    /// The id of the new entry: of one put back now or before.
+    pub new_id: Option<EntryId>,
+    /// Why it was not put back.
+    pub error: Option<String>,
+}
+
+/// What became of one dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ReplayOutcome {
+    /// Put back now.
+    Replayed,
+    /// Put back before, by this or another call.
+    Already,
+    /// Left out: replayed too often.
+    Skipped,
+    /// Not put back, still in the queue; or not there.
+    Failed,
+}
+
 /// What a replay would make of one dead letter.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -68,32 +97,72 @@ pub struct ReplaySample {
     pub payload_after: Option<Box<RawValue>>,
 }
 
-impl ReplayReport {
+/// What a bulk replay has done, and what it did last.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    pub(super) report: ReplayReport,
+    /// Of the last step, in the order in which it was known.
+    pub(super) last: Vec<ReplayResult>,
+}
+
+impl Books {
     pub(super) fn fail(&mut self, id: EntryId, error: &Error) {
-        self.failed += 1;
-        if self.failures.len() < LISTED {
-            let kind = error.kind();
-            let error = error.to_string();
-            self.failures.push(ReplayFailure { id, error, kind });
+        let report = &mut self.report;
+        report.failed += 1;
+        let (kind, error) = (error.kind(), error.to_string());
+        if report.failures.len() < LISTED {
+            let error = error.clone();
+            report.failures.push(ReplayFailure { id, error, kind });
         } else {
-            self.failures_truncated = true;
+            report.failures_truncated = true;
         }
+        self.note(id, ReplayOutcome::Failed, None, Some(error));
     }
 
-    pub(super) fn added(&mut self, id: EntryId) {
-        self.replayed += 1;
-        if self.new_ids.len() < LISTED {
-            self.new_ids.push(id);
+    pub(super) fn added(&mut self, id: EntryId, new: EntryId) {
+        let report = &mut self.report;
+        report.replayed += 1;
+        if report.new_ids.len() < LISTED {
+            report.new_ids.push(new);
         } else {
-            self.new_ids_truncated = true;
+            report.new_ids_truncated = true;
         }
+        self.note(id, ReplayOutcome::Replayed, Some(new), None);
     }
 
-    pub(super) fn already(&mut self, id: EntryId) {
-        self.already += 1;
-        if self.already_ids.len() < LISTED {
-            self.already_ids.push(id);
+    /// It would be put back, under an id that nobody knows.
+    pub(super) fn would_be_added(&mut self, id: EntryId) {
+        self.report.replayed += 1;
+        self.note(id, ReplayOutcome::Replayed, None, None);
+    }
+
+    pub(super) fn already(&mut self, id: EntryId, new: EntryId) {
+        let report = &mut self.report;
+        report.already += 1;
+        if report.already_ids.len() < LISTED {
+            report.already_ids.push(new);
         }
+        self.note(id, ReplayOutcome::Already, Some(new), None);
+    }
+
+    pub(super) fn skipped(&mut self, id: EntryId) {
+        self.report.skipped += 1;
+        self.note(id, ReplayOutcome::Skipped, None, None);
+    }
+
+    fn note(
+        &mut self,
+        id: EntryId,
+        outcome: ReplayOutcome,
+        new_id: Option<EntryId>,
+        error: Option<String>,
+    ) {
+        self.last.push(ReplayResult {
+            id,
+            outcome,
+            new_id,
+            error,
+        });
     }
 }
 

@@ -237,6 +237,40 @@ async fn steps_tell_how_far_they_are_and_add_up_to_the_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_step_names_what_became_of_each_dead_letter() {
+    let (queue, ids, _) = queue_of_250().await;
+    let unknown = EntryId::new(1, 1);
+    let first = queue
+        .replay(ids[0], &ReplayOptions::default())
+        .await
+        .unwrap();
+    let selection = Selection::ids(ids.iter().copied().chain([unknown]));
+    let options = ReplayOptions::default();
+    let mut replaying = queue.replaying(&selection, &options).await.unwrap();
+    let mut told = Vec::new();
+    while replaying.step().await.unwrap().is_some() {
+        assert!(replaying.last().len() <= 100);
+        told.extend(replaying.last().iter().cloned());
+    }
+    assert!(replaying.last().is_empty());
+    told.sort_by_key(|one| one.id);
+    let told_ids: Vec<EntryId> = told.iter().map(|one| one.id).collect();
+    assert_eq!(told_ids[0], unknown);
+    assert_eq!(told_ids[1..], ids);
+    assert_eq!(told[0].outcome, ReplayOutcome::Failed);
+    assert!(told[0].error.as_ref().unwrap().contains("not found"));
+    assert_eq!(told[1].outcome, ReplayOutcome::Already);
+    assert_eq!(told[1].new_id, Some(first));
+    let new: Vec<_> = told[2..].iter().map(|one| one.new_id.unwrap()).collect();
+    assert_eq!(new, replaying.report().new_ids);
+    let json = serde_json::to_value(&told[1]).unwrap();
+    let expected = serde_json::json!({
+        "id": ids[0].to_string(), "outcome": "already", "new_id": first.to_string(), "error": null,
+    });
+    assert_eq!(json, expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_purge_names_what_was_not_there() {
     let (queue, ids, _) = queue_of_250().await;
     let unknown = EntryId::new(1, 1);

@@ -83,6 +83,11 @@ fn of_code(code: &str, detail: &str) -> (ErrorKind, After, Option<&'static str>)
         }
         // The stream is gone, and its groups with it.
         "ERR" if detail.contains("no such key") => (ErrorKind::NoGroup, Keep, None),
+        "ERR" if detail.contains("DB index is out of range") => (
+            ErrorKind::Invalid,
+            Rebuild,
+            Some("the server has no database of this number: see CONFIG GET databases"),
+        ),
         "ERR" if detail.contains("max number of clients") => {
             (ErrorKind::Unavailable, Rebuild, None)
         }

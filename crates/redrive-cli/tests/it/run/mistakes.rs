@@ -39,10 +39,7 @@ async fn mistakes_of_usage_end_with_2_before_anything_is_read() {
         (&["--", plain], "not a program that can be executed"),
         (&["--", "/tmp"], "not a program that can be executed"),
         (&[], "no handler is given"),
-        (
-            &["--http", "http://h/", "--", "true"],
-            "cannot be used with",
-        ),
+        (&["--http", "http://h/", "--", "true"], "exclude each other"),
         (
             &["--http", "ftp://u:hunter2@h/"],
             "--http cannot be \"ftp://u:***@h/\"",
@@ -80,7 +77,7 @@ async fn mistakes_of_usage_end_with_2_before_anything_is_read() {
         (&["--max-batches", "0", "--", "true"], "0 is not in"),
         (
             &["--max-batches", "1", "--until-idle", "--", "true"],
-            "cannot be used with",
+            "exclude each other",
         ),
         (&["--start", "yesterday", "--", "true"], "entry id"),
         (&["--layout", "json", "--", "true"], "native"),

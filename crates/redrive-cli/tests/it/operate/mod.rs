@@ -1,0 +1,14 @@
+//! What an operator does: dead letters, health, what is pending; on a real server, by the binary alone.
+
+mod bulk;
+mod health;
+mod hostile;
+mod interop;
+mod listing;
+mod migrating;
+mod mistakes;
+mod outputs;
+mod pending;
+mod replaying;
+mod rig;
+mod terminal;
