@@ -10,5 +10,5 @@ mod mistakes;
 mod outputs;
 mod pending;
 mod replaying;
-mod rig;
+pub(crate) mod rig;
 mod terminal;

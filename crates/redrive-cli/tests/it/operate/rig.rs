@@ -21,15 +21,15 @@ use super::super::Ended;
 /// Enough for anything here on a machine that does something else as well.
 pub(super) const SOON: Duration = Duration::from_secs(60);
 
-pub(super) const FLAT: &[u8] = include_bytes!("../../../../redrive/tests/interop/flat.resp");
-pub(super) const ENVELOPE: &[u8] =
+pub(crate) const FLAT: &[u8] = include_bytes!("../../../../redrive/tests/interop/flat.resp");
+pub(crate) const ENVELOPE: &[u8] =
     include_bytes!("../../../../redrive/tests/interop/envelope.resp");
 
 /// Entries as `XRANGE` answers them: the id, then names and values in turn.
 pub(super) type Entries = Vec<(String, Vec<Vec<u8>>)>;
 
-pub(super) struct Rig {
-    pub(super) server: Server,
+pub(crate) struct Rig {
+    pub(crate) server: Server,
     plain: MultiplexedConnection,
 }
 
@@ -46,7 +46,7 @@ impl Rig {
     }
 
     /// A server that holds what one of the two Python systems left.
-    pub(super) async fn loaded(dump: &[u8]) -> Self {
+    pub(crate) async fn loaded(dump: &[u8]) -> Self {
         let rig = Self::start().await;
         let mut socket = TcpStream::connect(("127.0.0.1", rig.server.port()))
             .await

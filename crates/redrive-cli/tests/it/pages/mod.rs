@@ -10,16 +10,25 @@ use std::process::Command;
 
 use self::page::{Block, Kind, blocks};
 use self::reader::Reader;
+use super::operate::rig::{ENVELOPE, FLAT, Rig};
 use super::redrive;
 
 const GETTING_STARTED: &str = "docs/getting-started.md";
 
-/// What all need, and one section.
-fn section(name: &str) -> Vec<Block> {
-    let mut blocks = blocks(GETTING_STARTED);
-    blocks.retain(|block| block.section == name || block.section == "What all need");
-    assert!(blocks.iter().any(|block| block.section == name), "{name}");
+const COMPATIBILITY: &str = "docs/compatibility.md";
+
+fn section(page: &str, name: &str) -> Vec<Block> {
+    let mut blocks = blocks(page);
+    blocks.retain(|block| block.section == name);
+    assert!(!blocks.is_empty(), "{page} has nothing under {name}");
     blocks
+}
+
+/// What all need, and one section.
+async fn gets_started(name: &str) -> Reader {
+    let mut blocks = section(GETTING_STARTED, "What all need");
+    blocks.extend(section(GETTING_STARTED, name));
+    Reader::of(&blocks).await.reads(&blocks).await
 }
 
 #[track_caller]
@@ -33,13 +42,18 @@ fn needs_python() {
 
 #[tokio::test]
 async fn the_readme_takes_its_60_seconds_to_a_replayed_dead_letter() {
-    let reader = Reader::reads(&blocks("README.md")).await;
-    reader.leaves().await;
+    let blocks = blocks("README.md");
+    Reader::of(&blocks)
+        .await
+        .reads(&blocks)
+        .await
+        .leaves()
+        .await;
 }
 
 #[tokio::test]
 async fn getting_started_with_a_shell_script() {
-    let reader = Reader::reads(&section("Shell")).await;
+    let reader = gets_started("Shell").await;
     let said = reader.leaves().await;
     assert!(said.contains("STREAM"), "the watch shows nothing: {said}");
 }
@@ -47,18 +61,18 @@ async fn getting_started_with_a_shell_script() {
 #[tokio::test]
 async fn getting_started_with_python() {
     needs_python();
-    Reader::reads(&section("Python")).await.leaves().await;
+    gets_started("Python").await.leaves().await;
 }
 
 #[tokio::test]
 async fn getting_started_behind_http() {
     needs_python();
-    Reader::reads(&section("HTTP")).await.leaves().await;
+    gets_started("HTTP").await.leaves().await;
 }
 
 #[tokio::test]
 async fn getting_started_in_rust() {
-    let reader = Reader::reads(&section("Rust")).await;
+    let reader = gets_started("Rust").await;
     let said = reader.leaves().await;
     assert!(said.contains("invoice 2 in USD\n"), "{said}");
     assert!(said.ends_with("2 succeeded, 1 dead letters\n"), "{said}");
@@ -66,10 +80,50 @@ async fn getting_started_in_rust() {
 
 #[tokio::test]
 async fn what_is_said_of_production_is_so() {
-    Reader::reads(&section("In production"))
-        .await
-        .leaves()
-        .await;
+    gets_started("In production").await.leaves().await;
+}
+
+#[tokio::test]
+async fn the_first_system_moves_as_its_page_says() {
+    needs_python();
+    let rig = Rig::loaded(FLAT).await;
+    let blocks = section(COMPATIBILITY, "RobustStreamProcessor");
+    Reader::on(rig.server).reads(&blocks).await.leaves().await;
+}
+
+#[tokio::test]
+async fn the_second_system_moves_as_its_page_says() {
+    needs_python();
+    let rig = Rig::loaded(ENVELOPE).await;
+    let reader = Reader::on(rig.server);
+    // The reader's own.
+    reader.has("handle", "#!/bin/sh\ncat > /dev/null\n");
+    let blocks = section(COMPATIBILITY, "core.dlq");
+    reader.reads(&blocks).await.leaves().await;
+}
+
+/// In running text and in tables: they are understood up to their end.
+#[test]
+fn every_command_that_a_page_names_exists() {
+    let pages = [
+        "README.md",
+        GETTING_STARTED,
+        COMPATIBILITY,
+        "docs/library.md",
+    ];
+    let named = regex::Regex::new("`redrive ([a-z][^`]*)`").unwrap();
+    let mut seen = 0;
+    for page in pages {
+        for found in named.captures_iter(&page::text(page)) {
+            let options = found[1].split(" -- ").next().unwrap();
+            let mut words: Vec<&str> = options.split(' ').collect();
+            words.push("--help");
+            let ended = redrive(&words);
+            assert_eq!(ended.code, Some(0), "{page}: {options}: {}", ended.stderr);
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
 }
 
 #[test]
@@ -91,7 +145,7 @@ fn the_programs_of_the_pages_are_the_examples_that_are_run() {
 
 #[test]
 fn only_what_takes_minutes_is_not_run() {
-    for page in ["README.md", GETTING_STARTED] {
+    for page in ["README.md", GETTING_STARTED, COMPATIBILITY] {
         for block in blocks(page) {
             if block.kind == Kind::NotRun {
                 let install = "cargo install --locked --path crates/redrive-cli\n";

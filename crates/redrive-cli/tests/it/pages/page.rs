@@ -34,10 +34,15 @@ pub(super) struct Block {
     pub(super) text: String,
 }
 
-/// The blocks of a file of the repository.
-pub(super) fn blocks(path: &str) -> Vec<Block> {
+/// A file of the repository.
+pub(super) fn text(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let page = std::fs::read_to_string(root.join(path)).unwrap();
+    std::fs::read_to_string(root.join(path)).unwrap()
+}
+
+/// Its blocks.
+pub(super) fn blocks(path: &str) -> Vec<Block> {
+    let page = text(path);
     let mut blocks = Vec::new();
     let mut section = String::new();
     let mut lines = page.lines().enumerate();

@@ -1,5 +1,7 @@
 //! Somebody who does what a page says, in order, and looks whether it is as the page shows.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use tokio::process::{Child, Command};
 
 use super::page::{Block, Kind};
 use super::transcript::Ids;
+use crate::run::write_program;
 
 /// How long a block may take: more than any backoff of the pages.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,10 +38,14 @@ struct Beside {
 }
 
 impl Reader {
-    /// Does what these blocks say, from the first to the last.
-    pub(super) async fn reads(blocks: &[Block]) -> Self {
-        let mut reader = Self {
-            server: start(blocks).await,
+    /// On the server that the page starts.
+    pub(super) async fn of(blocks: &[Block]) -> Self {
+        Self::on(start(blocks).await)
+    }
+
+    pub(super) fn on(server: Server) -> Self {
+        Self {
+            server,
             folder: tempfile::Builder::new()
                 .prefix("redrive-page-")
                 .tempdir_in("/tmp")
@@ -46,16 +53,20 @@ impl Reader {
             http_port: free_port(),
             ids: Ids::default(),
             beside: Vec::new(),
-        };
+        }
+    }
+
+    /// Does what these blocks say, from the first to the last.
+    pub(super) async fn reads(mut self, blocks: &[Block]) -> Self {
         for (at, block) in blocks.iter().enumerate() {
             let shown = blocks.get(at + 1).filter(|next| next.kind == Kind::Shown);
-            reader.does(block, shown).await;
+            self.does(block, shown).await;
         }
-        for beside in &mut reader.beside {
+        for beside in &mut self.beside {
             let status = beside.group.0.try_wait().unwrap();
             assert_eq!(status, None, "ended by itself: {}", beside.command);
         }
-        reader
+        self
     }
 
     async fn does(&mut self, block: &Block, shown: Option<&Block>) {
@@ -84,9 +95,21 @@ impl Reader {
                 compared.unwrap_or_else(|error| panic!("line {}: {error}", shown.line));
             }
             Kind::Beside => self.starts(&text),
-            Kind::File(name) => std::fs::write(self.path(name), text).unwrap(),
+            Kind::File(name) => self.writes(name, &text),
             Kind::Server | Kind::NotRun | Kind::Program(_) | Kind::Shown | Kind::Read => {}
         }
+    }
+
+    /// A program of the reader's own.
+    pub(super) fn has(&self, name: &str, text: &str) {
+        write_program(&self.path(name), text);
+    }
+
+    /// A file with the rights of any other: what is to be executed has to be made so.
+    fn writes(&self, name: &str, text: &str) {
+        write_program(&self.path(name), text);
+        let plain = Permissions::from_mode(0o644);
+        std::fs::set_permissions(self.path(name), plain).unwrap();
     }
 
     /// As it stands in the page, for the server of this test.
@@ -159,7 +182,7 @@ impl Reader {
         command
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 

@@ -9,7 +9,7 @@ use regex::Regex;
 const DIFFERS: &str = r"(?x)
     (?<id> \d{13}-\d+ )
     | (?<time> \d{4}-\d\d-\d\dT[\d:.]+Z )
-    | (?<ago> \d+(ms|s|m|h)\ ago )
+    | (?<ago> \d+(ms|s|m|h|d)\ ago )
     | (?<consumer> consumer_[0-9a-f]{8} )
     | (?<gap> \ {2,} )
     | (?<any> … )";
@@ -71,7 +71,7 @@ impl Ids {
                         r"(\d{13}-\d+)"
                     }
                     _ if group("time") => r"\d{4}-\d\d-\d\dT[\d:.]+Z",
-                    _ if group("ago") => r"\d+(?:ms|s|m|h) ago",
+                    _ if group("ago") => r"\d+(?:ms|s|m|h|d) ago",
                     _ if group("consumer") => "consumer_[0-9a-f]{8}",
                     _ if group("gap") => " {2,}",
                     _ => ".*",

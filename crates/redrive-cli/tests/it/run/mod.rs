@@ -147,7 +147,7 @@ fn write_script(path: &Path, text: &str) {
     write_program(path, &format!("#!/bin/sh\n{text}\n"));
 }
 
-fn write_program(path: &Path, text: &str) {
+pub(crate) fn write_program(path: &Path, text: &str) {
     use std::io::Write;
     // Written by another process, and moved into place: a file that this one has open for writing would be open
     // in whatever another test forks meanwhile, and could not be executed.
