@@ -86,3 +86,8 @@ pub use stats::{ConsumerStats, GroupState, Pending, Stats};
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 pub struct Readme;
+
+/// The programs of the page about this library, likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/library.md")]
+pub struct LibraryPage;

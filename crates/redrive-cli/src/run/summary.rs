@@ -32,8 +32,11 @@ fn line(totals: &Totals) -> String {
         }
     }
     if totals.failed > 0 {
-        let (failed, retried) = (totals.failed, totals.retried);
-        line.push_str(&format!("; {failed} runs failed, {retried} put back"));
+        let runs = if totals.failed == 1 { "run" } else { "runs" };
+        line.push_str(&format!("; {} {runs} failed", totals.failed));
+    }
+    if totals.retried > 0 {
+        line.push_str(&format!(", {} put back", totals.retried));
     }
     line
 }
@@ -52,5 +55,8 @@ mod tests {
             line(&totals),
             "990 succeeded, 10 dead-lettered, 5 handed back; 30 runs failed, 20 put back"
         );
+        totals = Totals::default();
+        (totals.dead_lettered, totals.failed) = (1, 1);
+        assert_eq!(line(&totals), "0 succeeded, 1 dead-lettered; 1 run failed");
     }
 }

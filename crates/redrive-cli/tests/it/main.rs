@@ -9,6 +9,7 @@ mod completions;
 mod configuration;
 mod demo;
 mod operate;
+mod pages;
 mod reference;
 mod run;
 mod send;
