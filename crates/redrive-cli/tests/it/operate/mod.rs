@@ -12,4 +12,5 @@ mod outputs;
 mod pending;
 mod replaying;
 mod rig;
+mod runbook;
 mod terminal;

@@ -286,7 +286,7 @@ async fn a_dry_run_says_what_would_happen_and_touches_nothing() {
     let ended = rig.redrive(&dry).await;
     assert_eq!(ended.code, Some(4));
     for told in [
-        "selected  8\nreplayed  7\n",
+        "a dry run: nothing was changed\n\nselected  8\nreplayed  7\n",
         "  - {\"n\":0}\n  + {\"m\":0}\n",
     ] {
         assert!(ended.stdout.contains(told), "{}", ended.stdout);
