@@ -214,8 +214,8 @@ fn print_dry(
     out: &mut Output,
 ) -> Result<(), Failure> {
     if out.is_table() {
-        print(report, samples, out)?;
-        return out.flush();
+        out.line("a dry run: nothing was changed\n")?;
+        return print(report, samples, out);
     }
     let samples = samples.iter().map(|sample| Sample {
         id: sample.id.to_string(),

@@ -10,7 +10,7 @@ use crate::backend::{Replay, Replayed};
 use crate::dead_letter::DeadLetter;
 use crate::error::Error;
 use crate::payload::{self, Found};
-use crate::selection::Selection;
+use crate::selection::{Order, Selection};
 
 /// How many samples a dry run keeps.
 const SAMPLES: usize = 5;
@@ -91,7 +91,7 @@ impl Replaying {
         self.prepared.walk.progress()
     }
 
-    /// What became of each dead letter of the last step.
+    /// What became of each dead letter of the last step, in the order of the selection.
     #[must_use]
     pub fn last(&self) -> &[ReplayResult] {
         &self.prepared.books.last
@@ -216,6 +216,7 @@ fn sample(before: DeadLetter, order: Replay) -> ReplaySample {
 struct Prepared {
     queue: DeadLetterQueue,
     options: ReplayOptions,
+    order: Order,
     walk: Walk,
     /// How many more the limit allows.
     left: usize,
@@ -239,6 +240,7 @@ impl Prepared {
             walk: Walk::start(&queue, selection).await?,
             queue,
             options: options.clone(),
+            order: selection.order,
             left: selection.limit.unwrap_or(usize::MAX),
             page: VecDeque::new(),
             orders: Vec::new(),
@@ -296,6 +298,11 @@ impl Prepared {
 
     /// The orders are carried out.
     fn done(&mut self) -> Progress {
+        // What could not be tried was known before what was: told in the order of the selection.
+        self.books.last.sort_by_key(|one| one.id);
+        if self.order == Order::Newest {
+            self.books.last.reverse();
+        }
         self.orders.clear();
         self.before.clear();
         self.complete = false;

@@ -101,7 +101,7 @@ pub struct ReplaySample {
 #[derive(Debug, Default)]
 pub(super) struct Books {
     pub(super) report: ReplayReport,
-    /// Of the last step, in the order in which it was known.
+    /// Of the last step.
     pub(super) last: Vec<ReplayResult>,
 }
 

@@ -5,6 +5,7 @@ mod access;
 mod bytes;
 mod cost;
 mod crashes;
+mod envelope_system;
 mod examples;
 mod flat_replay;
 mod flat_system;

@@ -171,19 +171,35 @@ async fn two_operators_put_each_back_once() {
     assert_eq!(put_back(&rig, 300).await, (0..300).collect::<Vec<u64>>());
 }
 
-/// A report lists a thousand of each; the counts are of all.
+/// A report lists a thousand of each, lines tell all of them; the counts are of all.
 #[tokio::test]
-async fn a_long_report_says_that_its_lists_are_cut() {
+async fn a_long_report_says_that_its_lists_are_cut_and_lines_are_not() {
     let rig = Rig::start().await;
     rig.reject(1_001).await;
     let line = ["dlq", "replay", "orders", "--all", "--yes", "--keep"];
+    let report = rig.json(&line).await;
+    assert_eq!(
+        (&report["replayed"], &report["new_ids_truncated"]),
+        (&1_001.into(), &true.into())
+    );
+    assert_eq!(report["new_ids"].as_array().unwrap().len(), 1_000);
     let ended = rig.redrive(&[&line[..], &["-o", "jsonl"]].concat()).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert_eq!(ended.stdout.lines().count(), 1_001);
-    let counts: Value = serde_json::from_str(ended.stdout.lines().last().unwrap()).unwrap();
+    let lines: Vec<Value> = ended
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 1_002);
+    assert_eq!(lines[1_001]["already"], 1_001);
+    let new: Vec<&Value> = lines[..1_000].iter().map(|line| &line["new_id"]).collect();
     assert_eq!(
-        (&counts["replayed"], &counts["new_ids_truncated"]),
-        (&1_001.into(), &true.into())
+        new,
+        report["new_ids"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .collect::<Vec<_>>()
     );
     let again = rig.json(&line).await;
     assert_eq!(

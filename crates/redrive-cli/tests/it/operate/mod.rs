@@ -1,6 +1,7 @@
 //! What an operator does: dead letters, health, what is pending; on a real server, by the binary alone.
 
 mod bulk;
+mod envelopes;
 mod health;
 mod hostile;
 mod interop;
@@ -11,4 +12,5 @@ mod outputs;
 mod pending;
 mod replaying;
 pub(crate) mod rig;
+mod runbook;
 mod terminal;

@@ -202,7 +202,7 @@ async fn what_cannot_go_back_stays_and_is_named_and_the_others_go() {
 }
 
 #[tokio::test]
-async fn json_lines_of_a_replay_are_the_new_ids_the_failures_and_the_counts() {
+async fn json_lines_of_a_replay_are_what_became_of_each_and_the_counts() {
     let rig = Rig::start().await;
     rig.dies("orders:dlq", "1-0", &[b"n", b"1"], &[]).await;
     rig.dies("orders:dlq", "2-0", &[], &[("redrive-reason", "trimmed")])
@@ -217,11 +217,17 @@ async fn json_lines_of_a_replay_are_the_new_ids_the_failures_and_the_counts() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(lines.len(), 3);
-    assert_eq!(lines[0], json!({ "new_id": rig.last("orders").await.0 }));
-    assert_eq!(lines[1]["id"], "2-0");
+    let new = rig.last("orders").await.0;
+    let put_back = json!({ "id": "1-0", "outcome": "replayed", "new_id": new, "error": null });
+    assert_eq!(lines[0], put_back);
+    assert_eq!(
+        (&lines[1]["id"], &lines[1]["outcome"]),
+        (&json!("2-0"), &json!("failed"))
+    );
+    assert_eq!(lines[1]["new_id"], Value::Null);
+    assert!(lines[1]["error"].as_str().unwrap().contains("tombstone"));
     let counted = json!({
         "selected": 2, "replayed": 1, "already": 0, "skipped": 0, "failed": 1,
-        "failures_truncated": false, "new_ids_truncated": false,
     });
     assert_eq!(lines[2], counted);
 }
@@ -280,7 +286,7 @@ async fn a_dry_run_says_what_would_happen_and_touches_nothing() {
     let ended = rig.redrive(&dry).await;
     assert_eq!(ended.code, Some(4));
     for told in [
-        "selected  8\nreplayed  7\n",
+        "a dry run: nothing was changed\n\nselected  8\nreplayed  7\n",
         "  - {\"n\":0}\n  + {\"m\":0}\n",
     ] {
         assert!(ended.stdout.contains(told), "{}", ended.stdout);
