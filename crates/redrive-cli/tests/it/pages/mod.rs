@@ -1,5 +1,6 @@
 //! The pages that a new user reads, done as they say: every command, every program, every line that they show.
 
+mod links;
 mod page;
 mod reader;
 mod rights;

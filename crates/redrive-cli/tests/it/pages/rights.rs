@@ -1,4 +1,4 @@
-//! The users of `SECURITY.md` may do what they are for, and need nothing more.
+//! The users of `SECURITY.md` may do all that they are for: the server refuses them nothing.
 
 use redrive_testkit::Server;
 
