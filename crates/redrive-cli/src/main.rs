@@ -6,6 +6,7 @@ mod confirm;
 mod demo;
 mod dlq;
 mod failure;
+mod group;
 mod literals;
 mod logging;
 mod man;

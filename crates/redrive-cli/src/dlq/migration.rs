@@ -4,7 +4,6 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex as Shared, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -12,6 +11,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::group::Group;
 use crate::terminal::{note, shown_bytes};
 
 /// How long the first answer may take before the command is taken for one that answers only at
@@ -110,25 +110,14 @@ impl Migration {
 
 /// A process of the command, and all that it starts; dropped, they are killed.
 struct Process {
+    /// Dropped before the child, so that its number is nobody else's; none once it has ended.
+    group: Option<Group>,
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     /// The last line it has said on stderr.
     said: Arc<Shared<String>>,
     listening: JoinHandle<()>,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Only while it has not been waited for is the number surely its own.
-        let number = self
-            .child
-            .id()
-            .and_then(|id| Pid::from_raw(id.try_into().ok()?));
-        if let Some(group) = number {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
 }
 
 /// What came of one line.
@@ -161,6 +150,7 @@ impl Process {
         let said = Arc::default();
         let listening = tokio::spawn(listen(BufReader::new(stderr), Arc::clone(&said)));
         Ok(Self {
+            group: Some(Group::of(&child)),
             child,
             stdin: Some(stdin),
             stdout: BufReader::new(stdout),
@@ -224,6 +214,9 @@ impl Process {
             .await
             .map_err(|_| slow(LONGEST))?
             .map_err(|error| format!("waiting for the migration command: {error}"))?;
+        if let Some(group) = self.group.take() {
+            group.leave();
+        }
         if status.success() && !answer.trim_ascii().is_empty() {
             Ok(answer)
         } else {

@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::failure::with_causes;
+use crate::group::Group;
 use crate::run::delivery::Delivery;
 use crate::run::ended::{Ended, Reason, over};
-use crate::run::group::Group;
 use crate::run::lines::Lines;
 use crate::run::program::Program;
 use crate::terminal::shown_bytes;

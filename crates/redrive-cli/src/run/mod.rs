@@ -3,7 +3,6 @@
 mod command;
 mod delivery;
 mod ended;
-mod group;
 mod handling;
 mod http;
 mod lines;

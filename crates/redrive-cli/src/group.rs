@@ -11,21 +11,21 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The group that a child leads. Killed when this is dropped, unless it was [left](Self::leave).
 #[derive(Debug)]
 #[must_use = "a group is killed when this is dropped"]
-pub(super) struct Group(Option<Pid>);
+pub(crate) struct Group(Option<Pid>);
 
 impl Group {
     /// Of a child that was started as the leader of a group.
-    pub(super) fn of(child: &tokio::process::Child) -> Self {
+    pub(crate) fn of(child: &tokio::process::Child) -> Self {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         Self(id.and_then(Pid::from_raw))
     }
 
     /// The child ended by itself: what it left running is its own affair.
-    pub(super) fn leave(mut self) {
+    pub(crate) fn leave(mut self) {
         self.0 = None;
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(leader) = self.0 {
             // It may be gone already.
             let _ = kill_process_group(leader, signal);
@@ -33,7 +33,7 @@ impl Group {
     }
 
     /// Resolves when no process of the group is left. The leader must have been waited for.
-    pub(super) async fn gone(&self) {
+    pub(crate) async fn gone(&self) {
         let Some(leader) = self.0 else { return };
         while test_kill_process_group(leader) != Err(Errno::SRCH) {
             tokio::time::sleep(LOOK).await;
