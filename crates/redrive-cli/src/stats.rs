@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use redrive::{Broker, GroupName, GroupState, Source, Stats, StreamKey};
+use redrive::{Broker, ErrorKind, GroupName, GroupState, Source, Stats, StreamKey};
 
 use crate::failure::Failure;
 use crate::literals::{duration, parsed};
@@ -110,17 +110,48 @@ async fn over_all(broker: &Broker) -> Result<Vec<Stats>, Failure> {
             streams.skipped
         ));
     }
+    // The dead-letter queue of a stream stands beside it, unless somebody reads it as well.
+    let beside: BTreeSet<StreamKey> = streams
+        .names
+        .iter()
+        .map(StreamKey::default_dead_letters)
+        .collect();
     let mut all = Vec::new();
+    let mut denied = Vec::new();
     for stream in &streams.names {
-        all.extend(broker.stream_stats(stream).await?);
+        let looked = if beside.contains(stream) {
+            if_read(broker, stream).await
+        } else {
+            broker.stream_stats(stream).await
+        };
+        match looked {
+            Ok(stats) => all.extend(stats),
+            // Who may look at some sees these.
+            Err(error) if error.kind() == ErrorKind::Denied => denied.push(error),
+            Err(error) => return Err(error.into()),
+        }
     }
-    let queues: BTreeSet<StreamKey> = all.iter().map(|stats| stats.dlq.clone()).collect();
-    all.retain(|stats| {
-        let vanished = stats.state == GroupState::Missing;
-        let beside = stats.group.is_none() && queues.contains(&stats.stream);
-        !vanished && !beside
-    });
+    match denied.pop() {
+        Some(error) if all.is_empty() => return Err(error.into()),
+        Some(_) => note(&format!(
+            "{} streams are left out: this user may not look at them",
+            denied.len() + 1
+        )),
+        None => {}
+    }
+    // Those that vanished while they were looked at.
+    all.retain(|stats| stats.state != GroupState::Missing);
     Ok(all)
+}
+
+/// The health of a stream as each of its groups sees it; nothing where it has none.
+async fn if_read(broker: &Broker, stream: &StreamKey) -> Result<Vec<Stats>, redrive::Error> {
+    match broker.groups(stream).await {
+        Ok(groups) if groups.names.is_empty() => Ok(Vec::new()),
+        Ok(_) => broker.stream_stats(stream).await,
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }
 
 fn found(all: &[Stats], args: &Args) -> Result<(), Failure> {

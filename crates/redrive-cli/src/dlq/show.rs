@@ -114,7 +114,13 @@ fn told(inspection: &Inspection, queue: &StreamKey, out: &mut Output) -> Result<
             out.line(&format!("  {}", shown(line)))?;
         }
     }
-    fields(&letter.fields, out)?;
+    // Shown as the payload already.
+    if inspection
+        .codec
+        .is_none_or(|codec| codec.as_str() != "fields")
+    {
+        fields(&letter.fields, out)?;
+    }
     out.flush()
 }
 

@@ -7,7 +7,7 @@ use super::report::{Books, Progress, ReplayReport, ReplayResult, ReplaySample};
 use super::walk::{Step, Walk};
 use super::{DeadLetterQueue, not_found};
 use crate::backend::{Replay, Replayed};
-use crate::dead_letter::DeadLetter;
+use crate::dead_letter::{self, DeadLetter};
 use crate::error::Error;
 use crate::payload::{self, Found};
 use crate::selection::{Order, Selection};
@@ -205,7 +205,11 @@ fn sample(before: DeadLetter, order: Replay) -> ReplaySample {
         id: before.id,
         target: order.target,
         payload_before: form(payload::find(&before)),
-        payload_after: form(payload::find_in(&order.fields, before.layout)),
+        // Without what a replay adds: no handler sees it.
+        payload_after: form(payload::find_in(
+            &dead_letter::split_lineage(&order.fields).0,
+            before.layout,
+        )),
         before: before.fields,
         after: order.fields,
     }
