@@ -254,6 +254,33 @@ fn every_guarantee_cites_tests_that_exist() {
     nothing("docs/guarantees.md", &wrong);
 }
 
+/// Breaking every guarantee takes minutes, so the gate only sees that each could be broken: a
+/// sabotage that no longer fits proves nothing.
+#[test]
+fn every_sabotage_fits_its_file() {
+    let folder = root().join("scripts/sabotages");
+    let mut wrong = Vec::new();
+    let mut fitting = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let sabotage = fs::read_to_string(&path).unwrap();
+        let value = |name: &str| sabotage.lines().find_map(|line| line.strip_prefix(name));
+        let find = sabotage.split("<<<<\n").nth(1);
+        let find = find.and_then(|rest| rest.split("====\n").next());
+        let file = value("file: ").and_then(|file| fs::read_to_string(root().join(file)).ok());
+        let named = value("guarantee: ").is_some() && value("breaks: ").is_some();
+        let tested = value("tests: ").is_some();
+        match (file, find) {
+            (Some(file), Some(find)) if named && tested && file.matches(find).count() == 1 => {
+                fitting += 1;
+            }
+            _ => wrong.push(path.display().to_string()),
+        }
+    }
+    nothing("sabotages that do not fit their file exactly once", &wrong);
+    assert!(fitting > 30, "{fitting}: this check checks nothing");
+}
+
 #[test]
 fn architecture_names_files_that_exist() {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
