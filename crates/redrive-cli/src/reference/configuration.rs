@@ -60,9 +60,7 @@ No other variable configures redrive.
 | --- | --- |
 | duration | `250ms` `30s` `5m` `2h` `1d` `1h30m`; `none` where it can be turned off |
 | size | `512` `64KiB` `8MiB` `1GiB`, and decimal: `64kB` `8MB` `1GB` |
-| rate | `200/s` |
 | backoff | `none`, `10s` (always the same), `1s..5m` (doubling, a random part of it) |
-| time | RFC 3339, or a duration ago |
 | id of an entry | `1712-0` or `1712` |
 
 ";

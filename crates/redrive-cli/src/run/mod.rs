@@ -91,7 +91,7 @@ pub(crate) struct Args {
     /// How many failures make a message a dead letter
     #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Failures")]
     max_attempts: u32,
-    /// How many crashes of workers are too many for a message
+    /// How many crashes of workers are too many for a message; they are counted, and not acted on yet
     #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Failures")]
     max_crashes: u32,
     /// How long a failed message waits: none, 10s (fixed) or 1s..5m (doubling, at random up to it)
