@@ -20,8 +20,8 @@ impl Progress {
         };
         let bar = ProgressBar::with_draw_target(total, target);
         let template = match total {
-            Some(_) => "{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}",
-            None => "{msg} {human_pos} {per_sec}",
+            Some(_) => "{msg} {wide_bar} {human_pos}/{human_len} {eta}",
+            None => "{msg} {human_pos}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);

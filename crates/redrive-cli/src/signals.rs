@@ -1,6 +1,10 @@
 //! Ctrl-C and SIGTERM: the first asks to end, the second insists.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+
+use tokio::time::Instant;
 
 use crate::failure::{Code, Failure};
 
@@ -25,7 +29,13 @@ impl Signal {
 pub(crate) struct Signals {
     interrupt: Stream,
     terminate: Stream,
+    /// When the last one came that was a wish of its own.
+    last: Option<Instant>,
 }
+
+/// What comes this soon after another is the same wish: `timeout` and some supervisors tell a
+/// process and then its group.
+const SAME_WISH: Duration = Duration::from_millis(100);
 
 impl Signals {
     pub(crate) fn listen() -> Result<Self, Failure> {
@@ -35,15 +45,22 @@ impl Signals {
         Ok(Self {
             interrupt: listening(SignalKind::interrupt())?,
             terminate: listening(SignalKind::terminate())?,
+            last: None,
         })
     }
 
-    /// The next one.
+    /// The next one. Cancel safe.
     pub(crate) async fn recv(&mut self) -> Signal {
-        tokio::select! {
-            Some(()) = self.interrupt.recv() => Signal::Interrupt,
-            Some(()) = self.terminate.recv() => Signal::Terminate,
-            else => std::future::pending().await,
+        loop {
+            let signal = tokio::select! {
+                Some(()) = self.interrupt.recv() => Signal::Interrupt,
+                Some(()) = self.terminate.recv() => Signal::Terminate,
+                else => std::future::pending().await,
+            };
+            if self.last.is_none_or(|last| last.elapsed() > SAME_WISH) {
+                self.last = Some(Instant::now());
+                return signal;
+            }
         }
     }
 }

@@ -90,6 +90,7 @@ pub(super) async fn work(
             (Err(error), _) => return Ended::Failed(error),
             // It was over anyway.
             (Ok(None), _) => return Ended::Whole,
+            (Ok(Some(done)), Some(_)) if done.examined >= done.total => return Ended::Whole,
             (Ok(Some(_)), Some(signal)) => return Ended::Stopped(signal),
             (Ok(Some(done)), None) => progress.at(done.examined),
         }

@@ -7,49 +7,49 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
+use tokio::sync::{Mutex, oneshot};
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 
 use crate::group::Group;
 use crate::terminal::{note, shown_bytes};
 
-/// How long the first answer may take before the command is taken for one that answers only at
-/// the end of its input.
-const FIRST: Duration = Duration::from_secs(5);
-/// How long any other answer may take.
+/// How long a process may say nothing.
 const LONGEST: Duration = Duration::from_secs(60);
-/// How long the first answer of a process is given to go on: one that answers a line with several
-/// would be a line behind from then on, and each payload would get another one's answer.
-const QUIET: Duration = Duration::from_millis(100);
 /// How long the last words of a process that has ended may take to arrive.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// The longest answer.
-const MOST: u64 = 64 * 1024 * 1024;
+/// How many bytes of payloads one process gets, unless a single one is larger.
+const TOGETHER: usize = 16 * 1024 * 1024;
+/// The most that one process may answer.
+const MOST: usize = 64 * 1024 * 1024;
 /// The longest line of stderr that is kept.
 const MOST_SAID: u64 = 8 * 1024;
 
-/// A command that migrates payloads. One process for all of them, as long as it answers each line
-/// with a line; one that answers otherwise, or only when its input ends, is started for each
-/// payload anew.
+/// A command that migrates payloads.
+///
+/// Those that are asked for at the same time go through one process, a line each, and its input is
+/// ended. Only as many lines of JSON as were sent, and a good end, make its lines answers: a command
+/// that says more or less to a payload would give the next one the answer to another. Otherwise each
+/// payload gets a process of its own, and all that it says is the answer.
 pub(super) struct Migration {
     command: String,
-    state: Mutex<State>,
+    waiting: Shared<Vec<Asked>>,
+    turn: Mutex<()>,
 }
 
-/// How the command is talked to.
-enum State {
-    Unknown,
-    /// With the process that is in step: it has answered what it was asked, and nothing more.
-    LineByLine(Option<Box<Process>>),
-    OneByOne,
+type Answer = Result<Box<RawValue>, String>;
+
+struct Asked {
+    payload: Box<RawValue>,
+    tell: oneshot::Sender<Answer>,
 }
 
 impl Migration {
     pub(super) fn new(command: String) -> Self {
         Self {
             command,
-            state: Mutex::new(State::Unknown),
+            waiting: Shared::default(),
+            turn: Mutex::default(),
         }
     }
 
@@ -57,54 +57,74 @@ impl Migration {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it kills the process that it asked: nobody would read its answer.
-    pub(super) async fn migrate(&self, payload: &RawValue) -> Result<Box<RawValue>, String> {
-        let mut state = self.state.lock().await;
-        let patience = match &mut *state {
-            State::OneByOne => return Process::start(&self.command)?.once(payload).await,
-            State::Unknown => FIRST,
-            State::LineByLine(in_step) => {
-                if let Some(mut process) = in_step.take() {
-                    match process.line(payload, LONGEST).await {
-                        Line::Answer(answer) => {
-                            let answer = read(&answer)?;
-                            if process.has_said_more() {
-                                return Err(NOT_ONE.to_owned());
-                            }
-                            *in_step = Some(process);
-                            return Ok(answer);
-                        }
-                        Line::Ended(answer) if !answer.trim_ascii().is_empty() => {
-                            return read(&answer);
-                        }
-                        // It ended after its last answer: a new one is asked.
-                        Line::Ended(_) => {}
-                        Line::Silent(_) => return Err(slow(LONGEST)),
-                    }
-                }
-                LONGEST
+    /// Dropped, it kills the process that it has started: nobody would read its answers.
+    pub(super) async fn migrate(&self, payload: Box<RawValue>) -> Answer {
+        let (tell, mut told) = oneshot::channel();
+        self.waiting().push(Asked { payload, tell });
+        // Whoever else is asked for now comes before this goes on.
+        yield_now().await;
+        loop {
+            let _turn = self.turn.lock().await;
+            match told.try_recv() {
+                Ok(answer) => return answer,
+                Err(oneshot::error::TryRecvError::Closed) => return Err(NOT_ASKED.to_owned()),
+                Err(oneshot::error::TryRecvError::Empty) => {}
             }
-        };
+            let some = self.take();
+            if let [_, _, ..] = some.as_slice()
+                && let Some(answers) = self.together(&some).await
+            {
+                for (asked, answer) in some.into_iter().zip(answers) {
+                    // Nobody waits any more for what was given up meanwhile.
+                    let _ = asked.tell.send(Ok(answer));
+                }
+                continue;
+            }
+            for asked in some {
+                let answer = self.alone(&asked.payload).await;
+                let _ = asked.tell.send(answer);
+            }
+        }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Asked>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next that go together.
+    fn take(&self) -> Vec<Asked> {
+        let mut waiting = self.waiting();
+        waiting.retain(|asked| !asked.tell.is_closed());
+        let mut size = 0;
+        let fitting = waiting.iter().take_while(|asked| {
+            size += asked.payload.get().len();
+            size <= TOGETHER
+        });
+        let fitting = fitting.count().max(1).min(waiting.len());
+        waiting.drain(..fitting).collect()
+    }
+
+    /// An answer for each; `None` where it cannot be known which line answers which.
+    async fn together(&self, some: &[Asked]) -> Option<Vec<Box<RawValue>>> {
+        let mut process = Process::start(&self.command).ok()?;
+        let payloads = some.iter().map(|asked| &*asked.payload);
+        let (status, said) = process.asked(payloads).await.ok()?;
+        let said = said.strip_suffix(b"\n").unwrap_or(&said);
+        // One line that is no answer makes all of them doubtful: a command that takes its input as
+        // a whole may well say as many lines.
+        let lines = said.split(|byte| *byte == b'\n');
+        let answers: Vec<_> = lines.map(read).collect::<Result<_, _>>().ok()?;
+        (status.success() && answers.len() == some.len()).then_some(answers)
+    }
+
+    async fn alone(&self, payload: &RawValue) -> Answer {
         let mut process = Process::start(&self.command)?;
-        let begun = match process.line(payload, patience).await {
-            Line::Answer(line) => match read(&line) {
-                Ok(answer) if !process.says_more().await => {
-                    *state = State::LineByLine(Some(Box::new(process)));
-                    return Ok(answer);
-                }
-                _ => line,
-            },
-            Line::Silent(_) if patience == LONGEST => return Err(slow(LONGEST)),
-            Line::Silent(begun) => {
-                // Whatever comes of it: nobody waits for a line of this command again.
-                *state = State::OneByOne;
-                begun
-            }
-            Line::Ended(answer) => return read(&process.whole(answer).await?),
-        };
-        let answer = read(&process.whole(begun).await?)?;
-        *state = State::OneByOne;
-        Ok(answer)
+        let (status, said) = process.asked(std::iter::once(payload)).await?;
+        if status.success() && !said.trim_ascii().is_empty() {
+            read(&said)
+        } else {
+            Err(process.failed(status).await)
+        }
     }
 }
 
@@ -113,20 +133,9 @@ struct Process {
     /// Dropped before the child, so that its number is nobody else's; none once it has ended.
     group: Option<Group>,
     child: Child,
-    stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
     /// The last line it has said on stderr.
     said: Arc<Shared<String>>,
     listening: JoinHandle<()>,
-}
-
-/// What came of one line.
-enum Line {
-    Answer(Vec<u8>),
-    /// Its stdout ended, after so much.
-    Ended(Vec<u8>),
-    /// It did not end its line, after so much.
-    Silent(Vec<u8>),
 }
 
 impl Process {
@@ -142,86 +151,32 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| format!("starting the migration command: {error}"))?;
-        let (stdin, stdout, stderr) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
-            return Err("starting the migration command: it has no pipes".to_owned());
-        };
         let said = Arc::default();
-        let listening = tokio::spawn(listen(BufReader::new(stderr), Arc::clone(&said)));
+        let listening = tokio::spawn(listen(child.stderr.take(), Arc::clone(&said)));
         Ok(Self {
             group: Some(Group::of(&child)),
             child,
-            stdin: Some(stdin),
-            stdout: BufReader::new(stdout),
             said,
             listening,
         })
     }
 
-    /// Sends a line and reads one.
-    async fn line(&mut self, payload: &RawValue, patience: Duration) -> Line {
-        let (stdin, stdout) = (&mut self.stdin, &mut self.stdout);
-        let writing = async {
-            if let Some(stdin) = stdin {
-                write(stdin, payload).await;
-            }
-        };
-        let mut answer = Vec::new();
-        let reading = async {
-            let mut limited = stdout.take(MOST);
-            limited.read_until(b'\n', &mut answer).await
-        };
-        match timeout(patience, async { tokio::join!(reading, writing).0 }).await {
-            Ok(Ok(_)) if answer.ends_with(b"\n") => Line::Answer(answer),
-            Ok(_) => Line::Ended(answer),
-            Err(_) => Line::Silent(answer),
-        }
-    }
-
-    /// Sends the only line there is, and reads all that it answers.
-    async fn once(mut self, payload: &RawValue) -> Result<Box<RawValue>, String> {
-        let stdin = self.stdin.take();
-        let writing = async move {
-            if let Some(mut stdin) = stdin {
-                write(&mut stdin, payload).await;
-            }
-        };
-        let (answer, ()) = tokio::join!(self.whole(Vec::new()), writing);
-        read(&answer?)
-    }
-
-    /// Whether there is more of an answer than its line.
-    fn has_said_more(&self) -> bool {
-        !self.stdout.buffer().is_empty()
-    }
-
-    /// The same, of a process that is not known yet.
-    async fn says_more(&mut self) -> bool {
-        let more = timeout(QUIET, self.stdout.fill_buf()).await;
-        matches!(more, Ok(Ok(more)) if !more.is_empty())
-    }
-
-    /// Ends its input and reads what it still says, until it ends.
-    async fn whole(&mut self, mut answer: Vec<u8>) -> Result<Vec<u8>, String> {
-        drop(self.stdin.take());
-        let ending = async {
-            let mut limited = (&mut self.stdout).take(MOST);
-            limited.read_to_end(&mut answer).await?;
-            self.child.wait().await
-        };
-        let status = timeout(LONGEST, ending)
+    /// Sends a line each, ends its input, and reads all that it says until it ends.
+    async fn asked<'a>(
+        &mut self,
+        payloads: impl Iterator<Item = &'a RawValue>,
+    ) -> Result<(ExitStatus, Vec<u8>), String> {
+        let (stdin, stdout) = (self.child.stdin.take(), self.child.stdout.take());
+        let (said, ()) = tokio::join!(hear(stdout), tell(stdin, payloads));
+        let said = said?;
+        let status = timeout(LONGEST, self.child.wait())
             .await
-            .map_err(|_| slow(LONGEST))?
+            .map_err(|_| slow())?
             .map_err(|error| format!("waiting for the migration command: {error}"))?;
         if let Some(group) = self.group.take() {
             group.leave();
         }
-        if status.success() && !answer.trim_ascii().is_empty() {
-            Ok(answer)
-        } else {
-            Err(self.failed(status).await)
-        }
+        Ok((status, said))
     }
 
     async fn failed(&mut self, status: ExitStatus) -> String {
@@ -241,27 +196,54 @@ impl Process {
 }
 
 /// One that does not read all of it need not: a pipe that is closed shows at its other end.
-async fn write(stdin: &mut ChildStdin, payload: &RawValue) {
-    let _ = stdin.write_all(payload.get().as_bytes()).await;
-    let _ = stdin.write_all(b"\n").await;
+async fn tell<'a>(stdin: Option<ChildStdin>, payloads: impl Iterator<Item = &'a RawValue>) {
+    let Some(mut stdin) = stdin else { return };
+    for payload in payloads {
+        let line = [payload.get().as_bytes(), b"\n"].concat();
+        if stdin.write_all(&line).await.is_err() {
+            return;
+        }
+    }
     let _ = stdin.flush().await;
 }
 
+async fn hear(stdout: Option<ChildStdout>) -> Result<Vec<u8>, String> {
+    let mut said = Vec::new();
+    let Some(mut stdout) = stdout else {
+        return Ok(said);
+    };
+    let mut chunk = vec![0; 64 * 1024];
+    loop {
+        let read = timeout(LONGEST, stdout.read(&mut chunk)).await;
+        match read.map_err(|_| slow())? {
+            Ok(0) => return Ok(said),
+            Ok(read) => said.extend_from_slice(&chunk[..read]),
+            Err(error) => return Err(format!("reading from the migration command: {error}")),
+        }
+        if said.len() > MOST {
+            return Err("the migration command answered more than 64 MiB".to_owned());
+        }
+    }
+}
+
+const NOT_ASKED: &str = "the migration command was not asked";
 const NOT_ONE: &str = "the migration command answered something that is not one JSON value";
 
-fn read(answer: &[u8]) -> Result<Box<RawValue>, String> {
+fn read(answer: &[u8]) -> Answer {
     serde_json::from_slice(answer.trim_ascii()).map_err(|_| NOT_ONE.to_owned())
 }
 
-fn slow(patience: Duration) -> String {
+fn slow() -> String {
     format!(
-        "the migration command did not answer within {}s",
-        patience.as_secs()
+        "the migration command said nothing for {}s",
+        LONGEST.as_secs()
     )
 }
 
 /// Passes stderr on, line by line, and keeps the last one.
-async fn listen(mut stderr: BufReader<ChildStderr>, last: Arc<Shared<String>>) {
+async fn listen(stderr: Option<ChildStderr>, last: Arc<Shared<String>>) {
+    let Some(stderr) = stderr else { return };
+    let mut stderr = BufReader::new(stderr);
     let mut line = Vec::new();
     loop {
         line.clear();

@@ -29,7 +29,7 @@ use crate::terminal::{shown, shown_bytes};
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:\n  \
     redrive dlq replay orders --id 1795324222405-0\n  \
-    redrive dlq replay orders --all --migrate 'jq -c --unbuffered \".v = 2\"' --dry-run")]
+    redrive dlq replay orders --all --migrate 'jq -c \".v = 2\"' --dry-run")]
 pub(crate) struct Args {
     #[command(flatten)]
     place: Where,
@@ -47,8 +47,8 @@ pub(crate) struct Args {
     /// Leave out what has been replayed so often already
     #[arg(long, value_name = "N", default_value_t = 5)]
     max_replays: u32,
-    /// Send each payload through this shell command: JSON in, JSON out, a line each. What it does
-    /// not answer with JSON stays where it is
+    /// Send the payloads through this shell command: a line of JSON in, a line of JSON out, and
+    /// nothing else on its stdout. What it does not answer stays where it is
     #[arg(long, value_name = "COMMAND")]
     migrate: Option<String>,
 }
@@ -124,7 +124,7 @@ fn options(args: &Args) -> ReplayOptions {
         let migration = Arc::new(Migration::new(command.clone()));
         options = options.migrate_payload(move |_, payload| {
             let migration = Arc::clone(&migration);
-            async move { migration.migrate(&payload).await }
+            async move { migration.migrate(payload).await }
         });
     }
     options

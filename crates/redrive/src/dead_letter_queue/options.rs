@@ -101,6 +101,9 @@ impl ReplayOptions {
     /// [`serde_json::Value`], a type of yours. What passes through a `Value` keeps integers of 64
     /// bits and floats of 64 bits; beyond that, and in the digits of JSON numbers, it changes.
     ///
+    /// A bulk replay calls it for up to 100 dead letters at once, in their order, and goes on when
+    /// all have answered: it may take them together.
+    ///
     /// A dead letter whose payload is empty or does not decode is refused before the function is
     /// called. One whose migration fails, or whose new payload its codec cannot hold, stays as it
     /// is and is named in the report. There is one migration: this takes the place of

@@ -1,6 +1,6 @@
 //! A bulk replay step by step, and the same without touching anything.
 
-use std::collections::VecDeque;
+use futures_util::future::join_all;
 
 use super::options::{ReplayOptions, order};
 use super::report::{Books, Progress, ReplayReport, ReplayResult, ReplaySample};
@@ -225,7 +225,7 @@ struct Prepared {
     /// How many more the limit allows.
     left: usize,
     /// What of the page is not looked at yet.
-    page: VecDeque<Step>,
+    page: Vec<Step>,
     orders: Vec<Replay>,
     /// Each as it is now; `None` where it is not there.
     before: Vec<Option<DeadLetter>>,
@@ -246,7 +246,7 @@ impl Prepared {
             options: options.clone(),
             order: selection.order,
             left: selection.limit.unwrap_or(usize::MAX),
-            page: VecDeque::new(),
+            page: Vec::new(),
             orders: Vec::new(),
             before: Vec::new(),
             complete: false,
@@ -260,7 +260,7 @@ impl Prepared {
         if self.complete {
             return Ok(true);
         }
-        if self.page.is_empty() && self.orders.is_empty() {
+        if self.page.is_empty() {
             self.books.last.clear();
             if self.left == 0 {
                 return Ok(false);
@@ -270,21 +270,11 @@ impl Prepared {
             };
             page.truncate(self.left);
             self.left -= page.len();
-            self.page = page.into();
+            self.page = page;
         }
-        while let Some(found) = self.page.front() {
-            let order = match found {
-                Ok(letter) if self.options.leaves_out(letter) => None,
-                Ok(letter) => Some(order(letter, &self.options).await),
-                Err(missing) => Some(
-                    self.queue
-                        .again(*missing, &self.options)
-                        .ok_or_else(|| not_found(*missing)),
-                ),
-            };
-            let Some(found) = self.page.pop_front() else {
-                break;
-            };
+        // All at once: a migration may take them together. Dropped here, they are made anew.
+        let made = join_all(self.page.iter().map(|found| self.made(found))).await;
+        for (found, order) in std::mem::take(&mut self.page).into_iter().zip(made) {
             self.books.report.selected += 1;
             let id = found.as_ref().map_or_else(|id| *id, |letter| letter.id);
             match order {
@@ -298,6 +288,19 @@ impl Prepared {
         }
         self.complete = true;
         Ok(true)
+    }
+
+    /// The order of one of the page; `None` where it is left out.
+    async fn made(&self, found: &Step) -> Option<Result<Replay, Error>> {
+        match found {
+            Ok(letter) if self.options.leaves_out(letter) => None,
+            Ok(letter) => Some(order(letter, &self.options).await),
+            Err(missing) => Some(
+                self.queue
+                    .again(*missing, &self.options)
+                    .ok_or_else(|| not_found(*missing)),
+            ),
+        }
     }
 
     /// The orders are carried out.

@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::rig::{Rig, Running};
 
-/// A command that passes payloads on, and waits at the 150th until somebody writes to `go`.
+/// A command that passes payloads on; its second process, in the second step, waits until somebody
+/// writes to `go`.
 fn stopping_half_way(folder: &Path) -> String {
     let folder = folder.display();
     format!(
-        "mkfifo {folder}/go; n=0; while read -r line; do n=$((n+1)); \
-         if [ $n -eq 150 ]; then echo half-way >&2; read -r x <{folder}/go; fi; \
-         printf '%s\\n' \"$line\"; done"
+        "cd {folder}; echo >>steps; if [ $(wc -l <steps) -eq 2 ]; then mkfifo go; echo half-way >&2; \
+         read -r x <go; fi; exec cat"
     )
 }
 
@@ -93,10 +93,10 @@ async fn a_second_ctrl_c_ends_it_at_once_with_130_and_the_same_command_goes_on()
     let rig = Rig::start().await;
     rig.reject(300).await;
     let folder = tempfile::tempdir().unwrap();
-    let running = half_way(&rig, folder.path()).await;
+    let mut running = half_way(&rig, folder.path()).await;
     running.signal(Signal::INT);
     running.says("once more ends at once").await;
-    running.signal(Signal::INT);
+    running.insist(Signal::INT).await;
     let ended = running.ended().await;
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
     assert!(
@@ -131,11 +131,11 @@ async fn sigterm_twice_ends_a_dry_run_with_143_and_nothing_is_changed() {
         "--migrate",
         &command,
     ];
-    let running = rig.start_redrive(&line);
+    let mut running = rig.start_redrive(&line);
     running.says("half-way").await;
     running.signal(Signal::TERM);
     running.says("once more ends at once").await;
-    running.signal(Signal::TERM);
+    running.insist(Signal::TERM).await;
     let ended = running.ended().await;
     assert_eq!(ended.code, Some(143), "{}", ended.stderr);
     assert!(

@@ -44,33 +44,32 @@ async fn payloads(rig: &Rig, first: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn five_hundred_payloads_go_through_one_process_that_answers_line_by_line() {
+async fn payloads_go_together_through_a_process_that_answers_line_by_line() {
     let rig = Rig::start().await;
     rig.reject(500).await;
     let folder = tempfile::tempdir().unwrap();
-    let (report, code, said) =
-        migrate(&rig, &counted(&folder, "exec sed -u 's/}/,\"v\":2}/'")).await;
+    let (report, code, said) = migrate(&rig, &counted(&folder, "exec sed 's/}/,\"v\":2}/'")).await;
     assert_eq!((code, said.as_str()), (0, ""));
     assert_eq!(
         (&report["replayed"], &report["failed"]),
         (&500.into(), &0.into())
     );
-    assert_eq!(processes(&folder), 1);
+    // A step of the replay is a hundred.
+    assert_eq!(processes(&folder), 5);
     let expected: Vec<Value> = (0..500).map(|n| json!({ "n": n, "v": 2 })).collect();
     assert_eq!(payloads(&rig, 500).await, expected);
 }
 
-/// Nothing comes from such a command until its input ends: `jq` without `--unbuffered`, a script
-/// that reads all of it.
+/// A script that reads all of its input takes many payloads for one. It may even say as many lines.
 #[tokio::test]
-async fn a_command_that_answers_at_the_end_of_its_input_is_started_for_each_payload() {
+async fn a_command_that_takes_its_input_as_a_whole_is_started_for_each_payload() {
     let rig = Rig::start().await;
     rig.reject(20).await;
     let folder = tempfile::tempdir().unwrap();
     let (report, code, said) = migrate(&rig, &counted(&folder, "x=$(cat); echo \"[$x]\"")).await;
     assert_eq!((code, said.as_str()), (0, ""));
     assert_eq!(report["replayed"], 20);
-    assert_eq!(processes(&folder), 20);
+    assert_eq!(processes(&folder), 21);
     let expected: Vec<Value> = (0..20).map(|n| json!([{ "n": n }])).collect();
     assert_eq!(payloads(&rig, 20).await, expected);
 }
@@ -85,6 +84,39 @@ async fn a_command_that_ends_after_each_answer_is_started_anew() {
     assert_eq!(report["replayed"], 5);
     let expected: Vec<Value> = (0..5).map(|n| json!([{ "n": n }])).collect();
     assert_eq!(payloads(&rig, 5).await, expected);
+}
+
+/// A second line that came late, of a log say, was read as the answer to the next payload: that
+/// payload was lost, and its dead letter replayed with what was another one's.
+#[tokio::test]
+async fn a_line_that_is_no_answer_is_never_the_answer_to_another_payload() {
+    let rig = Rig::start().await;
+    rig.reject(6).await;
+    let before = rig.everything().await;
+    let logging = "while read -r x; do echo \"$x\"; sleep 0.15; echo '{\"level\":\"info\"}'; done";
+    let (report, code, _) = migrate(&rig, logging).await;
+    assert_eq!((code, &report["failed"]), (1, &6.into()));
+    assert_eq!(rig.everything().await, before);
+}
+
+#[tokio::test]
+async fn what_a_command_leaves_out_stays_and_the_others_go() {
+    let rig = Rig::start().await;
+    rig.reject(4).await;
+    let without = "while read -r x; do case $x in *2}) ;; *) echo \"$x\";; esac; done";
+    let (report, code, _) = migrate(&rig, without).await;
+    assert_eq!(
+        (code, &report["replayed"], &report["failed"]),
+        (4, &3.into(), &1.into())
+    );
+    let error = report["failures"][0]["error"].as_str().unwrap();
+    assert!(error.ends_with("ended without an answer"), "{error}");
+    let left: Vec<u64> = payloads(&rig, 4)
+        .await
+        .iter()
+        .map(|payload| payload["n"].as_u64().unwrap())
+        .collect();
+    assert_eq!(left, [0, 1, 3]);
 }
 
 /// Its first line was read as the answer, and the second one as the answer to the next payload:
@@ -136,11 +168,10 @@ async fn a_command_that_fails_is_told_with_its_last_words_and_nothing_is_touched
     let (report, code, said) =
         migrate(&rig, "echo so >&2; echo '\x1b[31mno jq\x1b[0m' >&2; exit 3").await;
     assert_eq!(code, 1);
-    assert_eq!(
-        said.matches("migrate: so\nmigrate: \\u{1b}[31mno jq\\u{1b}[0m\n")
-            .count(),
-        2
-    );
+    // Together, then each alone.
+    for line in ["migrate: so\n", "migrate: \\u{1b}[31mno jq\\u{1b}[0m\n"] {
+        assert_eq!(said.matches(line).count(), 3, "{said}");
+    }
     assert!(said.ends_with("error: none of 2 replayed\n"), "{said}");
     for failure in report["failures"].as_array().unwrap() {
         let error = failure["error"].as_str().unwrap();

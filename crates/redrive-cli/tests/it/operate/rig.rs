@@ -261,6 +261,18 @@ impl Running {
         kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
+    /// Signals until it ends: what comes right after another signal is the same wish.
+    pub(super) async fn insist(&mut self, signal: Signal) {
+        eventually(SOON, "it ends", async || match self.child.try_wait() {
+            Ok(Some(_)) => true,
+            _ => {
+                self.signal(signal);
+                false
+            }
+        })
+        .await;
+    }
+
     /// Waits until this stands on stdout or stderr.
     pub(super) async fn says(&self, text: &str) {
         eventually(SOON, text, async || {

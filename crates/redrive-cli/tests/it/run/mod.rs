@@ -215,6 +215,18 @@ impl Running {
         kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
+    /// Signals until it ends: what comes right after another signal is the same wish.
+    async fn insist(&mut self, signal: Signal) {
+        eventually(SOON, "it ends", async || match self.child.try_wait() {
+            Ok(Some(_)) => true,
+            _ => {
+                self.signal(signal);
+                false
+            }
+        })
+        .await;
+    }
+
     /// What it has said on stderr so far.
     fn said(&self) -> String {
         self.said.lock().unwrap().clone()

@@ -100,12 +100,14 @@ async fn the_second_signal_ends_it_at_once_and_kills_the_handlers() {
             "trap '' TERM INT; sleep 600 & echo $! >>{0}; echo $$ >>{0}; while :; do sleep 600; done",
             file.display()
         ));
-        let run = rig.run(&["-o", "json", "--lease", "1s", "--", &handler]);
+        let mut run = rig.run(&["-o", "json", "--lease", "1s", "--", &handler]);
         let pids = pids(&file, 6).await;
+        // Twice at once is one wish: `timeout` tells a process and then its group.
         run.signal(Signal::TERM);
+        run.signal(Signal::INT);
         run.says("processor stops").await;
         let start = Instant::now();
-        run.signal(signal);
+        run.insist(signal).await;
         let ended = run.ended().await;
         assert!(
             start.elapsed() < Duration::from_secs(4),
