@@ -275,7 +275,7 @@ impl Prepared {
         while let Some(found) = self.page.front() {
             let order = match found {
                 Ok(letter) if self.options.leaves_out(letter) => None,
-                Ok(letter) => Some(order(letter, &self.options).await),
+                Ok(letter) => Some(order(letter, &self.queue.stream, &self.options).await),
                 Err(missing) => Some(
                     self.queue
                         .again(*missing, &self.options)
