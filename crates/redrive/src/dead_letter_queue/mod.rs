@@ -172,15 +172,17 @@ impl DeadLetterQueue {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`], "dead letter not found: ID". [`ErrorKind::Refused`] when there is
-    /// nothing to put back (a tombstone), no target is known, or the migration fails; nothing has
-    /// changed then.
+    /// nothing to put back (a tombstone), no target is known, the target is this queue, or the
+    /// migration fails; [`ErrorKind::Invalid`] when the options name this queue as the target.
+    /// Nothing has changed then.
     ///
     /// # Cancel safety
     ///
     /// Safe to drop and to ask again: nothing is doubled.
     pub async fn replay(&self, id: EntryId, options: &ReplayOptions) -> Result<EntryId, Error> {
+        options.check(&self.stream)?;
         let order = match self.read_one(id).await? {
-            Some(letter) => order(&letter, options).await?,
+            Some(letter) => order(&letter, &self.stream, options).await?,
             None => self.again(id, options).ok_or_else(|| not_found(id))?,
         };
         let answer = self.ask(std::slice::from_ref(&order)).await?.0.pop();
@@ -197,7 +199,8 @@ impl DeadLetterQueue {
     /// # Errors
     ///
     /// When the broker cannot answer, also after some tries. Ask again: what was put back is not
-    /// put back twice.
+    /// put back twice. [`ErrorKind::Invalid`] when the options name this queue as the target:
+    /// nothing has changed then.
     ///
     /// # Cancel safety
     ///
@@ -216,12 +219,14 @@ impl DeadLetterQueue {
     ///
     /// # Errors
     ///
-    /// When the broker cannot answer.
+    /// When the broker cannot answer. [`ErrorKind::Invalid`] when the options name this queue as
+    /// the target.
     pub async fn replaying(
         &self,
         selection: &Selection,
         options: &ReplayOptions,
     ) -> Result<Replaying, Error> {
+        options.check(&self.stream)?;
         Replaying::start(self.clone(), selection, options).await
     }
 
@@ -229,12 +234,13 @@ impl DeadLetterQueue {
     ///
     /// # Errors
     ///
-    /// When the broker cannot answer.
+    /// As [`replaying`](Self::replaying).
     pub async fn dry_run(
         &self,
         selection: &Selection,
         options: &ReplayOptions,
     ) -> Result<DryRun, Error> {
+        options.check(&self.stream)?;
         DryRun::start(self.clone(), selection, options).await
     }
 

@@ -59,7 +59,8 @@ impl fmt::Debug for ReplayOptions {
 }
 
 impl ReplayOptions {
-    /// Puts them on this stream. Default: the one each came from.
+    /// Puts them on this stream. Default: the one each came from. The dead-letter queue itself is
+    /// none: there they would be dead letters that say no more why and where from.
     pub fn target(mut self, stream: StreamKey) -> Self {
         self.target = Some(stream);
         self
@@ -133,14 +134,29 @@ impl ReplayOptions {
         self
     }
 
+    /// Refuses the queue itself as the target of all, before anything is done.
+    pub(super) fn check(&self, queue: &StreamKey) -> Result<(), Error> {
+        if self.target.as_ref() != Some(queue) {
+            return Ok(());
+        }
+        let doing = format!("replaying to {queue}, which is the dead-letter queue itself");
+        Err(Error::new(ErrorKind::Invalid, doing).hint(ANOTHER))
+    }
+
     /// Whether this dead letter has been replayed too often.
     pub(super) fn leaves_out(&self, letter: &DeadLetter) -> bool {
         self.max_replays.is_some_and(|most| letter.replays >= most)
     }
 }
 
-/// What puts this dead letter back.
-pub(super) async fn order(letter: &DeadLetter, options: &ReplayOptions) -> Result<Replay, Error> {
+const ANOTHER: &str = "name another stream as the target";
+
+/// What puts this dead letter of this queue back.
+pub(super) async fn order(
+    letter: &DeadLetter,
+    queue: &StreamKey,
+    options: &ReplayOptions,
+) -> Result<Replay, Error> {
     let target = options
         .target
         .clone()
@@ -148,6 +164,9 @@ pub(super) async fn order(letter: &DeadLetter, options: &ReplayOptions) -> Resul
     let target = target.ok_or_else(|| {
         refused(letter, "which does not say where it came from").hint("name the target stream")
     })?;
+    if target == *queue {
+        return Err(refused(letter, "its target is the dead-letter queue itself").hint(ANOTHER));
+    }
     // What cannot be put back is refused before anybody's code sees it.
     let unchanged = dead_letter::replay_fields(letter)?;
     let fields = match &options.migration {

@@ -294,7 +294,7 @@ impl Prepared {
     async fn made(&self, found: &Step) -> Option<Result<Replay, Error>> {
         match found {
             Ok(letter) if self.options.leaves_out(letter) => None,
-            Ok(letter) => Some(order(letter, &self.options).await),
+            Ok(letter) => Some(order(letter, &self.queue.stream, &self.options).await),
             Err(missing) => Some(
                 self.queue
                     .again(*missing, &self.options)

@@ -398,3 +398,40 @@ async fn a_dry_run_says_what_the_replay_then_does_and_changes_nothing() {
     done.new_ids.clear();
     assert_eq!(told, done);
 }
+
+/// The bug: they were put behind the queue's other entries, and said no more why they had died
+/// and where they came from.
+#[tokio::test(start_paused = true)]
+async fn a_queue_is_not_the_target_of_its_own_replays() {
+    let own = letter("orders:dlq", "rejected", 0);
+    let (queue, ids) = queue_of(&[own, letter("orders", "rejected", 0)]).await;
+    let (all, options) = (Selection::all(), ReplayOptions::default());
+    let itself = options.clone().target(queue.stream().clone());
+    for refused in [
+        queue.replay(ids[1], &itself).await.unwrap_err(),
+        queue.replaying(&all, &itself).await.unwrap_err(),
+        queue.replay_many(&all, &itself).await.unwrap_err(),
+        queue.dry_run(&all, &itself).await.unwrap_err(),
+    ] {
+        assert_eq!(refused.kind(), ErrorKind::Invalid);
+        assert!(refused.to_string().contains("queue itself"), "{refused}");
+        assert!(refused.cure().is_some());
+    }
+    let refused = queue.replay(ids[0], &options).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert!(refused.cure().is_some_and(|cure| cure.contains("another")));
+
+    let mut dry = queue.dry_run(&all, &options).await.unwrap();
+    while dry.step().await.unwrap().is_some() {}
+    let would = dry.report().clone();
+    let report = queue.replay_many(&all, &options).await.unwrap();
+    for report in [&would, &report] {
+        assert_eq!((report.replayed, report.failed), (1, 1));
+        let words = "its target is the dead-letter queue itself";
+        assert!(report.failures[0].error.contains(words));
+    }
+    assert!(queue.get(ids[0]).await.unwrap().is_some());
+    let elsewhere = options.target(stream("repaired"));
+    queue.replay(ids[0], &elsewhere).await.unwrap();
+    assert_eq!(queue.length().await.unwrap(), 0);
+}

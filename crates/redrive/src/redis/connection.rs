@@ -176,6 +176,11 @@ impl Link {
         }
     }
 
+    /// Another link to the same server, with a connection of its own.
+    pub(super) fn apart(&self) -> Self {
+        Self::new(self.address.clone())
+    }
+
     async fn connection(&self) -> Result<(MultiplexedConnection, u64), Error> {
         let mut live = self.live.lock().await;
         if let Some(live) = live.as_ref() {

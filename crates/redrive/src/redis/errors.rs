@@ -16,12 +16,16 @@ pub(super) enum After {
 }
 
 /// The code of a server error, such as `NOGROUP`. Before 7.0 a script wraps what its commands
-/// raise: `ERR Error running script (call to …): @user_script:3: NOGROUP No such key`.
+/// raise: `ERR Error running script (call to …): @user_script:3: NOGROUP No such key`. And so does
+/// an `EXEC` that is refused: `EXECABORT Transaction discarded because of: NOPERM …`.
 fn code(error: &RedisError) -> Option<String> {
     let outer = error.code()?;
     let wrapped = error
         .detail()
-        .filter(|detail| outer == "ERR" && detail.contains("@user_script"))
+        .filter(|detail| match outer {
+            "ERR" => detail.contains("@user_script"),
+            outer => outer == "EXECABORT",
+        })
         .and_then(raised);
     Some(wrapped.unwrap_or(outer).to_owned())
 }
@@ -138,7 +142,6 @@ fn is_tls(error: &RedisError) -> bool {
 
 /// The error of a call by this user, as far as the URL says who it is.
 pub(super) fn error_for(user: Option<&str>, cause: RedisError, doing: impl Into<String>) -> Error {
-    let cause = first(cause);
     let is_acl = sort(&cause).2 == Some(ACL);
     let error = error(cause, doing);
     match user.filter(|_| is_acl) {
@@ -150,16 +153,6 @@ pub(super) fn error_for(user: Option<&str>, cause: RedisError, doing: impl Into<
         }
         None => error,
     }
-}
-
-/// What a transaction was given up for: the first of its commands that was refused.
-fn first(cause: RedisError) -> RedisError {
-    if cause.code() != Some("EXECABORT") {
-        return cause;
-    }
-    let refused = cause.clone().into_server_errors();
-    let refused = refused.and_then(|refused| refused.first().map(|(_, error)| error.clone()));
-    refused.map_or(cause, RedisError::from)
 }
 
 /// A text of the server, or of a URL, on one line: keys and users may have any characters.
@@ -313,6 +306,16 @@ mod tests {
                 Keep,
             ),
             ("NOAUTH Authentication required.", ErrorKind::Denied, Keep),
+            (
+                "EXECABORT Transaction discarded because of previous errors.",
+                ErrorKind::Unavailable,
+                Keep,
+            ),
+            (
+                "EXECABORT Transaction discarded because of: NOPERM User w has no permissions",
+                ErrorKind::Denied,
+                Keep,
+            ),
             (
                 "WRONGPASS invalid username-password pair",
                 ErrorKind::Denied,

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use redis::{Pipeline, Value, cmd};
+use redis::{Value, cmd};
 
 use super::connection::Link;
-use super::keys;
 use super::wire::{self, Table};
+use super::{keys, transaction};
 use crate::error::{Error, ErrorKind};
 use crate::names::{EntryId, GroupName, Source, StreamKey};
 use crate::stats::{ConsumerStats, GroupState, Stats};
@@ -21,10 +21,8 @@ pub(super) async fn stats(
     dlq: &StreamKey,
 ) -> Result<Stats, Error> {
     let stream = key.as_str();
-    let mut commands = Pipeline::new();
     // One step, so that the numbers belong together.
-    commands.atomic();
-    commands.ignore_errors();
+    let mut commands = transaction::looking();
     commands.cmd("XLEN").arg(dlq.as_str());
     commands
         .cmd("HMGET")
@@ -53,7 +51,7 @@ pub(super) async fn stats(
         due_key = keys::GroupKeys::of(&source).due;
         commands.cmd("ZCARD").arg(&due_key);
     }
-    let values = link.send_all(&commands, DOING).await;
+    let values = transaction::look(link, commands, DOING).await;
     let mut values = values.map_err(|error| about(error, key, dlq))?.into_iter();
     // An error of one command is about its key.
     let mut next = |key: &dyn Display| {

@@ -13,6 +13,7 @@ mod replay;
 mod scripts;
 mod seat;
 mod settle;
+mod transaction;
 mod url;
 mod wire;
 

@@ -6,7 +6,7 @@ use redis::{Pipeline, Value, cmd};
 
 use super::connection::{Call, Link};
 use super::wire::{self, Row};
-use super::{CALL, add, errors, keys, scripts};
+use super::{CALL, add, errors, keys, scripts, transaction};
 use crate::backend::{Keep, Replay, Replayed};
 use crate::error::{Error, ErrorKind};
 use crate::names::{EntryId, StreamKey};
@@ -169,6 +169,7 @@ async fn replay_large(
         reserve
     };
     for _ in 0..TRIES {
+        let transaction = transaction::begin(link, DOING).await?;
         let nonce = format!("{:016x}", fastrand::u64(..));
         let reserved = link
             .eval(&scripts::REPLAY_RESERVE, &reserve(&nonce), DOING)
@@ -183,13 +184,12 @@ async fn replay_large(
             .number(order.dead_letter)
             .arg(nonce.clone());
         let mut commands = Pipeline::new();
-        commands.atomic();
-        commands.ignore_errors();
         // By their texts: inside MULTI an unknown hash would leave the entry added and not completed.
         commands.add_command(reserve(&nonce).by_text(&scripts::REPLAY_RESERVE));
         commands.add_command(add(&order.target, &order.fields));
         commands.add_command(complete.by_text(&scripts::REPLAY_COMPLETE));
-        let mut values = link.send_all(&commands, DOING).await?.into_iter().skip(1);
+        let answers = transaction.run(commands, DOING).await?;
+        let mut values = answers.into_iter().skip(1);
         let added = values
             .next()
             .ok_or_else(|| wire::unexpected("a transaction"))?;

@@ -273,3 +273,84 @@ async fn a_denial_names_the_command_or_the_key_and_the_user() {
     let stats = narrow.stats(&orders).await.unwrap_err();
     check(stats, "narrow", &["'xpending'", "orders"]);
 }
+
+/// The client library's transaction panicked where `MULTI` was refused, which users who monitor
+/// are not given; and who lacked `EXEC` was told that the answer was not understood.
+#[tokio::test]
+async fn stats_need_no_transactions_and_a_refused_one_is_named() {
+    let server = Server::builder()
+        .acl("bare on >look ~* &* +@all -multi")
+        .acl("monitor on >look ~* &* +@read +ping")
+        .acl("half on >look ~* &* +@all -exec")
+        .acl("blind on >look ~* &* +@all -multi -xpending")
+        .start()
+        .await;
+    let connect = async |user: &str| {
+        let url = format!("redis://{user}:look@127.0.0.1:{}", server.port());
+        Broker::connect(&url).await.unwrap()
+    };
+    let orders = redrive::Source::new("orders", "billing").unwrap();
+    let all = Broker::connect(&server.url()).await.unwrap();
+    works(&all).await;
+    let told = all.stats(&orders).await.unwrap();
+    for user in ["bare", "monitor"] {
+        let broker = connect(user).await;
+        assert_eq!(broker.stats(&orders).await.unwrap(), told, "{user}");
+        let whole = broker.stream_stats(&orders.stream).await.unwrap();
+        assert_eq!(whole, [told.clone()], "{user}");
+        let missing = redrive::Source::new("nothing", "billing").unwrap();
+        let missing = broker.stats(&missing).await.unwrap();
+        assert_eq!(missing.state, redrive::GroupState::Missing, "{user}");
+    }
+    for (user, command) in [("half", "'exec'"), ("blind", "'xpending'")] {
+        let broker = connect(user).await;
+        for _ in 0..2 {
+            let refused = broker.stats(&orders).await.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Denied, "{refused:?}");
+            assert!(all_texts(&refused).contains(command), "{refused:?}");
+            let cure = refused.cure().unwrap();
+            assert!(cure.contains(&format!("ACL GETUSER {user}")), "{cure}");
+        }
+        // The connection is not left within a transaction.
+        assert_eq!(broker.streams().await.unwrap().names.len(), 2, "{user}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_replay_without_transactions_is_denied_and_changes_nothing() {
+    let rig = Rig::on(
+        Server::builder()
+            .acl("bare on >look ~* &* +@all -multi")
+            .acl("half on >look ~* &* +@all -exec")
+            .acl("narrow on >look ~* &* +@all -xadd")
+            .start()
+            .await,
+    )
+    .await;
+    let names: Vec<String> = (0..4_000).map(|n| format!("f{n}")).collect();
+    let fields: Vec<&str> = names.iter().flat_map(|name| [name, "v"]).collect();
+    let id: redrive::EntryId = rig.xadd("orders:dlq", &fields).await.parse().unwrap();
+    let back = redrive::ReplayOptions::default().target(stream("orders"));
+    for (user, command) in [
+        ("bare", "'multi'"),
+        ("half", "'exec'"),
+        ("narrow", "'xadd'"),
+    ] {
+        let url = format!("redis://{user}:look@127.0.0.1:{}", rig.server.port());
+        let broker = Broker::connect(&url).await.unwrap();
+        let queue = broker.dead_letters(stream("orders:dlq"));
+        let refused = queue.replay(id, &back).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Denied, "{refused:?}");
+        assert!(all_texts(&refused).contains(command), "{refused:?}");
+        assert!(refused.cure().unwrap().contains(user), "{refused:?}");
+        if user == "bare" {
+            assert_eq!(rig.keys().await, ["orders:dlq"]);
+        }
+        assert_eq!(rig.ask::<u64>("EXISTS orders").await, 0, "{user}");
+        assert_eq!(rig.ask::<u64>("XLEN orders:dlq").await, 1, "{user}");
+    }
+    let new = rig.dlq().replay(id, &back).await.unwrap();
+    let entries = rig.entries("orders").await;
+    assert_eq!((entries.len(), &entries[0].0), (1, &new.to_string()));
+    assert_eq!(rig.ask::<u64>("XLEN orders:dlq").await, 0);
+}

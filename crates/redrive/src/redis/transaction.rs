@@ -1,0 +1,92 @@
+//! Commands in one step: `MULTI`, they, `EXEC`. Written out, as those of the client crate panic
+//! where a user may not use `MULTI`.
+
+use redis::{Pipeline, Value, cmd};
+
+use super::connection::Link;
+use super::wire;
+use crate::error::Error;
+
+/// A pipeline for [`look`] that is to be filled with commands that only read.
+pub(super) fn looking() -> Pipeline {
+    let mut commands = Pipeline::new();
+    commands.ignore_errors();
+    commands.cmd("MULTI");
+    commands
+}
+
+/// The answers of commands that only read, in one step where this user may ask for one.
+///
+/// A server that refuses `MULTI` has run them all the same, each by itself: then what they tell may
+/// differ by what happened between two of them. An error of one is its own answer.
+pub(super) async fn look(
+    link: &Link,
+    mut commands: Pipeline,
+    doing: &'static str,
+) -> Result<Vec<Value>, Error> {
+    commands.cmd("EXEC");
+    let mut answers = link.send_all(&commands, doing).await?.into_iter();
+    let multi = answers.next();
+    let executed = answers.next_back();
+    match multi {
+        Some(Value::ServerError(_)) => Ok(answers.collect()),
+        _ => outcome(link, answers, executed, doing),
+    }
+}
+
+/// A transaction whose `MULTI` was granted, on a connection of its own: behind `MULTI`, what others
+/// send would be queued too. Dropped, the connection goes, and nothing was run.
+pub(super) struct Begun {
+    alone: Link,
+}
+
+/// Begins a transaction to the server of this link.
+///
+/// # Errors
+///
+/// `Denied` where this user may not: known before anything follows, which would otherwise be run
+/// command by command.
+pub(super) async fn begin(link: &Link, doing: &'static str) -> Result<Begun, Error> {
+    let alone = link.apart();
+    alone.send(&cmd("MULTI"), doing).await?;
+    Ok(Begun { alone })
+}
+
+impl Begun {
+    /// Runs these, and answers what each answered; an error of one while it ran is its own answer.
+    ///
+    /// # Errors
+    ///
+    /// What the server refused, of these or `EXEC`: then none was run.
+    pub(super) async fn run(
+        self,
+        mut commands: Pipeline,
+        doing: &'static str,
+    ) -> Result<Vec<Value>, Error> {
+        commands.ignore_errors();
+        commands.cmd("EXEC");
+        let answers = self.alone.send_all(&commands, doing).await?;
+        let mut answers = answers.into_iter();
+        let executed = answers.next_back();
+        outcome(&self.alone, answers, executed, doing)
+    }
+}
+
+fn outcome(
+    link: &Link,
+    mut queued: impl Iterator<Item = Value>,
+    executed: Option<Value>,
+    doing: &'static str,
+) -> Result<Vec<Value>, Error> {
+    match executed {
+        Some(Value::Array(answers)) => Ok(answers),
+        executed => {
+            // The command that was refused says why; `EXEC` only says that one was.
+            queued.try_for_each(|answer| link.answer(answer, doing).map(drop))?;
+            executed
+                .map(|executed| link.answer(executed, doing))
+                .transpose()?;
+            Err(wire::unexpected("a transaction"))
+        }
+    }
+}
