@@ -297,7 +297,7 @@ async fn stats_need_no_transactions_and_a_refused_one_is_named() {
         let broker = connect(user).await;
         assert_eq!(broker.stats(&orders).await.unwrap(), told, "{user}");
         let whole = broker.stream_stats(&orders.stream).await.unwrap();
-        assert_eq!(whole, [told.clone()], "{user}");
+        assert_eq!(whole, std::slice::from_ref(&told), "{user}");
         let missing = redrive::Source::new("nothing", "billing").unwrap();
         let missing = broker.stats(&missing).await.unwrap();
         assert_eq!(missing.state, redrive::GroupState::Missing, "{user}");
