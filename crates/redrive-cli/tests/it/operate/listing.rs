@@ -95,7 +95,7 @@ async fn a_list_as_json_has_every_key_and_null_for_what_is_unknown() {
     let foreign = json!({
         "id": "1000000000004-0", "dlq": "orders:dlq", "layout": "foreign", "stream": null,
         "group": null, "original_id": null, "reason": null, "error": null, "error_kind": null,
-        "fingerprint": listed[3]["fingerprint"], "attempts": null, "crashes": null, "replays": 0,
+        "fingerprint": listed[3]["fingerprint"], "attempts": null, "crashes": null, "replays": null,
         "consumer": null, "first_at": null, "dead_at": null, "size": 8,
         "fields": [["what", "ever"]],
     });
