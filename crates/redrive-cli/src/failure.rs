@@ -14,6 +14,8 @@ pub(crate) struct Failure {
     text: String,
     hint: Option<String>,
     code: Code,
+    /// Whether it may be over when it is tried again: an outage.
+    passing: bool,
 }
 
 /// How a command that did not do all it was asked to ends.
@@ -51,6 +53,7 @@ impl Failure {
             text: text.into(),
             hint: None,
             code,
+            passing: false,
         }
     }
 
@@ -76,6 +79,11 @@ impl Failure {
     #[cfg(test)]
     pub(crate) fn texts(&self) -> (&str, Option<&str>) {
         (&self.text, self.hint.as_deref())
+    }
+
+    /// Whether it may be over when it is tried again: an outage.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.passing
     }
 
     /// Ends with nothing said: all has been said.
@@ -123,6 +131,7 @@ impl From<redrive::Error> for Failure {
                 ErrorKind::NotFound => Code::Nothing,
                 _ => Code::Failed,
             },
+            passing: error.kind().is_transient(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The literals of the command line and the configuration file: durations, sizes, backoff.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -70,6 +71,55 @@ pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(number) => Ok(number),
         Err(_) => Err("it must be a whole number".to_owned()),
     }
+}
+
+/// How many, in a range.
+pub(crate) fn count_in(
+    range: RangeInclusive<usize>,
+) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    move |text| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        Ok(_) => Err(format!(
+            "it must be between {} and {}",
+            range.start(),
+            range.end()
+        )),
+        Err(_) => Err("it must be a whole number".to_owned()),
+    }
+}
+
+/// The longest that a worker is told to wait for anything.
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+/// A duration from this one up to a year.
+pub(crate) fn duration_from(
+    least: Duration,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    move |text| within_a_year(least, duration(text)?)
+}
+
+/// As [`duration_from`], or `none`.
+pub(crate) fn duration_or_none_from(
+    least: Duration,
+) -> impl Fn(&str) -> Result<DurationOrNone, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let parsed: DurationOrNone = text.parse()?;
+        let Some(duration) = parsed.0 else {
+            return Ok(parsed);
+        };
+        match within_a_year(least, duration) {
+            Ok(duration) => Ok(DurationOrNone(Some(duration))),
+            Err(error) => Err(format!("{error}; or none")),
+        }
+    }
+}
+
+fn within_a_year(least: Duration, duration: Duration) -> Result<Duration, String> {
+    if (least..=YEAR).contains(&duration) {
+        return Ok(duration);
+    }
+    let (least, most) = (Shown(least), Shown(YEAR));
+    Err(format!("it must be between {least} and {most}"))
 }
 
 /// A duration, or `none`.
@@ -209,6 +259,28 @@ mod tests {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
         assert_eq!("none".parse(), Ok(DurationOrNone(None)));
+    }
+
+    #[test]
+    fn ranges_hold_at_both_ends() {
+        let count = count_in(1..=1_000);
+        assert_eq!((count("1"), count("1000")), (Ok(1), Ok(1_000)));
+        for wrong in ["0", "1001", "-1", "1.5", "", "99999999999999999999999"] {
+            assert!(count(wrong).is_err(), "{wrong}");
+        }
+        let lease = duration_from(Duration::from_millis(100));
+        assert_eq!(lease("100ms"), Ok(Duration::from_millis(100)));
+        assert_eq!(lease("365d"), Ok(YEAR));
+        let range = Err("it must be between 100ms and 365d".to_owned());
+        for wrong in ["99ms", "365d1ms", "0s"] {
+            assert_eq!(lease(wrong), range, "{wrong}");
+        }
+        let timeout = duration_or_none_from(Duration::from_millis(1));
+        assert_eq!(timeout("none"), Ok(DurationOrNone(None)));
+        let shortest = DurationOrNone(Some(Duration::from_millis(1)));
+        assert_eq!(timeout("1ms"), Ok(shortest));
+        let range = "it must be between 1ms and 365d; or none".to_owned();
+        assert_eq!(timeout("0s"), Err(range));
     }
 
     #[test]

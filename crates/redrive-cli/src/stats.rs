@@ -42,18 +42,19 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
-    let broker = session.broker().await?;
     if !args.watch {
+        let broker = session.broker().await?;
         let all = look(&broker, &args).await?;
         print(&all, &args, &mut session.out)?;
         return found(&all, &args);
     }
     let mut signals = Signals::listen()?;
+    let mut connected = None;
     loop {
         let looked = tokio::select! {
             biased;
             _ = signals.recv() => return Ok(()),
-            looked = look(&broker, &args) => looked,
+            looked = watched(&mut connected, &args, session) => looked,
         };
         // An outage is what a watch is for: said, and looked at again.
         match looked {
@@ -61,6 +62,8 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
                 clear(&mut session.out)?;
                 print(&all, &args, &mut session.out)?;
             }
+            // No server that comes back cures a URL or a password.
+            Err(failure) if connected.is_none() && !failure.may_pass() => return Err(failure),
             Err(failure) => drop(failure.report()),
         }
         if session.out.is_gone() {
@@ -72,6 +75,20 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
             () = tokio::time::sleep(args.every) => {}
         }
     }
+}
+
+/// One look of a watch, which connects where it has not yet: the server need not be there at its
+/// start.
+async fn watched(
+    connected: &mut Option<Broker>,
+    args: &Args,
+    session: &Session,
+) -> Result<Vec<Stats>, Failure> {
+    let broker = match connected {
+        Some(broker) => broker,
+        None => connected.insert(session.broker().await?),
+    };
+    look(broker, args).await
 }
 
 fn clear(out: &mut Output) -> Result<(), Failure> {
@@ -211,6 +228,23 @@ fn state(stats: &Stats) -> &'static str {
     }
 }
 
+/// Whether it is a dead-letter queue that nobody reads, by its name: it has no group, and counts for
+/// itself.
+fn is_dead_letters(stats: &Stats) -> bool {
+    stats.state == GroupState::NoGroup
+        && stats.group.is_none()
+        && stats.stream.as_str().ends_with(":dlq")
+}
+
+/// What an overview says of a row: its state, and how many dead letters there are.
+fn state_and_dead(stats: &Stats) -> (&'static str, String) {
+    if is_dead_letters(stats) {
+        return ("dead letters", number(stats.stream_length));
+    }
+    let ever = stats.dlq_length > 0 || stats.dlq_arrivals > 0;
+    (state(stats), number(ever.then_some(stats.dlq_length)))
+}
+
 fn overview(all: &[Stats], out: &mut Output) -> Result<(), Failure> {
     if all.is_empty() {
         return Ok(());
@@ -228,20 +262,21 @@ fn overview(all: &[Stats], out: &mut Output) -> Result<(), Failure> {
         "dead",
     ]);
     for stats in all {
+        let (state, dead) = state_and_dead(stats);
         table.row([
             stats.stream.to_string(),
             stats
                 .group
                 .as_ref()
                 .map_or_else(|| "-".to_owned(), GroupName::to_string),
-            state(stats).to_owned(),
+            state.to_owned(),
             number(stats.stream_length),
             number(stats.pending_messages),
             number(stats.waiting),
             lag(stats),
             stats.oldest_pending_ms.map_or_else(|| "-".to_owned(), span),
             number(stats.consumers),
-            stats.dlq_length.to_string(),
+            dead,
         ]);
     }
     out.table(table)
@@ -267,7 +302,7 @@ fn in_full(stats: &Stats, out: &mut Output) -> Result<(), Failure> {
         ("last entry", id(stats.last_entry_id)),
         ("dead-letter queue", stats.dlq.to_string()),
         ("dead letters", stats.dlq_length.to_string()),
-        ("dead letters ever", stats.dlq_arrivals.to_string()),
+        ("added by redrive", stats.dlq_arrivals.to_string()),
         ("dropped by a limit", stats.dlq_dropped.to_string()),
         ("consumers", number(stats.consumers)),
     ] {

@@ -342,7 +342,7 @@ fn unknown(scheme: Option<&str>) -> Error {
     };
     let doing = match scheme.filter(plain).filter(|scheme| !scheme.is_empty()) {
         Some(scheme) => format!("reading a broker's URL with the scheme {scheme:?}"),
-        None => "reading a broker's URL without a scheme".to_owned(),
+        None => "reading the scheme in a broker's URL, which is missing".to_owned(),
     };
     Error::new(ErrorKind::Invalid, doing).hint(WHAT_WORKS)
 }

@@ -219,8 +219,8 @@ pub(crate) fn keys(command: &Command, top: bool) -> impl Iterator<Item = (String
 
 /// What says yes beforehand, or is what a command is about, must be said each time; and the file
 /// cannot name itself.
-const NOT_IN_A_FILE: [&str; 8] = [
-    "yes", "config", "help", "version", "all", "verbose", "force", "json",
+const NOT_IN_A_FILE: [&str; 9] = [
+    "yes", "config", "help", "version", "all", "id", "verbose", "force", "json",
 ];
 
 /// The known name that is most like this one, if one is.

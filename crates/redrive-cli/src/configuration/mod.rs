@@ -171,8 +171,8 @@ mod tests {
             )
             .subcommand(
                 Command::new("send")
-                    .arg(size.requires("id"))
-                    .arg(Arg::new("id").long("id").action(ArgAction::Append))
+                    .arg(size.requires("name"))
+                    .arg(Arg::new("name").long("name").action(ArgAction::Append))
                     .subcommand(Command::new("inside").arg(Arg::new("n").long("n"))),
             )
     }
@@ -195,14 +195,14 @@ mod tests {
 
     #[test]
     fn a_file_sets_what_a_flag_would() {
-        let text = "url='a'\nquiet=true\n[send]\nmax_size=2\nid=['p','q']\n[send.inside]\nn=3";
+        let text = "url='a'\nquiet=true\n[send]\nmax_size=2\nname=['p','q']\n[send.inside]\nn=3";
         let all = parsed(text).unwrap();
         let send = all.subcommand_matches("send").unwrap();
         assert_eq!(send.get_one::<String>("url").unwrap(), "a");
         assert!(send.get_flag("quiet"));
         assert_eq!(send.get_one::<usize>("size"), Some(&2));
-        let ids: Vec<&String> = send.get_many("id").unwrap().collect();
-        assert_eq!(ids, ["p", "q"]);
+        let names: Vec<&String> = send.get_many("name").unwrap().collect();
+        assert_eq!(names, ["p", "q"]);
         let inside = send.subcommand_matches("inside").unwrap();
         assert_eq!(inside.get_one::<String>("n").unwrap(), "3");
     }
@@ -218,7 +218,7 @@ mod tests {
         fn no_toml_in_a_file_makes_it_panic(
             parts in prop::collection::vec(
                 prop::sample::select(vec![
-                    "url", "quiet", "[send]", "[send.inside]", "[[send]]", "max_size", "id", "n",
+                    "url", "quiet", "[send]", "[send.inside]", "[[send]]", "max_size", "name", "n",
                     "=", ".", "\n", "'x'", "\"\\u0000\"", "true", "0x1F", "1_0", "-1", "1e9", "[",
                     "]", "['a', 1]", "{", "}", ",", "{n = 1}", "send", "'''", "\u{feff}", "é",
                     "\u{1b}",

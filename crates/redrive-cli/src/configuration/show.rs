@@ -12,8 +12,9 @@ use crate::session::Session;
 /// Print each configured value, and where it came from
 ///
 /// A value comes from the default, the configuration file, the environment or a flag; the later
-/// wins. Only what can stand in the file is listed, under the name that it has there. Secrets are
-/// shown as ***.
+/// wins. What can stand in the file is listed, under the name that it has there; and, before it,
+/// config and log, which are no keys: where the file is, and what is logged. Secrets are shown as
+/// ***.
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:\n  \
     redrive config show\n  \

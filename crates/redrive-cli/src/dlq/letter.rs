@@ -24,7 +24,7 @@ pub(super) struct Letter<'a> {
     fingerprint: &'a str,
     attempts: Option<u64>,
     crashes: Option<u64>,
-    replays: u32,
+    replays: Option<u32>,
     consumer: Option<&'a str>,
     first_at: Option<String>,
     dead_at: Option<String>,
@@ -47,7 +47,8 @@ impl<'a> Letter<'a> {
             fingerprint: &letter.fingerprint,
             attempts: letter.attempts,
             crashes: letter.crashes,
-            replays: letter.replays,
+            // The other layouts have no place for it.
+            replays: (letter.layout == DeadLetterLayout::Native).then_some(letter.replays),
             consumer: letter.consumer.as_deref(),
             first_at: letter.first_at_ms.and_then(instant),
             dead_at: letter.dead_at_ms.and_then(instant),

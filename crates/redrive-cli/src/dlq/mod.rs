@@ -82,7 +82,7 @@ pub(crate) struct Select {
     /// Given up by this group; may be repeated. Only dead letters of the native layout name theirs
     #[arg(long, value_name = "GROUP", value_parser = parsed::<GroupName>, help_heading = "Selection")]
     group: Vec<GroupName>,
-    /// No more than so many
+    /// No more than so many. Alone, --limit, --oldest and --newest select nothing to replay or purge
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Selection")]
     limit: Option<usize>,
     /// The oldest first
@@ -92,7 +92,7 @@ pub(crate) struct Select {
     #[arg(long, help_heading = "Selection")]
     newest: bool,
     /// All of them
-    #[arg(long, help_heading = "Selection")]
+    #[arg(long, conflicts_with = "id", help_heading = "Selection")]
     all: bool,
 }
 
@@ -163,11 +163,13 @@ impl Select {
         if self.all || self.is_narrowed() {
             return Ok(());
         }
-        Err(
-            Failure::usage(format!("which dead letters to {verb}?")).hint(
-                "name them with --id, narrow them with --reason, --stream or --group, or say --all",
-            ),
-        )
+        let mut hint =
+            "name them with --id, narrow them with --reason, --stream or --group, or say --all"
+                .to_owned();
+        if self.limit.is_some() || self.oldest || self.newest {
+            hint.push_str("; --limit, --oldest and --newest alone select nothing");
+        }
+        Err(Failure::usage(format!("which dead letters to {verb}?")).hint(hint))
     }
 }
 

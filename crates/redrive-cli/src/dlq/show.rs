@@ -1,5 +1,7 @@
 //! `redrive dlq show`: one dead letter, with its payload decoded.
 
+use std::borrow::Cow;
+
 use clap::Args as ClapArgs;
 use redrive::{EntryId, Fields, GroupName, Inspection, Reason, StreamKey};
 
@@ -110,8 +112,13 @@ fn told(inspection: &Inspection, queue: &StreamKey, out: &mut Output) -> Result<
         out.line("")?;
         let heading = out.bold(&format!("payload ({codec})"));
         out.line(&heading)?;
-        for line in json::indented(payload.get()).lines() {
+        let text = json::indented(payload.get());
+        let (begin, rest) = beginning(&text);
+        for line in begin.lines() {
             out.line(&format!("  {}", shown(line)))?;
+        }
+        if rest > 0 {
+            out.line(&format!("  … and {rest} bytes more; -o json has all of it"))?;
         }
     }
     // Shown as the payload already.
@@ -124,10 +131,26 @@ fn told(inspection: &Inspection, queue: &StreamKey, out: &mut Output) -> Result<
     out.flush()
 }
 
+/// How much of a payload is shown; `-o json` has all of it.
+const MOST_LINES: usize = 200;
+const MOST_BYTES: usize = 64 << 10;
+
+/// As much of a payload as is shown, and how many bytes that leaves out.
+fn beginning(text: &str) -> (&str, usize) {
+    let lines = text.match_indices('\n').nth(MOST_LINES - 1);
+    let mut end = lines.map_or(text.len(), |(at, _)| at + 1).min(MOST_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    (&text[..end], text.len() - end)
+}
+
 /// How much of a value is shown; `-o json` has all of it.
 const MOST: usize = 2_000;
 /// The same of bytes that are no text.
 const MOST_BINARY: usize = 64;
+/// Values stand below each other behind names up to this long.
+const SHORT_NAME: usize = 20;
 
 fn fields(fields: &Fields, out: &mut Output) -> Result<(), Failure> {
     if fields.is_empty() {
@@ -136,7 +159,20 @@ fn fields(fields: &Fields, out: &mut Output) -> Result<(), Failure> {
     out.line("")?;
     let heading = out.bold("fields");
     out.line(&heading)?;
-    for (name, value) in fields.iter() {
+    for line in field_lines(fields) {
+        out.line(&line)?;
+    }
+    Ok(())
+}
+
+fn field_lines(fields: &Fields) -> impl Iterator<Item = String> {
+    let width = fields
+        .iter()
+        .map(|(name, _)| or_quotes(shown_bytes(name)).chars().count())
+        .filter(|width| *width <= SHORT_NAME)
+        .max()
+        .unwrap_or(0);
+    fields.iter().map(move |(name, value)| {
         let most = if std::str::from_utf8(value).is_ok() {
             MOST
         } else {
@@ -150,9 +186,18 @@ fn fields(fields: &Fields, out: &mut Output) -> Result<(), Failure> {
             String::new()
         };
         let (name, value) = (shown_bytes(name), shown_bytes(&value[..cut]));
-        out.line(&format!("  {name}  {value}{more}"))?;
+        let (name, value) = (or_quotes(name), or_quotes(value));
+        format!("  {name:<width$}  {value}{more}")
+    })
+}
+
+/// What is empty must be seen too.
+fn or_quotes(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.is_empty() {
+        Cow::Borrowed("\"\"")
+    } else {
+        text
     }
-    Ok(())
 }
 
 #[derive(Default)]
@@ -166,5 +211,43 @@ impl Facts {
             let lines: Vec<_> = value.lines().map(shown).collect();
             self.0.push((name, lines.join("\n               ")));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_a_payload_is_shown() {
+        assert_eq!(beginning("{\n  \"n\": 1\n}"), ("{\n  \"n\": 1\n}", 0));
+        let lines = "1\n".repeat(MOST_LINES);
+        assert_eq!(beginning(lines.trim_end()).1, 0);
+        let more = format!("{lines}2\n3");
+        let (begin, rest) = beginning(&more);
+        assert_eq!((begin.lines().count(), rest), (MOST_LINES, "2\n3".len()));
+        // One line, in which the cut falls into a character.
+        let long = format!("x{}", "é".repeat(MOST_BYTES));
+        let (begin, rest) = beginning(&long);
+        assert_eq!(begin.len(), MOST_BYTES - 1);
+        assert_eq!(begin.len() + rest, long.len());
+    }
+
+    #[test]
+    fn values_stand_below_each_other_and_empty_ones_are_seen() {
+        let long = "a-name-that-is-longer-than-most";
+        let fields: Fields = [("data", "1"), ("trace_id", ""), ("", "2"), (long, "3")]
+            .into_iter()
+            .collect();
+        let lines: Vec<String> = field_lines(&fields).collect();
+        assert_eq!(
+            lines,
+            [
+                "  data      1",
+                "  trace_id  \"\"",
+                "  \"\"        2",
+                "  a-name-that-is-longer-than-most  3",
+            ]
+        );
     }
 }

@@ -17,7 +17,8 @@ A value comes from, the later winning:
 3. an environment variable, for those that have one,
 4. a flag.
 
-`redrive config show` prints each value and where it came from, passwords as `***`.
+`redrive config show` prints each value and where it came from, passwords as `***`. First it lists `config` and `log`: where
+the file is, and what is logged. These two are no keys.
 
 ## The file
 

@@ -27,13 +27,21 @@ use self::http::Server;
 use self::program::Program;
 use self::stop::{Stop, until_second};
 use crate::failure::{Code, Failure};
-use crate::literals::{self, DurationOrNone, Wait};
+use crate::literals::{self, DurationOrNone, Shown, Wait};
 use crate::session::Session;
 use crate::signals::Signals;
 
 /// How much longer than its handlers need at most the worker waits for handlers that it has told
 /// to end.
 const MARGIN: Duration = Duration::from_secs(2);
+
+// What a processor takes; its own check stands behind these.
+/// The most messages at once.
+const MOST: usize = 1_000_000;
+const SHORTEST: Duration = Duration::from_millis(1);
+const SHORTEST_LEASE: Duration = Duration::from_millis(100);
+
+const SEE_HELP: &str = "see `redrive run --help`";
 
 /// Run a worker: a command, or an HTTP server, handles each message
 ///
@@ -70,29 +78,33 @@ pub(crate) struct Args {
     /// Where a group that is created begins: 0 (all entries), $ (new ones), or after an id
     #[arg(long, value_name = "0|$|ID", default_value = "0")]
     start: GroupStart,
-    /// How many messages are handled at once
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    /// How many messages are handled at once, 1 to 1000000
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = literals::count_in(1..=MOST))]
     concurrency: usize,
-    /// How many messages one read asks for at most, and how many wait beside the running ones
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    /// How many messages one read asks for at most, and how many wait beside the running ones, 1 to
+    /// 1000000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = literals::count_in(1..=MOST))]
     batch: usize,
-    /// How long one read waits for a message
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = literals::duration)]
+    /// How long one read waits for a message, 1ms to 365d
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = literals::duration_from(SHORTEST))]
     block: Duration,
 
-    /// How long a handler may run, or none; then its process group is ended, which is a failure
+    /// How long a handler may run, 1ms to 365d, or none; then its process group is ended, which is a
+    /// failure
     #[arg(
         long,
         value_name = "DURATION",
         default_value = "5m",
+        value_parser = literals::duration_or_none_from(SHORTEST),
         help_heading = "Failures"
     )]
     timeout: DurationOrNone,
-    /// How many failures make a message a dead letter
-    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Failures")]
+    /// How many failures make a message a dead letter, at least 1
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Failures")]
     max_attempts: u32,
-    /// How many crashes of workers are too many for a message; they are counted, and not acted on yet
-    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Failures")]
+    /// How many crashes of workers are too many for a message, at least 2; they are counted, and not
+    /// acted on yet
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(2..), help_heading = "Failures")]
     max_crashes: u32,
     /// How long a failed message waits: none, 10s (fixed) or 1s..5m (doubling, at random up to it)
     #[arg(
@@ -102,11 +114,12 @@ pub(crate) struct Args {
         help_heading = "Failures"
     )]
     backoff: Wait,
-    /// How long a worker may be silent before others take its messages over
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = literals::duration, help_heading = "Failures")]
+    /// How long a worker may be silent before others take its messages over, 100ms to 365d
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = literals::duration_from(SHORTEST_LEASE), help_heading = "Failures")]
     lease: Duration,
-    /// The same for consumers that are not redrive's, which do not renew what they hold
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = literals::duration, help_heading = "Failures")]
+    /// The same for consumers that are not redrive's, which do not renew what they hold; at least
+    /// --lease
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = literals::duration_from(SHORTEST_LEASE), help_heading = "Failures")]
     foreign_lease: Duration,
     /// The stream of dead letters [default: STREAM:dlq; envelopes sg:stream:dlq]
     #[arg(long, value_name = "NAME", help_heading = "Failures")]
@@ -146,8 +159,8 @@ pub(crate) struct Args {
     /// Stop politely after this long
     #[arg(long, value_name = "DURATION", value_parser = literals::duration, help_heading = "End")]
     max_time: Option<Duration>,
-    /// How long running handlers may take to finish when the worker stops
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = literals::duration, help_heading = "End")]
+    /// How long running handlers may take to finish when the worker stops, up to 365d
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = literals::duration_from(Duration::ZERO), help_heading = "End")]
     drain: Duration,
 }
 
@@ -196,7 +209,8 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         stream: args.stream.clone(),
         group: args.group.clone(),
     };
-    let limit = limit(args.timeout)?;
+    args.agree()?;
+    let limit = args.timeout.0;
     let worker = worker(&args, &source, limit)?;
     let dlq_limit = args.dlq_limit()?;
     let (extent, max_time) = (args.extent(), args.max_time);
@@ -238,7 +252,9 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     if let Some(dlq) = args.dlq {
         builder = builder.dead_letters(dlq);
     }
-    let mut processor = builder.build(handling)?;
+    let mut processor = builder
+        .build(handling)
+        .map_err(|error| Failure::from(error).hint(SEE_HELP))?;
 
     let ended = until_second(signals, &stop, max_time, |signal| {
         processor.run(extent, signal)
@@ -257,6 +273,22 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
 }
 
 impl Args {
+    /// What each option by itself, and clap where values come from the configuration file, cannot
+    /// see.
+    fn agree(&self) -> Result<(), Failure> {
+        if self.until_idle && self.max_batches.is_some() {
+            let text = "--until-idle and --max-batches <N> exclude each other";
+            return Err(Failure::usage(text)
+                .hint("`redrive config show` tells what the configuration file sets"));
+        }
+        if self.foreign_lease < self.lease {
+            let (foreign, own) = (Shown(self.foreign_lease), Shown(self.lease));
+            let text = format!("--foreign-lease is {foreign}, shorter than --lease, {own}");
+            return Err(Failure::usage(text).hint(SEE_HELP));
+        }
+        Ok(())
+    }
+
     fn extent(&self) -> Extent {
         match self.max_batches {
             Some(rounds) => Extent::Batches(rounds),
@@ -289,14 +321,6 @@ impl Args {
 fn retry(backoff: Wait, attempts: u32, crashes: u32) -> RetryPolicy {
     let policy = backoff.policy();
     policy.max_attempts(attempts).max_crashes(crashes)
-}
-
-fn limit(timeout: DurationOrNone) -> Result<Option<Duration>, Failure> {
-    match timeout.0 {
-        Some(Duration::ZERO) => Err(Failure::usage("--timeout is 0s: no handler could run")
-            .hint("--timeout none turns it off")),
-        limit => Ok(limit),
-    }
 }
 
 /// A command that was given wins over a URL from the configuration file.

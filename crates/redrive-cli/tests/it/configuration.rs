@@ -336,3 +336,39 @@ fn a_variable_that_cannot_be_is_told_by_name() {
     );
     assert_eq!(size.1, "default");
 }
+
+#[test]
+fn numbers_out_of_range_and_ids_are_refused_in_a_file_too() {
+    for (text, why) in [
+        ("[run]\nconcurrency = 0\n", "between 1 and 1000000"),
+        ("[run]\nbatch = 1000001\n", "between 1 and 1000000"),
+        ("[run]\nmax_attempts = 0\n", "0 is not in 1.."),
+        ("[run]\nmax_crashes = 1\n", "1 is not in 2.."),
+        ("[run]\nlease = \"99ms\"\n", "between 100ms and 365d"),
+        ("[run]\nblock = \"0s\"\n", "between 1ms and 365d"),
+        ("[run]\ntimeout = \"0s\"\n", "between 1ms and 365d; or none"),
+        ("[dlq.purge]\nid = \"1-0\"\n", "unknown key \"id\""),
+        ("[dlq.purge]\nall = true\n", "unknown key \"all\""),
+    ] {
+        let refused = Room::with(text).refused();
+        assert!(refused.stderr.contains(why), "{text}: {}", refused.stderr);
+        assert!(
+            refused.stderr.contains("here.toml:2: "),
+            "{}",
+            refused.stderr
+        );
+    }
+}
+
+#[test]
+fn ends_that_exclude_each_other_are_refused_from_a_file_too() {
+    let run = ["run", "orders", "-g", "billing"];
+    let room = Room::with("[run]\nuntil_idle = true\nmax_batches = 3\n");
+    let refused = ended(&mut room.command(&run)).failed(2);
+    let why = "error: --until-idle and --max-batches <N> exclude each other\nhint: `redrive config";
+    assert!(refused.stderr.starts_with(why), "{}", refused.stderr);
+    let room = Room::with("[run]\nlease = \"10m\"\n");
+    let refused = ended(&mut room.command(&run)).failed(2);
+    let why = "error: --foreign-lease is 5m, shorter than --lease, 10m\nhint: see `redrive run";
+    assert!(refused.stderr.starts_with(why), "{}", refused.stderr);
+}

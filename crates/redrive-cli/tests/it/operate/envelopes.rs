@@ -64,7 +64,9 @@ async fn a_payload_that_does_not_decode_is_null_and_its_bytes_are_there() {
     let ended = rig.redrive(&["dlq", "show", IDS[2], "--dlq", QUEUE]).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     assert!(
-        ended.stdout.contains("data  \\xc1\\xff\\u{0}not msgpack\n"),
+        ended
+            .stdout
+            .contains("data      \\xc1\\xff\\u{0}not msgpack\n"),
         "{}",
         ended.stdout
     );

@@ -211,3 +211,71 @@ async fn a_watch_looks_again_through_an_outage_and_ends_with_ctrl_c() {
     let ended = tokio::time::timeout(SOON, sleeping.ended()).await.unwrap();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
+
+#[tokio::test]
+async fn a_watch_may_begin_before_its_server() {
+    let rig = Rig::start().await;
+    let watch =
+        |rig: &Rig| rig.start_redrive(&["stats", "--watch", "--every", "50ms", "-o", "jsonl"]);
+    rig.server.kill9().await;
+    let gone = watch(&rig);
+    gone.says("error: server unreachable").await;
+    gone.signal(Signal::INT);
+    let ended = tokio::time::timeout(SOON, gone.ended()).await.unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let early = watch(&rig);
+    early.says("error: server unreachable").await;
+    rig.server.restart().await;
+    let broker = redrive::Broker::connect(&rig.server.url()).await.unwrap();
+    let producer = broker.producer("orders".parse().unwrap());
+    producer.send(&1).await.unwrap();
+    early.says("\"stream\":\"orders\"").await;
+    early.signal(Signal::INT);
+    let ended = tokio::time::timeout(SOON, early.ended()).await.unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    // What no server cures is said once.
+    let url = ["stats", "--watch", "--url", "http://127.0.0.1"];
+    assert_eq!(rig.redrive(&url).await.code, Some(2));
+}
+
+#[tokio::test]
+async fn a_dead_letter_queue_counts_for_itself() {
+    let rig = Rig::start().await;
+    rig.dies("sg:stream:dlq", "1-0", &[b"n", b"1"], &[]).await;
+    rig.dies("sg:stream:dlq", "2-0", &[b"n", b"1"], &[]).await;
+    let _: String = rig.ask(&["XADD", "alone", "1-0", "n", "1"]).await;
+    let ended = rig.redrive(&["stats"]).await;
+    let rows: Vec<Vec<&str>> = ended
+        .stdout
+        .lines()
+        .skip(1)
+        .map(|line| {
+            line.split("  ")
+                .map(str::trim)
+                .filter(|cell| !cell.is_empty())
+                .collect()
+        })
+        .collect();
+    let row = |cells: [&'static str; 10]| cells.to_vec();
+    assert_eq!(
+        rows,
+        [
+            row(["alone", "-", "no group", "1", "-", "-", "-", "-", "-", "-"]),
+            row([
+                "sg:stream:dlq",
+                "-",
+                "dead letters",
+                "2",
+                "-",
+                "-",
+                "-",
+                "-",
+                "-",
+                "2"
+            ]),
+        ]
+    );
+    // For programs nothing is guessed from a name.
+    let stats = rig.json(&["stats", "sg:stream:dlq"]).await;
+    assert_eq!(stats[0]["state"], "no_group");
+}

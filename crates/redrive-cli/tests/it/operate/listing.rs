@@ -95,7 +95,7 @@ async fn a_list_as_json_has_every_key_and_null_for_what_is_unknown() {
     let foreign = json!({
         "id": "1000000000004-0", "dlq": "orders:dlq", "layout": "foreign", "stream": null,
         "group": null, "original_id": null, "reason": null, "error": null, "error_kind": null,
-        "fingerprint": listed[3]["fingerprint"], "attempts": null, "crashes": null, "replays": 0,
+        "fingerprint": listed[3]["fingerprint"], "attempts": null, "crashes": null, "replays": null,
         "consumer": null, "first_at": null, "dead_at": null, "size": 8,
         "fields": [["what", "ever"]],
     });
@@ -165,6 +165,26 @@ async fn one_is_shown_with_its_payload_decoded() {
         "{}",
         ended.stdout
     );
+}
+
+#[tokio::test]
+async fn of_a_large_payload_the_beginning_is_shown() {
+    let rig = Rig::start().await;
+    let numbers = serde_json::to_string(&vec![0; 300_000]).unwrap();
+    rig.dies("orders:dlq", "1-0", &[b"data", numbers.as_bytes()], &[])
+        .await;
+    let ended = rig.redrive(&["dlq", "show", "1-0", "orders"]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    let payload = lines.iter().position(|line| *line == "payload (json)");
+    // An opening bracket and 199 numbers; two spaces, a number, a comma and a line end each.
+    let rest = 299_801 * 5;
+    assert_eq!(
+        lines[payload.unwrap() + 201],
+        format!("  … and {rest} bytes more; -o json has all of it")
+    );
+    let shown = rig.json(&["dlq", "show", "1-0", "orders"]).await;
+    assert_eq!(shown["payload"].as_array().unwrap().len(), 300_000);
 }
 
 #[tokio::test]

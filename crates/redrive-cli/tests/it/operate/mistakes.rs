@@ -291,6 +291,12 @@ async fn what_the_command_line_does_not_take_is_a_usage_error() {
         ),
         ("dlq list orders --oldest --newest", "--newest"),
         ("pending list orders -g billing --limit 3 --all", "--all"),
+        (
+            "dlq purge orders --limit 3 --newest",
+            "or say --all; --limit, --oldest and --newest alone select nothing",
+        ),
+        ("dlq replay orders --all --id 1-0", "exclude each other"),
+        ("dlq purge orders --all --id 1-0", "exclude each other"),
         ("dlq list orders refunds", "refunds"),
         ("dlq purge orders --all --keep", "--keep"),
         ("dlq replay orders --all --max-replays -1", "-1"),

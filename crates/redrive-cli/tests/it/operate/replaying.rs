@@ -393,6 +393,7 @@ async fn without_a_terminal_nothing_is_done_unless_yes_is_said() {
     let ended = rig
         .redrive(&["dlq", "purge", "orders", "--limit", "1", "--yes"])
         .await;
-    assert_fails(&ended, 2, "which dead letters to purge?", hint);
+    let hint = format!("{hint}; --limit, --oldest and --newest alone select nothing");
+    assert_fails(&ended, 2, "which dead letters to purge?", &hint);
     assert_eq!(rig.everything().await, before);
 }

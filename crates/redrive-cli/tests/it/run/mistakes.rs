@@ -45,7 +45,10 @@ async fn mistakes_of_usage_end_with_2_before_anything_is_read() {
             "--http cannot be \"ftp://u:***@h/\"",
         ),
         (&["--http", "u:hunter2@h"], "--http cannot be"),
-        (&["--timeout", "0s", "--", "true"], "--timeout is 0s"),
+        (
+            &["--timeout", "0s", "--", "true"],
+            "it must be between 1ms and 365d; or none",
+        ),
         (
             &["--timeout", "5", "--", "true"],
             "a duration is written like",
@@ -60,20 +63,32 @@ async fn mistakes_of_usage_end_with_2_before_anything_is_read() {
         ),
         (
             &["--lease", "1ms", "--", "true"],
-            "lease is 1ms, it must be between",
+            "it must be between 100ms and 365d",
         ),
-        (&["--lease", "10m", "--", "true"], "foreign_lease is 300s"),
-        (&["--block", "0s", "--", "true"], "block is"),
+        (
+            &["--lease", "10m", "--", "true"],
+            "--foreign-lease is 5m, shorter than --lease, 10m",
+        ),
+        (
+            &["--block", "0s", "--", "true"],
+            "it must be between 1ms and 365d",
+        ),
+        (
+            &["--drain", "366d", "--", "true"],
+            "it must be between 0s and 365d",
+        ),
         (&["--backoff", "5m..1s", "--", "true"], "shrinks"),
         (
-            &["--concurrency", "0", "--batch", "0", "--", "true"],
-            "batch is 0",
+            &["--concurrency", "0", "--", "true"],
+            "it must be between 1 and 1000000",
+        ),
+        (
+            &["--batch", "1000001", "--", "true"],
+            "it must be between 1 and 1000000",
         ),
         (&["--concurrency", "-1", "--", "true"], ""),
-        (
-            &["--max-attempts", "0", "--max-crashes", "1", "--", "true"],
-            "max_crashes is 1",
-        ),
+        (&["--max-attempts", "0", "--", "true"], "0 is not in 1.."),
+        (&["--max-crashes", "1", "--", "true"], "1 is not in 2.."),
         (&["--max-batches", "0", "--", "true"], "0 is not in"),
         (
             &["--max-batches", "1", "--until-idle", "--", "true"],
@@ -113,6 +128,9 @@ async fn mistakes_of_usage_end_with_2_before_anything_is_read() {
         refused(&rig.run(args).ended().await, 2, told);
     }
     let stream = rig.stream.clone();
+    let itself = rig.run(&["--dlq", &stream, "--", "true"]).ended().await;
+    let hint = "hint: see `redrive run --help`";
+    assert!(itself.stderr.contains(hint), "{}", itself.stderr);
     let groups: Vec<redis::Value> = rig.ask(&["XINFO", "GROUPS", &stream]).await;
     assert!(groups.is_empty(), "{groups:?}");
 }
