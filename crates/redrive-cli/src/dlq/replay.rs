@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// Say what would happen, with samples; change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Leave out what has been replayed so often already
+    /// Leave out what has been replayed so often already; only the native layout counts replays
     #[arg(long, value_name = "N", default_value_t = 5)]
     max_replays: u32,
     /// Send the payloads through this shell command: a line of JSON in, a line of JSON out, and
