@@ -3,6 +3,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use crate::failure::{Code, Failure};
+use crate::stderr;
 use crate::terminal::shown;
 
 /// Whether the person has said yes beforehand.
@@ -39,9 +40,12 @@ pub(crate) fn confirm(
         question.push_str(&format!("  and {more} more\n"));
     }
     question.push_str("go on? [y/N] ");
-    let mut stderr = std::io::stderr().lock();
-    stderr.write_all(question.as_bytes())?;
-    stderr.flush()?;
+    // What was said before the question stands before it.
+    stderr::catch_up();
+    let mut terminal = std::io::stderr().lock();
+    terminal.write_all(question.as_bytes())?;
+    terminal.flush()?;
+    drop(terminal);
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     match answer.trim() {

@@ -1,10 +1,10 @@
 //! How the binary fails: `error:` and `hint:` on stderr, and the exit code.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use redrive::ErrorKind;
 
+use crate::stderr;
 use crate::terminal::shown;
 
 /// Why a command ends without having done what it was asked to.
@@ -100,8 +100,10 @@ impl Failure {
         if let Some(hint) = self.hint {
             said.push_str(&format!("hint: {}\n", shown(&hint)));
         }
-        // With nobody to tell, the exit code is all that is left.
-        let _ = std::io::stderr().write_all(said.as_bytes());
+        if !said.is_empty() {
+            // With nobody to tell, the exit code is all that is left.
+            stderr::say(said);
+        }
         ExitCode::from(self.code as u8)
     }
 }

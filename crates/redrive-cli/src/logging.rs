@@ -5,6 +5,7 @@ use tracing_subscriber::EnvFilter;
 use crate::configuration;
 use crate::failure::Failure;
 use crate::session::Globals;
+use crate::stderr;
 use crate::terminal;
 
 /// What is told where nobody says what to tell.
@@ -41,7 +42,9 @@ pub(crate) fn start(globals: &Globals, usual: Usual) -> Result<(), Failure> {
         .with_env_filter(filter)
         .with_target(false)
         .with_ansi(!plain && terminal::colours(&std::io::stderr()))
-        .with_writer(std::io::stderr)
+        .with_writer(|| stderr::Log)
+        // Told by eprintln!, which panics where nobody reads.
+        .log_internal_errors(false)
         .try_init()
         .map_err(|error| Failure::new(format!("starting to log: {error}")))
 }

@@ -19,10 +19,12 @@ mod send;
 mod session;
 mod signals;
 mod stats;
+mod stderr;
 mod terminal;
 mod when;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -76,10 +78,20 @@ const TO_SHUT_DOWN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
-    match begin(&line) {
+    if let Err(error) = stderr::start() {
+        // Nobody else writes to it then.
+        let _ = writeln!(
+            std::io::stderr(),
+            "error: starting a thread: {error}\nhint: the system is short of threads or memory"
+        );
+        return ExitCode::FAILURE;
+    }
+    let code = match begin(&line) {
         Ok(()) | Err(None) => ExitCode::SUCCESS,
         Err(Some(failure)) => failure.report(),
-    }
+    };
+    stderr::flush();
+    code
 }
 
 /// Parses and runs; `None` is an end without work and without failure: help, the version.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::stderr;
 use crate::terminal::note;
 
 /// A bar, or nothing where stderr is no terminal.
@@ -35,7 +36,14 @@ impl Progress {
 
     /// Says something, above the bar where there is one.
     pub(crate) fn say(&self, text: &str) {
-        self.0.suspend(|| note(text));
+        if self.0.is_hidden() {
+            return note(text);
+        }
+        self.0.suspend(|| {
+            note(text);
+            // Before the bar is drawn again.
+            stderr::catch_up();
+        });
     }
 
     /// So many are done.

@@ -1,7 +1,9 @@
 //! What a terminal can show, and what may reach it.
 
 use std::borrow::Cow;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
+
+use crate::stderr;
 
 /// Text that may hold what a stranger wrote, made safe for a terminal: nothing in it moves the
 /// cursor, changes colours, hides or reorders what stands beside it.
@@ -47,7 +49,7 @@ pub(crate) fn is_hostile(c: char) -> bool {
 /// Says something beside the data: a line on stderr, made safe for a terminal. Nobody reading is no
 /// failure.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", shown(text));
+    stderr::say(format!("{}\n", shown(text)));
 }
 
 /// How wide the terminal at stdout is; `None` where stdout is none.

@@ -1,5 +1,8 @@
 //! The configuration file: TOML whose keys are the long flags of the commands.
 
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Command};
@@ -7,7 +10,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::failure::Failure;
-use crate::terminal::shown;
+use crate::terminal::{note, shown};
+
+/// How long a file may be, in bytes.
+const LONGEST: u64 = 1024 * 1024;
 
 /// One value that the file sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +26,8 @@ pub(crate) struct Setting {
     pub(crate) line: usize,
 }
 
-/// Where the file is, if there is one: what was named must be there, the usual place may be empty.
+/// Where the file is, if there is one: what was named must be there, the usual place may be empty,
+/// or closed to us.
 pub(super) fn find(named: Option<PathBuf>) -> Result<Option<(PathBuf, String)>, Failure> {
     let (path, must_exist) = match named {
         Some(path) => (path, true),
@@ -29,15 +36,47 @@ pub(super) fn find(named: Option<PathBuf>) -> Result<Option<(PathBuf, String)>, 
             None => return Ok(None),
         },
     };
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(Some((path, text))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => Ok(None),
-        Err(error) => Err(Failure::usage(format!(
-            "reading the configuration file {}: {error}",
-            path.display()
-        ))
-        .hint("name a file that can be read, by --config or REDRIVE_CONFIG")),
+    let error = match contents(&path) {
+        Ok(text) => return Ok(Some((path, text))),
+        Err(error) => error,
+    };
+    let shown = path.display();
+    if !must_exist {
+        match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => return Ok(None),
+            ErrorKind::PermissionDenied => {
+                note(&format!(
+                    "going on without the configuration file {shown}: {error}"
+                ));
+                return Ok(None);
+            }
+            _ => {}
+        }
     }
+    Err(
+        Failure::usage(format!("reading the configuration file {shown}: {error}"))
+            .hint("name a file that can be read, by --config or REDRIVE_CONFIG"),
+    )
+}
+
+/// What is in a file or a pipe, unless it has no end: a device may not.
+fn contents(path: &Path) -> io::Result<String> {
+    let wrong = |what: &str| io::Error::new(ErrorKind::InvalidData, what.to_owned());
+    let file = File::open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    // The usual way to name nothing.
+    if !kind.is_file() && !kind.is_fifo() && path != Path::new("/dev/null") {
+        return Err(wrong("it is neither a file nor a pipe"));
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(wrong("it is longer than 1 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))
 }
 
 fn usual_place() -> Option<PathBuf> {

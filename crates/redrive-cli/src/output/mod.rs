@@ -9,7 +9,7 @@ use serde::Serialize;
 
 pub(crate) use self::table::Table;
 use crate::failure::{Code, Failure};
-use crate::terminal;
+use crate::{stderr, terminal};
 
 /// The form of what a command answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -105,6 +105,9 @@ impl Output {
         if self.gone {
             return Ok(());
         }
+        if self.to.buffer().len() + bytes.len() > self.to.capacity() {
+            stderr::catch_up();
+        }
         let written = self.to.write_all(bytes);
         self.heard(written)
     }
@@ -113,6 +116,8 @@ impl Output {
         if self.gone {
             return Ok(());
         }
+        // Where both go to one place, as on a terminal, what was said before stands before.
+        stderr::catch_up();
         let flushed = self.to.flush();
         self.heard(flushed)
     }

@@ -28,7 +28,9 @@ TOML. It is the first of these:
 2. what the environment variable `REDRIVE_CONFIG` names,
 3. `$XDG_CONFIG_HOME/redrive/config.toml`, and without that variable `$HOME/.config/redrive/config.toml`.
 
-A file that is named must be there. An empty variable counts as not set.
+A file that is named must be there, a regular file or a pipe, of 1 MiB at most; `/dev/null` is none. The usual place may
+be empty; a file there that may not be read counts as none, and a line on stderr says so. An empty variable counts as
+not set.
 
 The global options stand at the top, those of a command in a table of its name: `[send]`, `[config.show]`. A key is the
 long flag with `_` for `-`. A flag without a value is `true` or `false`, one that may be repeated takes an array. A key

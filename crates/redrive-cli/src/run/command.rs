@@ -1,6 +1,6 @@
 //! A program as handler: one process for each message, in a process group of its own.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::failure::with_causes;
 use crate::group::Group;
@@ -19,6 +19,7 @@ use crate::run::delivery::Delivery;
 use crate::run::ended::{Ended, Reason, over};
 use crate::run::lines::Lines;
 use crate::run::program::Program;
+use crate::stderr;
 use crate::terminal::shown_bytes;
 
 /// How long a process group has between SIGTERM and SIGKILL.
@@ -80,11 +81,13 @@ impl Program {
                 Err(Ended::timed_out(limit))
             }
         };
+        let last_words = Instant::now() + LAST_WORDS;
         let all = async { while streams.join_next().await.is_some() {} };
-        let _ = timeout(LAST_WORDS, all).await;
+        let _ = timeout_at(last_words, all).await;
         streams.shutdown().await;
         for lines in [&printed, &said] {
-            write(&locked(lines).end());
+            let left = locked(lines).end();
+            let _ = timeout_at(last_words, write(left)).await;
         }
         match ended {
             Ok(Ok(status)) => judged(status, locked(&said).last()),
@@ -137,22 +140,17 @@ async fn feed(mut stdin: ChildStdin, bytes: Bytes) {
 async fn pass_on(mut from: impl AsyncRead + Unpin, lines: Arc<Mutex<Lines>>) {
     let mut chunk = [0; CHUNK];
     while let Ok(read @ 1..) = from.read(&mut chunk).await {
-        write(&locked(&lines).take(&chunk[..read]));
+        let ready = locked(&lines).take(&chunk[..read]);
+        write(ready).await;
     }
 }
 
-/// Writes whole lines to stderr in one piece, so that no other line gets in between.
-fn write(lines: &[u8]) {
-    if lines.is_empty() {
-        return;
+/// Writes whole lines to stderr. Where its reader is slow, the handler that prints them waits.
+async fn write(mut lines: Vec<u8>) {
+    if io::stderr().is_terminal() {
+        lines = safe(&lines).into_bytes();
     }
-    let mut stderr = io::stderr().lock();
-    // With nobody to tell, the handler's work is done all the same.
-    let _ = if stderr.is_terminal() {
-        stderr.write_all(safe(lines).as_bytes())
-    } else {
-        stderr.write_all(lines)
-    };
+    stderr::pass_on(lines).await;
 }
 
 /// Lines that a stranger wrote, for a terminal. Tabs stay: they only move on.

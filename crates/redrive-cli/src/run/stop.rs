@@ -11,12 +11,14 @@ use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::signals::Signals;
+use crate::stderr;
 
 /// Runs what `run` makes of a signal to stop: the first of ours, or `max_time`.
 ///
 /// # Errors
 ///
-/// At the second signal, with its exit code: what ran is dropped.
+/// At the second signal, with its exit code: what ran is dropped. After the end the next signal ends
+/// the process.
 pub(super) async fn until_second<R: Future>(
     mut signals: Signals,
     stop: &Stop,
@@ -33,16 +35,28 @@ pub(super) async fn until_second<R: Future>(
         stopping.begin();
     });
     let mut running = pin!(run(first));
-    tokio::select! {
-        ended = &mut running => return Ok(ended),
-        _ = signals.recv() => {}
-    }
-    // Nobody listens when it stops already, for another reason.
-    let _ = tell.send(());
-    tokio::select! {
-        ended = &mut running => Ok(ended),
-        insisted = signals.recv() => Err(Failure::silent(insisted.code())),
-    }
+    let ended = tokio::select! {
+        ended = &mut running => Some(ended),
+        _ = signals.recv() => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            // Nobody listens when it stops already, for another reason.
+            let _ = tell.send(());
+            tokio::select! {
+                ended = &mut running => ended,
+                insisted = signals.recv() => return Err(Failure::silent(insisted.code())),
+            }
+        }
+    };
+    // What is still to be told may find a stdout that nobody reads.
+    tokio::spawn(async move {
+        let insisted = signals.recv().await;
+        stderr::flush();
+        std::process::exit(insisted.code() as i32);
+    });
+    Ok(ended)
 }
 
 /// The stop of a worker, as its handlers see it.

@@ -4,6 +4,7 @@ use tokio::sync::watch;
 
 use crate::failure::Failure;
 use crate::signals::Signals;
+use crate::stderr;
 
 /// Whether somebody has asked to stop.
 pub(super) struct Interrupt(watch::Receiver<bool>);
@@ -17,6 +18,7 @@ impl Interrupt {
             signals.recv().await;
             asked.send_replace(true);
             let insisted = signals.recv().await;
+            stderr::flush();
             std::process::exit(insisted.code() as i32);
         });
         Ok(Self(hears))

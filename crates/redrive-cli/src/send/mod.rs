@@ -270,17 +270,18 @@ impl Done<'_> {
         let (failure, go_on) = if refused {
             (failure, self.go_on(first))
         } else {
-            let lines = if first == last {
-                format!("line {first}")
+            let (lines, look) = if first == last {
+                let look = format!("look whether line {first} is in the stream and send it if not");
+                (format!("line {first}"), look)
             } else {
-                format!("lines {first} to {last}")
+                let lines = format!("lines {first} to {last}");
+                let look =
+                    format!("look which of {lines} are in the stream and send those that are not");
+                (lines, look)
             };
             (
                 failure.also(format!("of {lines} it is unknown")),
-                format!(
-                    "look which of {lines} are in the stream; what comes after them is not; then {}",
-                    self.go_on(last + 1)
-                ),
+                format!("{look}; then {}", self.go_on(last + 1)),
             )
         };
         let hint = cure.map_or(go_on.clone(), |cure| format!("{cure}; {go_on}"));

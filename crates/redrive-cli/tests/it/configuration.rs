@@ -1,12 +1,16 @@
 //! The configuration file, the environment, and which of them wins.
 
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use rustix::process::getuid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Ended, command, ended};
+use super::{Ended, command, ended, fed};
 
 /// A folder with a configuration file in it.
 struct Room(TempDir);
@@ -371,4 +375,70 @@ fn ends_that_exclude_each_other_are_refused_from_a_file_too() {
     let refused = ended(&mut room.command(&run)).failed(2);
     let why = "error: --foreign-lease is 5m, shorter than --lease, 10m\nhint: see `redrive run";
     assert!(refused.stderr.starts_with(why), "{}", refused.stderr);
+}
+
+/// `--config /dev/zero` was read until the memory was full.
+#[test]
+fn what_has_no_end_is_no_configuration_file() {
+    let show = |path: &str| ended(&mut command(&["config", "show", "--config", path]));
+    show("/dev/zero")
+        .failed(2)
+        .says("/dev/zero: it is neither a file nor a pipe");
+    show("/tmp").failed(2).says("directory");
+    show("/dev/null").succeeded();
+
+    let comment = |length: usize| "#".repeat(length);
+    let most = 1024 * 1024;
+    Room::with(comment(most + 1))
+        .refused()
+        .says("longer than 1 MiB");
+    let room = Room::with(comment(most));
+    ended(&mut room.command(&["config", "show"])).succeeded();
+
+    let mut piped = command(&["config", "show", "--config", "/dev/stdin"]);
+    fed(&mut piped, b"[".to_vec())
+        .failed(2)
+        .says("/dev/stdin:1");
+    let mut piped = command(&["config", "show", "--config", "/dev/stdin"]);
+    fed(&mut piped, comment(2 * most).into_bytes())
+        .failed(2)
+        .says("longer than 1 MiB");
+}
+
+/// A worker under another user, with the home of the one who started it.
+#[test]
+fn a_usual_place_that_is_closed_counts_as_empty() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("redrive").join("config.toml");
+    std::fs::create_dir(home.path().join("redrive")).unwrap();
+    std::fs::write(&file, "quiet = true\n").unwrap();
+    let show = |home: &std::path::Path| {
+        let mut show = command(&["config", "show", "-o", "json"]);
+        ended(show.env("XDG_CONFIG_HOME", home)).succeeded()
+    };
+    assert!(show(home.path()).stdout.contains("config.toml"));
+    // A home that is no folder.
+    assert_eq!(show(&file).stderr, "");
+
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o000)).unwrap();
+    let mut closed = command(&["config", "show", "-o", "json"]);
+    closed.env("XDG_CONFIG_HOME", home.path());
+    let mut named = command(&["config", "show", "--config"]);
+    named.arg(&file);
+    if getuid().is_root() {
+        // Who may do everything may read it all the same: this is for somebody else.
+        for command in [&mut closed, &mut named] {
+            command.uid(65_534).gid(65_534);
+        }
+        let tried = closed.output();
+        if tried.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied) {
+            // Nobody else may run the binary where it is.
+            return;
+        }
+    }
+    let told = ended(&mut closed).succeeded();
+    assert!(!told.stdout.contains("config.toml"), "{}", told.stdout);
+    told.says("going on without the configuration file")
+        .says("ermission denied");
+    ended(&mut named).failed(2).says("ermission denied");
 }

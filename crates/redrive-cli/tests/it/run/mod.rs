@@ -5,6 +5,7 @@ mod endings;
 mod http;
 mod mistakes;
 mod pages;
+mod stderr;
 mod stopping;
 mod target;
 

@@ -118,7 +118,7 @@ async fn a_broken_connection_leaves_in_doubt_what_was_on_its_way_and_nothing_els
         .unwrap();
     let ended = ended_now(child).failed(4);
     let ended = ended.says("; 2 messages were added; of line 4 it is unknown\n");
-    ended.says("`tail -n +5 FILE | redrive send ");
+    ended.says("look whether line 4 is in the stream and send it if not; then go on with `tail -n +5 FILE | redrive send ");
 }
 
 #[tokio::test]
