@@ -144,7 +144,11 @@ impl State {
     }
 
     fn take_in(&mut self, bytes: Vec<u8>, takes: Room) {
-        let lost = std::mem::take(&mut self.lost);
+        let lost = match takes {
+            Room::Said(_) => std::mem::take(&mut self.lost),
+            // Told with what redrive says next, or when nothing else is to be written.
+            Room::Output(_) => 0,
+        };
         self.entries.push_back(Entry { bytes, lost, takes });
     }
 

@@ -17,7 +17,7 @@ use crate::stderr;
 ///
 /// # Errors
 ///
-/// At the second signal, with its exit code: what ran is dropped. After the end the next signal ends
+/// At the second signal, with its exit code: what ran is dropped. One that comes after the end ends
 /// the process.
 pub(super) async fn until_second<R: Future>(
     mut signals: Signals,
@@ -35,11 +35,12 @@ pub(super) async fn until_second<R: Future>(
         stopping.begin();
     });
     let mut running = pin!(run(first));
-    let ended = tokio::select! {
+    let by_itself = tokio::select! {
         ended = &mut running => Some(ended),
         _ = signals.recv() => None,
     };
-    let ended = match ended {
+    let asked = by_itself.is_none();
+    let ended = match by_itself {
         Some(ended) => ended,
         None => {
             // Nobody listens when it stops already, for another reason.
@@ -52,6 +53,10 @@ pub(super) async fn until_second<R: Future>(
     };
     // What is still to be told may find a stdout that nobody reads.
     tokio::spawn(async move {
+        if !asked {
+            // It asks for what is done already.
+            signals.recv().await;
+        }
         let insisted = signals.recv().await;
         stderr::flush();
         std::process::exit(insisted.code() as i32);

@@ -214,7 +214,7 @@ async fn a_second_signal_ends_it_where_stdout_takes_nothing_either() {
         run.signal(Signal::INT);
         run.0.try_wait().unwrap()
     });
-    assert_eq!(status.await.code(), Some(130));
+    assert!(matches!(status.await.code(), Some(130 | 143)));
     drop(reader);
 }
 
