@@ -1,4 +1,4 @@
-//! Stderr, written by one thread of its own: whoever says something never waits for a reader.
+//! What is to be written to stderr: bounded, in order, and who waits for room.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
@@ -17,63 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long to wait before trying again where stderr is in non-blocking mode and full.
 const AGAIN: Duration = Duration::from_millis(10);
 
-static STDERR: Queue = Queue::new();
-
-/// Starts the thread. What is said before is kept until then.
-///
-/// # Errors
-///
-/// When the system gives no thread.
-pub(crate) fn start() -> io::Result<()> {
-    std::thread::Builder::new()
-        .name("stderr".to_owned())
-        .spawn(|| STDERR.write_to(&mut io::stderr()))
-        .map(drop)
-}
-
-/// Says something that should not be lost: waits for room where there is none, for a second, and
-/// once as long as nothing moves.
-pub(crate) fn say(lines: String) {
-    STDERR.say(lines.into_bytes());
-}
-
-/// Passes on what a handler prints, whole lines: in one piece, so that no other line gets in
-/// between. Waits until there is room.
-///
-/// # Cancel safety
-///
-/// Dropped while it waits, the lines are lost, and counted as such.
-pub(crate) async fn pass_on(lines: Vec<u8>) {
-    STDERR.pass_on(lines).await;
-}
-
-/// Waits until what was said is written, before something is shown beside it: for a second, and
-/// once as long as nothing moves.
-pub(crate) fn catch_up() {
-    drop(STDERR.patiently(State::is_done));
-}
-
-/// Waits until all that was said is written, for a second at most: the process ends.
-pub(crate) fn flush() {
-    STDERR.flush();
-}
-
-/// Where the log goes: a line each. Never waits and never fails; where there is no room the line is
-/// lost, and a line says later how many were.
-pub(crate) struct Log;
-
-impl Write for Log {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        STDERR.log(line.to_vec());
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-struct Queue {
+/// What is said, on its way to the thread that writes it.
+pub(super) struct Queue {
     state: Mutex<State>,
     /// Something is to be written.
     queued: Condvar,
@@ -158,7 +103,7 @@ impl State {
 }
 
 impl Queue {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
             state: Mutex::new(State {
                 entries: VecDeque::new(),
@@ -174,13 +119,17 @@ impl Queue {
         }
     }
 
-    fn log(&self, line: Vec<u8>) {
+    pub(super) fn log(&self, line: Vec<u8>) {
         self.add(self.locked(), line);
     }
 
-    fn say(&self, lines: Vec<u8>) {
+    pub(super) fn say(&self, lines: Vec<u8>) {
         let cost = cost(&lines);
         self.add(self.patiently(|state| state.has_room(cost)), lines);
+    }
+
+    pub(super) fn catch_up(&self) {
+        drop(self.patiently(State::is_done));
     }
 
     /// Waits for something, unless somebody has waited in vain since the last write.
@@ -209,7 +158,7 @@ impl Queue {
         self.queued.notify_one();
     }
 
-    async fn pass_on(&self, lines: Vec<u8>) {
+    pub(super) async fn pass_on(&self, lines: Vec<u8>) {
         if lines.is_empty() {
             return;
         }
@@ -224,7 +173,7 @@ impl Queue {
         }
     }
 
-    fn flush(&self) {
+    pub(super) fn flush(&self) {
         let state = self.locked();
         let waited = self
             .written
@@ -233,7 +182,7 @@ impl Queue {
     }
 
     /// Writes what is queued, for ever. What cannot be written is thrown away.
-    fn write_to(&self, to: &mut impl Write) {
+    pub(super) fn write_to(&self, to: &mut impl Write) {
         let mut before = Before::WholeLines;
         loop {
             let entry = self.next();
