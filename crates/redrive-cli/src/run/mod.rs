@@ -150,7 +150,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     on_ack: OnAckName,
 
-    /// End when nothing is left, pending or waiting for a retry, in the whole group
+    /// End when nothing is left, pending or waiting for a retry, in the whole group, but what a full
+    /// dead-letter queue keeps pending
     #[arg(long, help_heading = "End", conflicts_with = "max_batches")]
     until_idle: bool,
     /// End after so many reads, empty ones too
