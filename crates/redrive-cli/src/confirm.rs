@@ -17,15 +17,7 @@ pub(crate) enum Consent {
 
 /// Asks on the terminal: what would happen (`replay 12 dead letters of orders:dlq`), with the
 /// first of what it would happen to. Without a terminal nothing happens.
-pub(crate) fn confirm(
-    consent: Consent,
-    what: &str,
-    first: &[String],
-    more: u64,
-) -> Result<(), Failure> {
-    if consent == Consent::Given {
-        return Ok(());
-    }
+pub(crate) fn confirm(what: &str, first: &[String], more: u64) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Failure::usage(format!(
             "this would {what}, and there is no terminal to ask"

@@ -12,18 +12,15 @@ use crate::terminal::note;
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// A bar of so many steps; without a number it only counts.
-    pub(crate) fn new(what: &'static str, total: Option<u64>, quiet: Quiet) -> Self {
+    /// A bar of so many steps.
+    pub(crate) fn new(what: &'static str, total: u64, quiet: Quiet) -> Self {
         let target = if quiet == Quiet::Yes || !std::io::stderr().is_terminal() {
             ProgressDrawTarget::hidden()
         } else {
             ProgressDrawTarget::stderr()
         };
-        let bar = ProgressBar::with_draw_target(total, target);
-        let template = match total {
-            Some(_) => "{msg} {wide_bar} {human_pos}/{human_len} {eta}",
-            None => "{msg} {human_pos}",
-        };
+        let bar = ProgressBar::with_draw_target(Some(total), target);
+        let template = "{msg} {wide_bar} {human_pos}/{human_len} {eta}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

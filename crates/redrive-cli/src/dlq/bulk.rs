@@ -37,12 +37,7 @@ pub(super) async fn ask(
         "dead letters"
     };
     let what = format!("{verb} {count} {letters} of {}", queue.stream());
-    confirm::confirm(
-        consent,
-        &what,
-        &first,
-        count.saturating_sub(first.len() as u64),
-    )
+    confirm::confirm(&what, &first, count.saturating_sub(first.len() as u64))
 }
 
 /// How far work came.
@@ -69,7 +64,7 @@ pub(super) async fn work(
     signals: &mut Signals,
     mut step: impl AsyncFnMut() -> Result<Option<Done>, redrive::Error>,
 ) -> Ended {
-    let progress = Progress::new(what, Some(start.total), quiet);
+    let progress = Progress::new(what, start.total, quiet);
     loop {
         let mut asked = None;
         let mut stepping = std::pin::pin!(step());

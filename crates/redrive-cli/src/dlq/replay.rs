@@ -60,17 +60,8 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let selection = args.select.selection(only_from, Order::Oldest)?;
     let queue = session.broker().await?.dead_letters(queue);
     let options = options(&args);
-    let mut signals = Signals::listen()?;
     if args.dry_run {
-        return dry_run(
-            &queue,
-            &selection,
-            &options,
-            narrowed,
-            session,
-            &mut signals,
-        )
-        .await;
+        return dry_run(&queue, &selection, &options, narrowed, session).await;
     }
     if args.select.single().is_none() {
         let verb = match &args.target {
@@ -86,6 +77,8 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         )
         .await?;
     }
+    // Only now: at the question Ctrl-C ends it as it ends any program.
+    let mut signals = Signals::listen()?;
     let mut replaying = queue.replaying(&selection, &options).await?;
     let start = replaying.progress();
     let quiet = session.quiet();
@@ -159,12 +152,12 @@ async fn dry_run(
     options: &ReplayOptions,
     narrowed: bool,
     session: &mut Session,
-    signals: &mut Signals,
 ) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
     let mut dry = queue.dry_run(selection, options).await?;
     let start = dry.progress();
     let step = async || dry.step().await;
-    match bulk::work("looking", start, session.quiet(), signals, step).await {
+    match bulk::work("looking", start, session.quiet(), &mut signals, step).await {
         Ended::Whole => {}
         Ended::Failed(error) => return Err(error.into()),
         Ended::Stopped(signal) | Ended::Insisted(signal) => {
@@ -283,11 +276,19 @@ fn print(report: &ReplayReport, samples: &[ReplaySample], out: &mut Output) -> R
 
 /// The counts, after a line for each dead letter.
 fn counts(report: &ReplayReport, out: &mut Output) -> Result<(), Failure> {
-    out.document(&serde_json::json!({
-        "selected": report.selected,
-        "replayed": report.replayed,
-        "already": report.already,
-        "skipped": report.skipped,
-        "failed": report.failed,
-    }))
+    #[derive(Serialize)]
+    struct Counts {
+        selected: u64,
+        replayed: u64,
+        already: u64,
+        skipped: u64,
+        failed: u64,
+    }
+    out.document(&Counts {
+        selected: report.selected,
+        replayed: report.replayed,
+        already: report.already,
+        skipped: report.skipped,
+        failed: report.failed,
+    })
 }

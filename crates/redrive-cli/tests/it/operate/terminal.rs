@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use redrive_testkit::eventually;
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::process::Child;
@@ -115,6 +116,23 @@ async fn a_person_is_asked_with_a_count_and_the_first_five() {
         (rig.length("orders").await, rig.length("orders:dlq").await),
         (7, 0)
     );
+}
+
+/// Signals were listened to before the question was asked: Ctrl-C there did nothing.
+#[tokio::test]
+async fn ctrl_c_at_the_question_ends_it_and_nothing_is_done() {
+    let rig = Rig::start().await;
+    rig.reject(3).await;
+    let before = rig.everything().await;
+    for verb in ["replay", "purge"] {
+        let seat = Seat::take(&rig, &["dlq", verb, "orders", "--all"], Screen::Stderr);
+        seat.sees("go on? [y/N] ").await;
+        let id = i32::try_from(seat.child.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), Signal::INT).unwrap();
+        // Ended by the signal: there is no code.
+        assert_eq!(seat.ends().await, None, "{verb}");
+    }
+    assert_eq!(rig.everything().await, before);
 }
 
 #[tokio::test]
