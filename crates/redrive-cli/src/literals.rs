@@ -55,15 +55,6 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(total))
 }
 
-/// A name or an id of the library's, with its error as the command line tells errors.
-pub(crate) fn parsed<T: FromStr<Err = redrive::Error>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: redrive::Error| {
-        error
-            .cure()
-            .map_or_else(|| error.to_string(), str::to_owned)
-    })
-}
-
 /// How many, where none makes no sense.
 pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {

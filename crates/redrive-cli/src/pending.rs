@@ -5,7 +5,7 @@ use redrive::{Broker, EntryId, GroupName, Pending, Source, StreamKey};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::literals::{at_least_one, parsed};
+use crate::literals::at_least_one;
 use crate::output::json::instant;
 use crate::output::{Output, Table};
 use crate::session::Session;
@@ -34,10 +34,10 @@ pub(crate) enum Command {
     redrive pending list orders -g billing --all -o jsonl")]
 pub(crate) struct Args {
     /// The stream
-    #[arg(value_name = "STREAM", value_parser = parsed::<StreamKey>)]
+    #[arg(value_name = "STREAM")]
     stream: StreamKey,
     /// The group
-    #[arg(short, long, value_name = "GROUP", value_parser = parsed::<GroupName>)]
+    #[arg(short, long, value_name = "GROUP")]
     group: GroupName,
     /// No more than so many; the default is 50
     #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "all")]

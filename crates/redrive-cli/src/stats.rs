@@ -8,7 +8,7 @@ use clap::Args as ClapArgs;
 use redrive::{Broker, ErrorKind, GroupName, GroupState, Source, Stats, StreamKey};
 
 use crate::failure::Failure;
-use crate::literals::{duration, parsed};
+use crate::literals::duration;
 use crate::output::{Output, Table};
 use crate::session::Session;
 use crate::signals::Signals;
@@ -25,13 +25,13 @@ use crate::when::span;
     redrive stats --watch")]
 pub(crate) struct Args {
     /// The stream
-    #[arg(value_name = "STREAM", value_parser = parsed::<StreamKey>)]
+    #[arg(value_name = "STREAM")]
     stream: Option<StreamKey>,
     /// The group
-    #[arg(short, long, value_name = "GROUP", value_parser = parsed::<GroupName>, requires = "stream")]
+    #[arg(short, long, value_name = "GROUP", requires = "stream")]
     group: Option<GroupName>,
     /// The dead-letter queue, where it is not STREAM:dlq
-    #[arg(long, value_name = "NAME", value_parser = parsed::<StreamKey>, requires = "stream")]
+    #[arg(long, value_name = "NAME", requires = "stream")]
     dlq: Option<StreamKey>,
     /// Look again and again, until Ctrl-C
     #[arg(long)]

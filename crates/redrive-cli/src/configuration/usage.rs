@@ -119,10 +119,13 @@ pub(super) fn why(error: &clap::Error) -> String {
     {
         return format!("it is one of {}", known.join(", "));
     }
-    match std::error::Error::source(error) {
-        Some(source) => source.to_string(),
-        None => "it is not of this kind".to_owned(),
-    }
+    let Some(source) = std::error::Error::source(error) else {
+        return "it is not of this kind".to_owned();
+    };
+    // Of a name or an id of the library's, how it is written: the value itself stands before it.
+    let cure = source.downcast_ref::<redrive::Error>();
+    let cure = cure.and_then(redrive::Error::cure);
+    cure.map_or_else(|| source.to_string(), str::to_owned)
 }
 
 /// What may have been meant.

@@ -12,7 +12,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use redrive::{DeadLetterQueue, EntryId, GroupName, Order, Reason, Selection, StreamKey};
 
 use crate::failure::Failure;
-use crate::literals::{at_least_one, parsed};
+use crate::literals::at_least_one;
 use crate::session::Session;
 
 /// Find, show, replay and purge dead letters
@@ -42,10 +42,10 @@ pub(crate) async fn run(command: Dlq, session: &mut Session) -> Result<(), Failu
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Where {
     /// The stream whose dead letters are meant
-    #[arg(value_name = "STREAM", value_parser = parsed::<StreamKey>)]
+    #[arg(value_name = "STREAM")]
     stream: Option<StreamKey>,
     /// The dead-letter queue, where it is not STREAM:dlq
-    #[arg(long, value_name = "NAME", value_parser = parsed::<StreamKey>)]
+    #[arg(long, value_name = "NAME")]
     dlq: Option<StreamKey>,
 }
 
@@ -65,22 +65,22 @@ impl Where {
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Select {
     /// The dead letter of this id; may be repeated
-    #[arg(long, value_name = "ID", value_parser = parsed::<EntryId>, help_heading = "Selection")]
+    #[arg(long, value_name = "ID", help_heading = "Selection")]
     id: Vec<EntryId>,
     /// Given up for this reason: attempts_exhausted, crash_loop, rejected, undecodable or trimmed;
     /// may be repeated
-    #[arg(long, value_name = "REASON", value_parser = parsed::<Reason>, help_heading = "Selection")]
+    #[arg(long, value_name = "REASON", help_heading = "Selection")]
     reason: Vec<Reason>,
     /// From this stream; may be repeated
     #[arg(
         long = "stream",
         id = "from_stream",
-        value_name = "STREAM", value_parser = parsed::<StreamKey>,
+        value_name = "STREAM",
         help_heading = "Selection"
     )]
     from_stream: Vec<StreamKey>,
     /// Given up by this group; may be repeated. Only dead letters of the native layout name theirs
-    #[arg(long, value_name = "GROUP", value_parser = parsed::<GroupName>, help_heading = "Selection")]
+    #[arg(long, value_name = "GROUP", help_heading = "Selection")]
     group: Vec<GroupName>,
     /// No more than so many. Alone, --limit, --oldest and --newest select nothing to replay or purge
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Selection")]

@@ -14,7 +14,6 @@ use super::bulk::{self, Ended};
 use super::migration::Migration;
 use super::{Select, Where, nothing_in, unknown};
 use crate::failure::{Code, Failure};
-use crate::literals::parsed;
 use crate::output::json::Pairs;
 use crate::output::{Format, Output};
 use crate::session::Session;
@@ -36,7 +35,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     select: Select,
     /// Put them on this stream; the default is the one that each came from
-    #[arg(long, value_name = "STREAM", value_parser = parsed::<StreamKey>)]
+    #[arg(long, value_name = "STREAM")]
     target: Option<StreamKey>,
     /// Leave them in the queue too: put a copy back
     #[arg(long)]

@@ -8,7 +8,6 @@ use redrive::{EntryId, Fields, GroupName, Inspection, Reason, StreamKey};
 use super::letter::Inspected;
 use super::{Where, unknown};
 use crate::failure::Failure;
-use crate::literals::parsed;
 use crate::output::{Output, json};
 use crate::session::Session;
 use crate::terminal::{shown, shown_bytes};
@@ -24,7 +23,7 @@ use crate::when::dated;
     redrive dlq show 1795324222405-0 --dlq sg:stream:dlq -o json")]
 pub(crate) struct Args {
     /// The id of the dead letter
-    #[arg(value_name = "ID", value_parser = parsed::<EntryId>)]
+    #[arg(value_name = "ID")]
     id: EntryId,
     #[command(flatten)]
     place: Where,

@@ -120,3 +120,37 @@ fn what_was_typed_steers_no_terminal() {
     let ended = ended(&mut command(&[config, OsStr::new("demo")])).failed(2);
     assert!(ended.stderr.contains("/nowhere/"), "{}", ended.stderr);
 }
+
+/// Some commands said only that a name was invalid while it was read, others how it is written.
+#[test]
+fn a_wrong_name_or_id_is_told_how_it_is_written_by_every_command() {
+    for (line, why) in [
+        (
+            &["run", "", "-g", "g", "--", "true"][..],
+            "a stream needs a name",
+        ),
+        (
+            &["run", "s", "-g", "", "--", "true"],
+            "a group needs a name",
+        ),
+        (
+            &["run", "s", "-g", "g", "--start", "x", "--", "true"],
+            "such as 1712-0",
+        ),
+        (&["send", "", "-f", "a=1"], "a stream needs a name"),
+        (&["stats", ""], "a stream needs a name"),
+        (&["pending", "list", "s", "-g", ""], "a group needs a name"),
+        (&["dlq", "list", "--dlq", ""], "a stream needs a name"),
+        (&["dlq", "show", "12x", "s"], "such as 1712-0"),
+        (
+            &["dlq", "replay", "s", "--id", "1-1", "--target", ""],
+            "a stream needs a name",
+        ),
+        (
+            &["dlq", "purge", "s", "--reason", "x"],
+            "the reasons are attempts_exhausted",
+        ),
+    ] {
+        redrive(line).failed(2).says(why);
+    }
+}

@@ -1,0 +1,165 @@
+//! What is asked for next, in every state of a run.
+
+use super::*;
+use crate::backend::{Charge, Delivery, Lease};
+use crate::message::Fields;
+use crate::names::EntryId;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn view(now: Instant) -> View {
+    View {
+        now,
+        free: 116,
+        held: 0,
+        room: true,
+        paused_until: None,
+    }
+}
+
+fn read(block: Option<Duration>) -> Next {
+    Next::Ask(Call::Read { max: 100, block })
+}
+
+fn tend(max: usize, cursor: Cursor) -> Next {
+    Next::Ask(Call::Tend { max, cursor })
+}
+
+fn tended(taken: usize, cursor: Option<Cursor>, next_due: Option<Duration>) -> Tended {
+    let delivery = |n| Delivery {
+        lease: Lease::new(EntryId::new(n, 0), 1, Charge::TakenOver),
+        fields: Fields::default(),
+        failures: 0,
+        crashes: 0,
+    };
+    Tended {
+        taken: (0..taken as u64).map(delivery).collect(),
+        cursor,
+        next_due,
+        ..Tended::default()
+    }
+}
+
+#[test]
+fn a_worker_claims_first_and_then_reads_until_the_next_claim_is_due() {
+    let start = Instant::now();
+    let mut intake = Intake::new(Extent::UntilStopped, 100, 5 * SECOND, start);
+    assert_eq!(intake.next(view(start)), tend(100, Cursor::START));
+    intake.tended(100, &tended(0, None, None), start);
+    assert_eq!(intake.next(view(start)), read(Some(SECOND)));
+    intake.read_answered(Some(SECOND), 0);
+    assert_eq!(intake.next(view(start + SECOND)), tend(100, Cursor::START));
+}
+
+#[test]
+fn a_claim_round_follows_at_once_when_it_was_full_or_has_not_come_to_the_end() {
+    let start = Instant::now();
+    let mut intake = Intake::new(Extent::UntilStopped, 100, 5 * SECOND, start);
+    intake.tended(100, &tended(100, None, None), start);
+    assert_eq!(intake.next(view(start)), tend(100, Cursor::START));
+    let middle = Cursor(EntryId::new(7, 0));
+    intake.tended(100, &tended(0, Some(middle), None), start);
+    assert_eq!(intake.next(view(start)), tend(100, middle));
+}
+
+#[test]
+fn a_read_waits_no_longer_than_the_next_due_time() {
+    let start = Instant::now();
+    let mut intake = Intake::new(Extent::UntilStopped, 100, 5 * SECOND, start);
+    intake.tended(100, &tended(0, None, Some(SECOND / 4)), start);
+    assert_eq!(intake.next(view(start)), read(Some(SECOND / 4)));
+    intake.due_in(SECOND / 10, start);
+    assert_eq!(intake.next(view(start)), read(Some(SECOND / 10)));
+    intake.tended(100, &tended(0, None, Some(Duration::ZERO)), start);
+    assert_eq!(intake.next(view(start)), read(Some(TEND_AT_MOST_EVERY)));
+}
+
+#[test]
+fn nothing_is_asked_without_room_or_before_the_pause_is_over() {
+    let start = Instant::now();
+    let mut intake = Intake::new(Extent::UntilStopped, 100, 5 * SECOND, start);
+    let full = View {
+        free: 3,
+        room: false,
+        ..view(start)
+    };
+    assert_eq!(intake.next(full), Next::NeedsRoom);
+    intake.failed(start);
+    assert!(matches!(intake.next(view(start)), Next::Wait(Some(until)) if until > start));
+    assert_eq!(intake.next(view(start + SECOND)), tend(100, Cursor::START));
+}
+
+#[test]
+fn a_run_until_idle_ends_after_an_empty_read_with_nothing_held_here_or_elsewhere() {
+    let start = Instant::now();
+    let mut intake = Intake::new(Extent::UntilIdle, 100, 5 * SECOND, start);
+    intake.tended(100, &tended(0, None, None), start);
+    assert_eq!(intake.next(view(start)), read(None));
+    intake.read_answered(None, 0);
+    let busy = View {
+        held: 1,
+        ..view(start)
+    };
+    assert_eq!(intake.next(busy), read(Some(SECOND)));
+    assert_eq!(intake.next(view(start)), Next::Ask(Call::CountPending));
+    intake.counted(1);
+    assert_eq!(intake.next(view(start)), read(Some(SECOND)));
+    intake.read_answered(Some(SECOND), 0);
+    assert_eq!(intake.next(view(start)), read(None));
+    intake.read_answered(None, 0);
+    intake.counted(0);
+    assert_eq!(intake.next(view(start)), Next::Done);
+}
+
+#[test]
+fn a_round_is_one_claim_and_one_read_all_settled_before_the_next() {
+    let start = Instant::now();
+    let mut intake = Intake::new(Extent::Batches(2), 100, 5 * SECOND, start);
+    for _ in 0..2 {
+        assert!(matches!(
+            intake.next(view(start)),
+            Next::Ask(Call::Tend { .. })
+        ));
+        intake.tended(100, &tended(100, None, None), start);
+        assert_eq!(intake.next(view(start)), read(Some(5 * SECOND)));
+        intake.read_answered(Some(5 * SECOND), 1);
+        let busy = View {
+            held: 1,
+            ..view(start)
+        };
+        assert_eq!(intake.next(busy), Next::Wait(None));
+    }
+    assert_eq!(intake.next(view(start)), Next::Done);
+    let mut none = Intake::new(Extent::Batches(0), 100, SECOND, start);
+    assert_eq!(none.next(view(start)), Next::Done);
+}
+
+#[test]
+fn in_a_pause_nothing_is_asked_and_a_round_or_a_sweep_that_has_begun_is_over() {
+    let start = Instant::now();
+    let paused = |held| View {
+        free: 0,
+        room: false,
+        held,
+        paused_until: Some(start + SECOND),
+        ..view(start)
+    };
+    let waits = Next::Wait(Some(start + SECOND));
+    for extent in [Extent::UntilStopped, Extent::UntilIdle] {
+        let mut intake = Intake::new(extent, 100, 5 * SECOND, start);
+        intake.tended(100, &tended(3, None, None), start);
+        assert_eq!(intake.next(paused(3)), waits);
+        assert_eq!(intake.next(paused(0)), waits);
+    }
+    let mut sweep = Intake::new(Extent::Sweep, 100, 5 * SECOND, start);
+    sweep.tended(100, &tended(100, None, None), start);
+    assert_eq!(sweep.next(paused(2)), waits);
+    assert_eq!(sweep.next(paused(0)), Next::Done);
+
+    let mut rounds = Intake::new(Extent::Batches(2), 100, 5 * SECOND, start);
+    rounds.tended(100, &tended(3, None, None), start);
+    assert_eq!(rounds.next(paused(3)), waits);
+    assert_eq!(rounds.next(view(start)), tend(100, Cursor::START));
+    rounds.tended(100, &tended(1, None, None), start);
+    assert_eq!(rounds.next(paused(0)), Next::Done);
+}
