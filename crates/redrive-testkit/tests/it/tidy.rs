@@ -266,12 +266,16 @@ fn every_sabotage_fits_its_file() {
         let sabotage = fs::read_to_string(&path).unwrap();
         let value = |name: &str| sabotage.lines().find_map(|line| line.strip_prefix(name));
         let find = sabotage.split("<<<<\n").nth(1);
-        let find = find.and_then(|rest| rest.split("====\n").next());
+        let parts = find.and_then(|rest| rest.split_once("====\n"));
+        let find = parts.map(|(find, _)| find);
+        let switched = parts.is_some_and(|(_, put)| put.contains("SABOTAGED"));
         let file = value("file: ").and_then(|file| fs::read_to_string(root().join(file)).ok());
         let named = value("guarantee: ").is_some() && value("breaks: ").is_some();
         let tested = value("tests: ").is_some();
         match (file, find) {
-            (Some(file), Some(find)) if named && tested && file.matches(find).count() == 1 => {
+            (Some(file), Some(find))
+                if named && tested && switched && file.matches(find).count() == 1 =>
+            {
                 fitting += 1;
             }
             _ => wrong.push(path.display().to_string()),
