@@ -141,7 +141,12 @@ impl Server {
 
     /// `redis://127.0.0.1:PORT`, with the password if there is one.
     pub fn url(&self) -> String {
-        format!("redis://{}127.0.0.1:{}", self.user_info(), self.port())
+        self.url_on(self.port())
+    }
+
+    /// The same, at another port: that of something in front of it.
+    pub(crate) fn url_on(&self, port: u16) -> String {
+        format!("redis://{}127.0.0.1:{port}", self.user_info())
     }
 
     /// `rediss://127.0.0.1:PORT`, with the password if there is one.
