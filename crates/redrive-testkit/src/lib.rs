@@ -26,6 +26,7 @@ mod eventually;
 mod keys;
 mod log;
 mod process;
+mod sentinel;
 mod server;
 mod tls;
 
@@ -34,6 +35,7 @@ pub use commands::{Commands, commands, diff};
 pub use eventually::{Observation, eventually};
 pub use keys::{leaked_keys, stream_name};
 pub use log::Log;
+pub use sentinel::{Access, SERVICE, SentinelTrio, sentinel_of};
 pub use server::Server;
 pub use tls::{TlsFiles, install_crypto_provider};
 
