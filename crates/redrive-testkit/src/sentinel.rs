@@ -203,6 +203,16 @@ impl SentinelTrio {
     /// If it does not come back within a minute.
     pub async fn bring_back(&self, old: &Server, primary: &Server) {
         old.restart().await;
+        self.demote(old, primary).await;
+    }
+
+    /// Makes a server that thinks of itself as the primary a replica of the real one, sooner than the sentinels would.
+    /// Returns when the next failover could come.
+    ///
+    /// # Panics
+    ///
+    /// If it does not become one within a minute.
+    pub async fn demote(&self, old: &Server, primary: &Server) {
         let mut connection = old.connect().await;
         let port = self.access.port(primary);
         let mut command = redis::cmd("REPLICAOF");

@@ -109,10 +109,10 @@ impl Address {
 
     /// Whether a connection of this reign still leads to where the last one was made to. One that
     /// does not may even answer: an old primary that is cut off does not know that it is old.
-    pub(super) fn is_current(&self, reign: Reign) -> bool {
+    pub(super) async fn is_current(&self, reign: Reign) -> bool {
         match &self.target {
             Target::Server(_) => true,
-            Target::Primary(sentinels) => sentinels.reign() == reign,
+            Target::Primary(sentinels) => sentinels.is_current(reign).await,
         }
     }
 
@@ -169,9 +169,8 @@ impl Link {
 
     async fn connection(&self) -> Result<(MultiplexedConnection, u64), Error> {
         let mut live = self.live.lock().await;
-        if let Some(live) = live
-            .as_ref()
-            .filter(|live| self.address.is_current(live.reign))
+        if let Some(live) = live.as_ref()
+            && self.address.is_current(live.reign).await
         {
             return Ok((live.connection.clone(), live.generation));
         }

@@ -32,12 +32,11 @@ impl Reader {
 
     pub(super) async fn read(&self, command: &redis::Cmd, block: Duration) -> Result<Value, Error> {
         let mut idle = self.idle.lock().await;
-        let current = idle
-            .take()
-            .filter(|(_, reign)| self.address.is_current(*reign));
-        let (mut connection, reign) = match current {
-            Some(current) => current,
-            None => self.connect().await?,
+        let (mut connection, reign) = match idle.take() {
+            Some((connection, reign)) if self.address.is_current(reign).await => {
+                (connection, reign)
+            }
+            _ => self.connect().await?,
         };
         connection.set_response_timeout(block.saturating_add(ANSWER));
         let answer: Result<Value, RedisError> = command.query_async(&mut connection).await;

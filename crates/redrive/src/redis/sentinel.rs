@@ -3,13 +3,13 @@
 //! clients of Sentinel.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 use redis::{RedisConnectionInfo, RedisError, Value, cmd};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::connection::{CONNECT, Reign, patient};
 use super::sentinel_url::{Login, SentinelUrl};
@@ -20,6 +20,13 @@ use crate::telemetry;
 
 /// How long a sentinel may take to answer, from connecting on: others may know as well.
 const ASK: Duration = Duration::from_secs(1);
+
+/// How often a connection that is in use asks whether its primary is still the one. In a failover
+/// that somebody wanted, the old primary goes on as one for some ten seconds, and what it takes then
+/// is thrown away.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a command waits for that.
+const LOOKING: Duration = Duration::from_millis(100);
 
 /// The sentinels of a service, and what they last said.
 pub(super) struct Sentinels {
@@ -51,6 +58,8 @@ struct Known {
     /// Where the last connection was made to.
     primary: Option<Server>,
     reign: u64,
+    /// When it was last made sure of.
+    looked: Option<Instant>,
 }
 
 /// Why there is no connection yet; what tells most comes last.
@@ -113,9 +122,53 @@ impl Sentinels {
         self.login.username()
     }
 
-    /// Which primary the last connection was made to.
-    pub(super) fn reign(&self) -> Reign {
-        Reign(self.known().reign)
+    /// Whether a connection of this reign still leads to the primary, as far as is known. Now and
+    /// then a sentinel is asked; a command waits for its answer, but not long: it may be the
+    /// sentinel that is not well.
+    pub(super) async fn is_current(self: &Arc<Self>, reign: Reign) -> bool {
+        let now = Instant::now();
+        let due = {
+            let mut known = self.known();
+            let due = known.looked.is_none_or(|at| now >= at + LOOK);
+            if due {
+                known.looked = Some(now);
+            }
+            due
+        };
+        if due {
+            let sentinels = Arc::clone(self);
+            // On its own: who waits may be dropped, or give up, and still wants to know next time.
+            let looking = tokio::spawn(async move { sentinels.look().await });
+            let _ = timeout(LOOKING, looking).await;
+        }
+        Reign(self.known().reign) == reign
+    }
+
+    /// Asks the sentinel that was right last. What it names has to say itself that it is the primary
+    /// before anybody leaves the old one.
+    async fn look(&self) {
+        let (index, primary) = {
+            let known = self.known();
+            (known.first, known.primary.clone())
+        };
+        let Some(sentinel) = self.all.get(index) else {
+            return;
+        };
+        match self.ask(sentinel).await {
+            Ok(named) if Some(&named) == primary.as_ref() => {}
+            Ok(named) => {
+                if self.enter(&named, sentinel).await.is_ok() {
+                    self.found(index, named);
+                }
+            }
+            // The next one next time.
+            Err(_) => {
+                let mut known = self.known();
+                if known.first == index {
+                    known.first = (index + 1) % self.all.len();
+                }
+            }
+        }
     }
 
     /// A connection to the primary. Each sentinel is asked once, until one names a server that says
@@ -264,6 +317,7 @@ impl Sentinels {
     fn found(&self, index: usize, named: Server) -> Reign {
         let mut known = self.known();
         known.first = index;
+        known.looked = Some(Instant::now());
         if known.primary.as_ref() != Some(&named) {
             if let Some(old) = &known.primary {
                 telemetry::primary_moved(&self.service, old, &named);

@@ -41,12 +41,18 @@ async fn run(server: &Server, words: &str) {
     let _: Value = command.query_async(&mut connection).await.unwrap();
 }
 
-async fn in_step(replica: &Server) {
+async fn start() -> Server {
+    // A primary waits five seconds for more replicas by default.
+    let builder = Server::builder().arg("--repl-diskless-sync-delay", "0");
+    builder.start().await
+}
+
+async fn in_step(replica: &Server, with: &str) {
     let mut connection = replica.connect().await;
     eventually(SOON, "a replica in step", async || {
         let who: Option<String> = cmd("GET").arg("who").query_async(&mut connection).await?;
         match who.as_deref() {
-            Some("primary") => Ok(()),
+            Some(who) if who == with => Ok(()),
             other => Err(redis::RedisError::from(std::io::Error::other(format!(
                 "{other:?}"
             )))),
@@ -59,10 +65,10 @@ async fn in_step(replica: &Server) {
 /// Who believes it reads what is old and writes nothing.
 #[tokio::test]
 async fn a_replica_that_a_sentinel_names_is_not_taken_for_the_primary() {
-    let (primary, replica) = tokio::join!(Server::start(), Server::start());
+    let (primary, replica) = tokio::join!(start(), start());
     run(&primary, "SET who primary").await;
     run(&replica, &format!("REPLICAOF 127.0.0.1 {}", primary.port())).await;
-    in_step(&replica).await;
+    in_step(&replica, "primary").await;
     let (behind, right) = tokio::join!(sentinel_of(&replica), sentinel_of(&primary));
 
     let link = Link::new(address(&[&behind, &right]));
@@ -79,7 +85,7 @@ async fn a_replica_that_a_sentinel_names_is_not_taken_for_the_primary() {
 /// would go to one server, and renewals to the other.
 #[tokio::test]
 async fn when_one_connection_has_found_a_new_primary_all_others_follow() {
-    let (old, new) = tokio::join!(Server::start(), Server::start());
+    let (old, new) = tokio::join!(start(), start());
     run(&old, "SET who old").await;
     run(&new, "SET who new").await;
     let sentinel = sentinel_of(&old).await;
@@ -99,17 +105,47 @@ async fn when_one_connection_has_found_a_new_primary_all_others_follow() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     let monitor = format!("SENTINEL MONITOR {SERVICE} 127.0.0.1 {} 2", new.port());
     run(&sentinel, &monitor).await;
-    assert_eq!(who(&link).await.unwrap(), is("old"));
     assert_eq!(who(&link.apart()).await.unwrap(), is("new"));
     assert_eq!(who(&link).await.unwrap(), is("new"));
     assert_eq!(read().await, is("new"));
+}
+
+/// In a failover that somebody wanted, the old primary answers as one for some ten seconds: what was
+/// sent to it then was thrown away.
+#[tokio::test]
+async fn a_connection_that_is_well_leaves_a_primary_that_the_sentinels_have_left() {
+    let (old, new) = tokio::join!(start(), start());
+    run(&old, "SET who old").await;
+    run(&new, "SET who new").await;
+    let sentinel = sentinel_of(&old).await;
+    let link = Link::new(address(&[&sentinel]));
+    assert_eq!(who(&link).await.unwrap(), is("old"));
+    // Nor is a server left for one that is no primary.
+    run(&new, &format!("REPLICAOF 127.0.0.1 {}", old.port())).await;
+    in_step(&new, "old").await;
+    run(&sentinel, &format!("SENTINEL REMOVE {SERVICE}")).await;
+    let monitor = format!("SENTINEL MONITOR {SERVICE} 127.0.0.1 {} 2", new.port());
+    run(&sentinel, &monitor).await;
+    let set = cmd("SET").arg("who").arg("still old").clone();
+    let refused = tokio::time::timeout(Duration::from_secs(3), async {
+        let refused = async || link.send(&set, "writing").await.is_err();
+        eventually(SOON, "a write that is refused", refused).await;
+    });
+    assert!(refused.await.is_err());
+    run(&new, "REPLICAOF NO ONE").await;
+    run(&new, "SET who new").await;
+    eventually(SOON, "the new primary", async || match who(&link).await {
+        Ok(value) if value == is("new") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
 }
 
 /// A primary without its replicas refuses writes where it is told to; when it was cut off, another
 /// one has taken its place, and only the sentinels know.
 #[tokio::test]
 async fn a_primary_without_replicas_is_asked_for_again() {
-    let (cut_off, new) = tokio::join!(Server::start(), Server::start());
+    let (cut_off, new) = tokio::join!(start(), start());
     let sentinel = sentinel_of(&cut_off).await;
     let link = Link::new(address(&[&sentinel]));
     let set = cmd("SET").arg("who").arg("me").clone();
