@@ -14,7 +14,7 @@ use crate::progress::Quiet;
 /// The flags that every command takes.
 #[derive(ClapArgs, Clone, Debug)]
 pub(crate) struct Globals {
-    /// The server: redis://, rediss:// (TLS), unix:///PATH (REDRIVE_URL)
+    /// The server: redis://, rediss:// (TLS), unix:///PATH, redis+sentinel://HOST,HOST/SERVICE (REDRIVE_URL)
     #[arg(
         long,
         global = true,

@@ -22,6 +22,7 @@ pub struct Builder {
     options: Vec<String>,
     password: Option<String>,
     tls: Option<TlsFiles>,
+    config: Option<String>,
 }
 
 impl Builder {
@@ -50,6 +51,13 @@ impl Builder {
     pub fn appendonly(self) -> Self {
         self.arg("--appendonly", "yes")
             .arg("--appendfsync", "always")
+    }
+
+    /// Makes it a sentinel that begins with this configuration, and keeps in it what it learns.
+    pub(crate) fn sentinel(mut self, config: String) -> Self {
+        self.config = Some(config);
+        self.options.push("--sentinel".to_owned());
+        self
     }
 
     /// Opens a TLS port beside the plain one. A client's certificate is verified when it shows one; to demand one,
@@ -87,11 +95,21 @@ impl Builder {
             .prefix("redrive-")
             .tempdir_in("/tmp")
             .map_err(|error| format!("cannot create a directory in /tmp: {error}"))?;
+        let config = match &self.config {
+            None => None,
+            Some(text) => {
+                let path = directory.path().join("server.conf");
+                std::fs::write(&path, text)
+                    .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+                Some(path)
+            }
+        };
         let mut launch = Launch {
             binary: server_binary()?,
             directory: directory.path().to_owned(),
             ports: self.free_ports(),
             options: Vec::new(),
+            config,
             debug_command: DebugCommand::Enable,
         };
         for _ in 0..ATTEMPTS {

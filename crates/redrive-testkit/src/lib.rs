@@ -27,6 +27,7 @@ mod keys;
 mod log;
 mod process;
 mod proxy;
+mod sentinel;
 mod server;
 mod tls;
 
@@ -36,6 +37,7 @@ pub use eventually::{Observation, eventually};
 pub use keys::{leaked_keys, stream_name};
 pub use log::Log;
 pub use proxy::{Armed, Fault, Label, Moment, Proxy, Target};
+pub use sentinel::{Access, SERVICE, SentinelTrio, sentinel_of};
 pub use server::Server;
 pub use tls::{TlsFiles, install_crypto_provider};
 

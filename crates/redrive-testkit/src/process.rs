@@ -50,6 +50,8 @@ pub(crate) struct Launch {
     pub(crate) directory: PathBuf,
     pub(crate) ports: Ports,
     pub(crate) options: Vec<String>,
+    /// A file that the server reads first, and may rewrite: a sentinel keeps in it what it knows.
+    pub(crate) config: Option<PathBuf>,
     pub(crate) debug_command: DebugCommand,
 }
 
@@ -160,6 +162,7 @@ impl Process {
             .args(["-c", WATCHDOG, "redrive-testkit-watchdog"])
             .arg(&launch.directory)
             .arg(&launch.binary)
+            .args(&launch.config)
             .args(launch.arguments())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -303,6 +306,7 @@ mod tests {
                 tls: None,
             },
             options: Vec::new(),
+            config: None,
             debug_command: DebugCommand::Enable,
         }
     }

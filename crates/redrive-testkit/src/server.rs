@@ -69,11 +69,20 @@ impl Server {
     ///
     /// If the connection cannot be made.
     pub async fn connect(&self) -> MultiplexedConnection {
-        let url = self.url();
-        let connection = async { connect_to(Client::open(without_delay(&url)?)?).await };
-        connection.await.unwrap_or_else(|error| {
+        self.try_connect().await.unwrap_or_else(|error| {
+            let url = self.url();
             fail(&format!("cannot connect to the server at {url}: {error}"))
         })
+    }
+
+    /// As [`Server::connect`], for a server that may be down.
+    pub(crate) async fn try_connect(&self) -> RedisResult<MultiplexedConnection> {
+        connect_to(Client::open(without_delay(&self.url())?)?).await
+    }
+
+    /// The port for TLS, of a server that has one; else the plain one.
+    pub(crate) fn tls_port(&self) -> u16 {
+        self.launch.ports.tls.unwrap_or(self.launch.ports.plain)
     }
 
     /// Opens a connection over TLS, with this CA and, if any, this client certificate; else as [`Server::connect`].

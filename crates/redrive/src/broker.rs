@@ -17,7 +17,7 @@ use crate::redis::{Redis, Tls};
 use crate::stats::{Pending, Stats};
 
 const WHAT_WORKS: &str = "a URL is one of redis://HOST, rediss://HOST (TLS), unix:///PATH, \
-     memory: (a broker of its own) and memory:NAME (shared within this process)";
+     redis+sentinel://HOST,HOST/SERVICE, memory: (a broker of its own) and memory:NAME (shared within this process)";
 
 /// How to get in where the URL does not say. Default: the system's trust store, and no client
 /// certificate.
@@ -96,13 +96,20 @@ impl Broker {
     /// | `redis://USER:PASSWORD@HOST:PORT/DB` | a server; all but the host may be left out |
     /// | `rediss://…` | the same, encrypted; certificates by [`connect_with`](Self::connect_with) |
     /// | `unix:///PATH?db=DB&user=USER&pass=PASSWORD` | a server's socket |
+    /// | `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/SERVICE/DB` | the primary of a service, which these sentinels know |
+    /// | `rediss+sentinel://…` | the same, primary and sentinels encrypted |
     /// | `memory:` | within this process, for this broker and its clones alone |
     /// | `memory:NAME` | within this process, shared by all of this name while one is there |
+    ///
+    /// With sentinels, user, password and database are for the primary; the sentinels' own are
+    /// `?sentinel_username=USER&sentinel_password=PASSWORD`. Whenever a connection is made, the
+    /// sentinels are asked again, so that after a failover it leads to the new primary.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`] for a URL of another form, and for a server without the streams of
-    /// Redis 6.2; [`Unreachable`](ErrorKind::Unreachable), [`TimedOut`](ErrorKind::TimedOut) or
+    /// Redis 6.2; [`NotFound`](ErrorKind::NotFound) for a service that the sentinels do not know;
+    /// [`Unreachable`](ErrorKind::Unreachable), [`TimedOut`](ErrorKind::TimedOut) or
     /// [`Denied`](ErrorKind::Denied) when there is no getting in. No error shows the password.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         Self::connect_with(url, &ConnectOptions::default()).await
@@ -118,9 +125,10 @@ impl Broker {
         let backend: Arc<dyn Backend> = match url.split_once(':') {
             Some(("memory", "")) => Arc::new(Memory::new()),
             Some(("memory", name)) => Arc::new(Memory::named(name)),
-            Some(("redis" | "rediss" | "redis+unix" | "unix", _)) => {
-                Arc::new(Redis::connect(url, &options.tls).await?)
-            }
+            Some((
+                "redis" | "rediss" | "redis+unix" | "unix" | "redis+sentinel" | "rediss+sentinel",
+                _,
+            )) => Arc::new(Redis::connect(url, &options.tls).await?),
             other => return Err(unknown(other.map(|(scheme, _)| scheme))),
         };
         Ok(Self::over(backend))

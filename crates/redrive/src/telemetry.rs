@@ -52,6 +52,11 @@ pub(crate) fn healed(source: &Source) {
     info!(source = %Name(source), "broker answers again");
 }
 
+/// Once for all connections of a broker.
+pub(crate) fn primary_moved(service: &str, old: &impl Display, new: &impl Display) {
+    info!(service = %Name(service), old = %Name(old), new = %Name(new), "another server is the primary now");
+}
+
 pub(crate) fn group_restored(source: &Source) {
     warn!(source = %Name(source), "the group had vanished and was created again");
 }

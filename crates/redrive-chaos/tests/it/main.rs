@@ -17,6 +17,7 @@ mod outages;
 mod poison;
 mod program;
 mod replays;
+mod sentinel;
 mod shared_group;
 mod sigkills;
 mod sigterm;

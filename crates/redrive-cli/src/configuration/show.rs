@@ -190,7 +190,9 @@ pub(crate) fn without_secrets(url: &str) -> String {
         let parts: Vec<String> = query
             .split('&')
             .map(|part| match part.split_once('=') {
-                Some((name @ ("db" | "user" | "protocol"), value)) => format!("{name}={value}"),
+                Some((name @ ("db" | "user" | "protocol" | "sentinel_username"), value)) => {
+                    format!("{name}={value}")
+                }
                 Some((name, _)) => format!("{name}=***"),
                 None => "***".to_owned(),
             })
@@ -218,6 +220,10 @@ mod tests {
                 "unix:///s?db=1&user=u&pass=***",
             ),
             ("redis://h?secret", "redis://h?***"),
+            (
+                "redis+sentinel://u:secret@h:1,i/s/2?sentinel_username=v&sentinel_password=secret",
+                "redis+sentinel://u:***@h:1,i/s/2?sentinel_username=v&sentinel_password=***",
+            ),
         ] {
             assert_eq!(without_secrets(url), shown);
         }

@@ -13,6 +13,7 @@ mod pages;
 mod reference;
 mod run;
 mod send;
+mod sentinel;
 mod streams;
 mod usage;
 

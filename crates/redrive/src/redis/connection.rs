@@ -1,44 +1,46 @@
 //! Connections: where to, with which credentials, and what happens when one breaks.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, IntoConnectionInfo, Pipeline};
-use redis::{RedisError, TlsCertificates, Value};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use redis::{AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline};
+use redis::{RedisError, Value};
 use tokio::sync::Mutex;
 
 use super::errors::{self, After};
 use super::scripts::Script;
-use super::url;
+use super::sentinel::Sentinels;
+use super::tls::{self, Tls};
+use super::{sentinel_url, url};
 use crate::error::{Error, ErrorKind};
 
 /// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may take, beyond what the command itself waits. The library's own default of
 /// half a second cuts off what a busy server would still have answered.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
-/// Certificates for `rediss:`, each as the text of a PEM file.
-///
-/// Without a CA the system's trust store decides.
-#[derive(Clone, Default)]
-pub(crate) struct Tls {
-    pub(crate) ca: Option<Vec<u8>>,
-    pub(crate) certificate: Option<Vec<u8>>,
-    pub(crate) key: Option<Vec<u8>>,
-}
-
 /// A server, and how to get in.
 #[derive(Clone)]
 pub(super) struct Address {
-    client: Client,
+    target: Target,
     /// `HOST:PORT` or a path; never the password.
     shown: String,
     user: Option<String>,
 }
+
+#[derive(Clone)]
+enum Target {
+    Server(Client),
+    /// Whichever is the primary at the moment.
+    Primary(Arc<Sentinels>),
+}
+
+/// Which primary a connection leads to, as counted by [`Sentinels`]; always the same of one server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reign(pub(super) u64);
 
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,7 +53,15 @@ impl Address {
     ///
     /// `Invalid` for a URL or certificates that can never work. The URL is not quoted: it may hold
     /// a password.
-    pub(super) fn parse(url: &str, tls: &Tls) -> Result<Self, Error> {
+    pub(super) fn parse(url: &str, certificates: &Tls) -> Result<Self, Error> {
+        if sentinel_url::is_of_sentinels(url) {
+            let sentinels = Sentinels::parse(url, certificates)?;
+            return Ok(Self {
+                shown: sentinels.to_string(),
+                user: sentinels.user().map(str::to_owned),
+                target: Target::Primary(Arc::new(sentinels)),
+            });
+        }
         if let Some(wrong) = url::wrong_part(url) {
             return Err(wrong);
         }
@@ -61,48 +71,10 @@ impl Address {
                 "a URL looks like redis://USER:PASSWORD@HOST:6379/0, rediss://…, unix:///PATH?db=0",
             )
         })?;
-        let nodelay = info.tcp_settings().clone().set_nodelay(true);
-        let info = info.set_tcp_settings(nodelay);
         let shown = info.addr().to_string();
         let user = info.redis_settings().username().map(str::to_owned);
-        let secure = matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. });
-        if !secure && (tls.ca.is_some() || tls.certificate.is_some() || tls.key.is_some()) {
-            return Err(
-                Error::new(ErrorKind::Invalid, format!("connecting to {shown}"))
-                    .hint("certificates are for rediss:// URLs; this one is not encrypted"),
-            );
-        }
-        let client = if secure {
-            // The library leaves the choice of cryptography to the application; one that has
-            // chosen already keeps its choice.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            let client_tls = match (&tls.certificate, &tls.key) {
-                (Some(certificate), Some(key)) => Some(ClientTlsConfig {
-                    client_cert: certificate.clone(),
-                    client_key: key.clone(),
-                }),
-                (None, None) => None,
-                _ => {
-                    return Err(
-                        Error::new(ErrorKind::Invalid, format!("connecting to {shown}"))
-                            .hint("a client certificate and its key go together"),
-                    );
-                }
-            };
-            if tls.ca.as_deref().is_some_and(|pem| !holds_certificate(pem)) {
-                return Err(bad_pem(&shown));
-            }
-            let certificates = TlsCertificates {
-                client_tls,
-                root_cert: tls.ca.clone(),
-            };
-            Client::build_with_tls(info, certificates)
-        } else {
-            Client::open(info)
-        };
-        let client = client.map_err(|_| bad_pem(&shown))?;
         Ok(Self {
-            client,
+            target: Target::Server(tls::open(info, certificates, &shown)?),
             shown,
             user,
         })
@@ -113,38 +85,51 @@ impl Address {
         errors::error_for(self.user.as_deref(), cause, doing)
     }
 
-    pub(super) async fn connect(&self) -> Result<MultiplexedConnection, Error> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(ANSWER));
-        let connecting = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
-        connecting.await.map_err(|cause| {
-            let error = self.error(cause, format!("connecting to {}", self.shown));
-            match error.kind() {
-                ErrorKind::Unreachable | ErrorKind::TimedOut => {
-                    error.hint("is the server running, and is this its address?")
-                }
-                _ => error,
+    /// A connection to the server; where sentinels are asked, to the one that is the primary now.
+    pub(super) async fn connect(&self) -> Result<(MultiplexedConnection, Reign), Error> {
+        let client = match &self.target {
+            Target::Server(client) => client,
+            Target::Primary(sentinels) => return sentinels.connect().await,
+        };
+        let config = patient();
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        match connecting.await {
+            Ok(connection) => Ok((connection, Reign::default())),
+            Err(cause) => {
+                let error = self.error(cause, format!("connecting to {}", self.shown));
+                Err(match error.kind() {
+                    ErrorKind::Unreachable | ErrorKind::TimedOut => {
+                        error.hint("is the server running, and is this its address?")
+                    }
+                    _ => error,
+                })
             }
-        })
+        }
+    }
+
+    /// Whether a connection of this reign still leads to where the last one was made to. One that
+    /// does not may even answer: an old primary that is cut off does not know that it is old.
+    pub(super) async fn is_current(&self, reign: Reign) -> bool {
+        match &self.target {
+            Target::Server(_) => true,
+            Target::Primary(sentinels) => sentinels.is_current(reign).await,
+        }
+    }
+
+    /// Whether a connection can still be used after this error.
+    pub(super) fn after(&self, error: &RedisError) -> After {
+        match &self.target {
+            Target::Primary(_) if errors::may_be_deposed(error) => After::Rebuild,
+            _ => errors::sort(error).1,
+        }
     }
 }
 
-/// Whether a PEM text holds a certificate: without one every server would be refused, and the
-/// handshake could not say why.
-fn holds_certificate(pem: &[u8]) -> bool {
-    let mut found = CertificateDer::pem_slice_iter(pem);
-    found.next().is_some_and(|first| first.is_ok())
-}
-
-fn bad_pem(shown: &str) -> Error {
-    Error::new(
-        ErrorKind::Invalid,
-        format!("reading the certificates for {shown}"),
-    )
-    .hint("CA, certificate and key are PEM files")
+/// How a connection is made, and how long its answers may take.
+pub(super) fn patient() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT))
+        .set_response_timeout(Some(ANSWER))
 }
 
 /// A connection that is made when it is first used, shared by everybody who holds the link, and
@@ -160,6 +145,7 @@ pub(super) struct Link {
 struct Live {
     connection: MultiplexedConnection,
     generation: u64,
+    reign: Reign,
 }
 
 impl fmt::Debug for Live {
@@ -183,21 +169,25 @@ impl Link {
 
     async fn connection(&self) -> Result<(MultiplexedConnection, u64), Error> {
         let mut live = self.live.lock().await;
-        if let Some(live) = live.as_ref() {
+        if let Some(live) = live.as_ref()
+            && self.address.is_current(live.reign).await
+        {
             return Ok((live.connection.clone(), live.generation));
         }
-        let connection = self.address.connect().await?;
+        *live = None;
+        let (connection, reign) = self.address.connect().await?;
         let generation = fastrand::u64(..);
         *live = Some(Live {
             connection: connection.clone(),
             generation,
+            reign,
         });
         Ok((connection, generation))
     }
 
     /// Forgets a connection that is of no more use, unless another call already has.
     async fn after(&self, error: &RedisError, generation: u64) {
-        if errors::sort(error).1 == After::Rebuild {
+        if self.address.after(error) == After::Rebuild {
             let mut live = self.live.lock().await;
             if live
                 .as_ref()

@@ -128,6 +128,16 @@ pub(super) fn sort(error: &RedisError) -> (ErrorKind, After, Option<&'static str
     }
 }
 
+/// Whether this may be the answer of a server that is no longer the primary, or is cut off from its
+/// replicas: whoever can ask where the primary is should ask again.
+pub(super) fn may_be_deposed(error: &RedisError) -> bool {
+    let code = code(error);
+    matches!(
+        code.as_deref(),
+        Some("LOADING" | "MASTERDOWN" | "NOREPLICAS")
+    )
+}
+
 fn is_tls(error: &RedisError) -> bool {
     // The library answers the pointer to the cause as the cause.
     type Shared = Arc<dyn std::error::Error + Send + Sync>;

@@ -12,7 +12,10 @@ mod registry;
 mod replay;
 mod scripts;
 mod seat;
+mod sentinel;
+mod sentinel_url;
 mod settle;
+mod tls;
 mod transaction;
 mod url;
 mod wire;
@@ -28,8 +31,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use redis::{Pipeline, cmd};
 
-pub(crate) use connection::Tls;
 use connection::{Address, Call, Link};
+pub(crate) use tls::Tls;
 
 use crate::backend::{Backend, Entry, IdRange, Membership, Replay, Replayed, Seat};
 use crate::error::{Error, ErrorKind};

@@ -7,8 +7,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value, cmd};
 use tokio::sync::Mutex;
 
-use super::connection::{ANSWER, Address};
-use super::errors::{self, After};
+use super::connection::{ANSWER, Address, Reign};
+use super::errors::After;
 use crate::error::Error;
 
 /// The one connection for blocked reads. While a read is under way the connection is out of its
@@ -16,7 +16,7 @@ use crate::error::Error;
 /// makes its own.
 pub(super) struct Reader {
     address: Address,
-    idle: Mutex<Option<MultiplexedConnection>>,
+    idle: Mutex<Option<(MultiplexedConnection, Reign)>>,
     /// The connection's id at the server, for ending a wait; 0 where it is not known.
     client_id: AtomicI64,
 }
@@ -32,18 +32,20 @@ impl Reader {
 
     pub(super) async fn read(&self, command: &redis::Cmd, block: Duration) -> Result<Value, Error> {
         let mut idle = self.idle.lock().await;
-        let mut connection = match idle.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
+        let (mut connection, reign) = match idle.take() {
+            Some((connection, reign)) if self.address.is_current(reign).await => {
+                (connection, reign)
+            }
+            _ => self.connect().await?,
         };
         connection.set_response_timeout(block.saturating_add(ANSWER));
         let answer: Result<Value, RedisError> = command.query_async(&mut connection).await;
         let keep = match &answer {
             Ok(_) => After::Keep,
-            Err(error) => errors::sort(error).1,
+            Err(error) => self.address.after(error),
         };
         if keep == After::Keep {
-            *idle = Some(connection);
+            *idle = Some((connection, reign));
         }
         answer.map_err(|cause| self.address.error(cause, "receiving messages"))
     }
@@ -53,10 +55,10 @@ impl Reader {
         self.client_id.load(Ordering::Relaxed)
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, Error> {
-        let mut connection = self.address.connect().await?;
+    async fn connect(&self) -> Result<(MultiplexedConnection, Reign), Error> {
+        let (mut connection, reign) = self.address.connect().await?;
         let id = cmd("CLIENT").arg("ID").query_async(&mut connection).await;
         self.client_id.store(id.unwrap_or(0), Ordering::Relaxed);
-        Ok(connection)
+        Ok((connection, reign))
     }
 }

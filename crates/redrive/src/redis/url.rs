@@ -5,16 +5,14 @@ use std::borrow::Cow;
 
 use crate::error::{Error, ErrorKind};
 
-const HOW_TO_ESCAPE: &str = "in a user or a password, write % / ? # @ : as %25 %2F %3F %23 %40 %3A";
+pub(super) const HOW_TO_ESCAPE: &str =
+    "in a user or a password, write % / ? # @ : as %25 %2F %3F %23 %40 %3A";
 
 /// The first part that is wrong; `None` where none is seen to be.
 pub(super) fn wrong_part(url: &str) -> Option<Error> {
     let (scheme, rest) = url.split_once(':')?;
     let Some(rest) = rest.strip_prefix("//") else {
-        return Some(wrong(
-            "the URL of a server, which has no // behind its scheme",
-            "it looks like redis://HOST:6379/0",
-        ));
+        return Some(no_slashes());
     };
     let (rest, fragment) = cut(rest, '#');
     let (rest, query) = cut(rest, '?');
@@ -24,14 +22,7 @@ pub(super) fn wrong_part(url: &str) -> Option<Error> {
     } else {
         of_socket(rest, query)
     };
-    part.or_else(|| {
-        fragment.map(|_| {
-            wrong(
-                "the part behind # in a server's URL, where there is none",
-                HOW_TO_ESCAPE,
-            )
-        })
-    })
+    part.or_else(|| fragment.map(|_| a_fragment()))
 }
 
 fn of_tcp(rest: &str, query: Option<&str>) -> Option<Error> {
@@ -81,14 +72,13 @@ fn of_query(query: Option<&str>, known: &[&str]) -> Option<Error> {
             return Some(wrong(what, format!("{hint}; {HOW_TO_ESCAPE}")));
         }
         if name == "protocol" && !["2", "3", "resp2", "resp3"].contains(&value) {
-            let what = "the protocol in a server's URL";
-            return Some(wrong(what, "the protocol is 2 or 3"));
+            return Some(wrong_protocol());
         }
     }
     None
 }
 
-fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
     let parts = query.unwrap_or_default().split('&');
     parts
         .filter(|part| !part.is_empty())
@@ -96,7 +86,7 @@ fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// What stands before the first of this sign, and what behind it.
-fn cut(text: &str, sign: char) -> (&str, Option<&str>) {
+pub(super) fn cut(text: &str, sign: char) -> (&str, Option<&str>) {
     match text.split_once(sign) {
         Some((before, behind)) => (before, Some(behind)),
         None => (text, None),
@@ -116,7 +106,24 @@ fn wrong_database() -> Error {
     )
 }
 
-fn wrong(what: &'static str, hint: impl Into<Cow<'static, str>>) -> Error {
+pub(super) fn no_slashes() -> Error {
+    wrong(
+        "the URL of a server, which has no // behind its scheme",
+        "it looks like redis://HOST:6379/0",
+    )
+}
+
+pub(super) fn a_fragment() -> Error {
+    let what = "the part behind # in a server's URL, where there is none";
+    wrong(what, HOW_TO_ESCAPE)
+}
+
+pub(super) fn wrong_protocol() -> Error {
+    let what = "the protocol in a server's URL";
+    wrong(what, "the protocol is 2 or 3")
+}
+
+pub(super) fn wrong(what: &'static str, hint: impl Into<Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::Invalid, format!("reading {what}")).hint(hint)
 }
 

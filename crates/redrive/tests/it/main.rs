@@ -19,6 +19,7 @@ mod payloads;
 mod races;
 mod retries;
 mod rig;
+mod sentinel;
 mod stopping;
 
 use std::time::Duration;

@@ -1,0 +1,32 @@
+//! Commands on a service that sentinels watch.
+
+use redrive_testkit::{SERVICE, Server, sentinel_of};
+
+use crate::redrive;
+
+#[tokio::test]
+async fn a_url_of_sentinels_does_for_every_command() {
+    let server = Server::start().await;
+    let sentinel = sentinel_of(&server).await;
+    let hosts = format!("127.0.0.1:{}", sentinel.port());
+    let url = format!("redis+sentinel://{hosts}/{SERVICE}");
+    let sent = redrive(&["--url", &url, "send", "orders", "-f", "data=1"]);
+    assert_eq!(sent.code, Some(0), "{}", sent.stderr);
+    let stats = redrive(&["--url", &url, "stats", "orders", "-o", "json"]);
+    assert_eq!(stats.code, Some(0), "{}", stats.stderr);
+    assert!(
+        stats.stdout.contains("\"stream_length\":1,"),
+        "{}",
+        stats.stdout
+    );
+
+    let url = format!("redis+sentinel://:secret@{hosts}/others");
+    let wrong = redrive(&["--url", &url, "stats", "orders"]);
+    assert_ne!(wrong.code, Some(0));
+    let said = &wrong.stderr;
+    assert!(said.contains("service not found: others"), "{said}");
+    assert!(
+        said.contains("hint: ") && !said.contains("secret"),
+        "{said}"
+    );
+}
