@@ -319,9 +319,13 @@ pub(crate) enum How {
     /// Done. Not fenced: refusing it would only add a run.
     Ack,
     /// One failure recorded; due again after the delay.
-    Retry { delay: Duration, fault: Fault },
+    Retry {
+        delay: Duration,
+        fault: Fault,
+        waits: Waits,
+    },
     /// Nothing charged; due again after the delay.
-    Defer { delay: Duration },
+    Defer { delay: Duration, waits: Waits },
     /// Given up. `charge` says whether the run that ended it is a recorded failure.
     DeadLetter {
         reason: Reason,
@@ -330,6 +334,27 @@ pub(crate) enum How {
     },
     /// Handed back: nothing charged, due at once.
     Release,
+}
+
+impl How {
+    /// Whether the message stays with its holder, to be begun again.
+    pub(crate) fn keeps(&self) -> bool {
+        match self {
+            Self::Retry { waits, .. } | Self::Defer { waits, .. } => *waits == Waits::WithHolder,
+            Self::Ack | Self::DeadLetter { .. } | Self::Release => false,
+        }
+    }
+}
+
+/// Where a message waits that is to be run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// In the group: whoever claims first when it is due has it.
+    InTheGroup,
+    /// With its holder, who keeps it under its lease, as one that is taken over and not begun, and
+    /// begins it when the delay is over. The broker keeps no due time: once nobody renews it any
+    /// more it is taken over like anything else.
+    WithHolder,
 }
 
 /// Whether a dead letter's last run counts among its recorded failures.

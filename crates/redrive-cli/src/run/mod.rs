@@ -72,6 +72,10 @@ pub(crate) struct Args {
     /// does not have it
     #[arg(long, value_name = "NAME")]
     field: Option<String>,
+    /// Handle messages with the same bytes in this field one after another, in the order of the
+    /// stream; one without the field is not ordered. A failed one is waited for, through its backoff
+    #[arg(long, value_name = "FIELD")]
+    ordered_by: Option<String>,
     /// The name in the group, for one process at a time [default: random]
     #[arg(long, value_name = "NAME")]
     consumer: Option<ConsumerName>,
@@ -244,6 +248,9 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
             OnAckName::Keep => OnAck::Keep,
             OnAckName::Delete => OnAck::Delete,
         });
+    if let Some(field) = args.ordered_by {
+        builder = builder.ordered_by(field);
+    }
     if let Some(consumer) = args.consumer {
         builder = builder.consumer(consumer);
     }

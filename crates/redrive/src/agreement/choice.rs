@@ -205,12 +205,18 @@ impl Twins<'_> {
         };
         match end {
             End::Ack => How::Ack,
-            End::Retry { hours, error } => How::Retry {
+            End::Retry {
+                hours,
+                error,
+                waits,
+            } => How::Retry {
                 delay: delay(*hours),
                 fault: error.fault(),
+                waits: *waits,
             },
-            End::Defer { hours } => How::Defer {
+            End::Defer { hours, waits } => How::Defer {
                 delay: delay(*hours),
+                waits: *waits,
             },
             End::DeadLetter(reason, error, failed) => How::DeadLetter {
                 reason: *reason,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::payload::{Body, Text, body, text};
-use crate::backend::{Charge, Failed, Keep};
+use crate::backend::{Charge, Failed, Keep, Waits};
 use crate::dead_letter::Reason;
 
 /// A choice among what there is: so many places back from the newest.
@@ -113,8 +113,15 @@ pub(super) enum Twist {
 #[derive(Clone, Debug)]
 pub(super) enum End {
     Ack,
-    Retry { hours: u64, error: Text },
-    Defer { hours: u64 },
+    Retry {
+        hours: u64,
+        error: Text,
+        waits: Waits,
+    },
+    Defer {
+        hours: u64,
+        waits: Waits,
+    },
     DeadLetter(Reason, Text, Failed),
     Release,
 }
@@ -233,10 +240,12 @@ fn end() -> impl Strategy<Value = End> {
         Reason::CrashLoop,
     ]);
     let failed = select(vec![Failed::Yes, Failed::No]);
+    let waits = || prop_oneof![3 => Just(Waits::InTheGroup), 1 => Just(Waits::WithHolder)];
     prop_oneof![
         2 => Just(End::Ack),
-        6 => (hours(), text()).prop_map(|(hours, error)| End::Retry { hours, error }),
-        3 => hours().prop_map(|hours| End::Defer { hours }),
+        6 => (hours(), text(), waits())
+            .prop_map(|(hours, error, waits)| End::Retry { hours, error, waits }),
+        3 => (hours(), waits()).prop_map(|(hours, waits)| End::Defer { hours, waits }),
         3 => (reason, text(), failed)
             .prop_map(|(reason, error, failed)| End::DeadLetter(reason, error, failed)),
         3 => Just(End::Release),

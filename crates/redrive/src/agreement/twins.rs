@@ -138,6 +138,17 @@ impl<'a> Twins<'a> {
                     }
                 }
             }
+            Act::Settle(seat, ends) => {
+                for ((held, how), said) in ends.iter().zip(&answer.said) {
+                    if how.keeps() && said == "Done" {
+                        let kept = Fence {
+                            charge: Charge::TakenOver,
+                            ..held.fence
+                        };
+                        self.hold_again(*seat, held.fence, |held| held.fence = kept);
+                    }
+                }
+            }
             Act::Tend(seat, ..) => {
                 self.cursors[*seat] = answer.cursor.unwrap_or(Cursor::START);
             }

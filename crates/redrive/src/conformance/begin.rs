@@ -1,7 +1,7 @@
 //! Charging runs that are about to start.
 
 use super::Lab;
-use super::room::{HOUR, Room, begin, field, settle, started};
+use super::room::{HOUR, Room, begin, defer, field, settle, started};
 use crate::backend::{Begun, Charge, Fence, How};
 use crate::dead_letter::Reason;
 use crate::error::ErrorKind;
@@ -61,7 +61,7 @@ pub(super) async fn what_waits_may_not_begin(lab: &dyn Lab) {
     let (a, b) = (room.join("a").await, room.join("b").await);
     let id = room.hold_one(&*a).await.id;
     let took = room.take(&*b, id).await.lease.fence;
-    settle(&*b, took, How::Defer { delay: HOUR }).await;
+    settle(&*b, took, defer(HOUR)).await;
     assert!(matches!(begin(&*b, took, "n").await, Begun::Lost));
     assert_eq!(room.owners().await, [(id, "b".into(), 1)]);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Lab;
-use super::room::{FOREIGN_LEASE, LEASE, Room, settle, sweep, taken};
+use super::room::{FOREIGN_LEASE, LEASE, Room, defer, settle, sweep, taken};
 use crate::backend::How;
 
 async fn consumers(room: &Room<'_>) -> Vec<String> {
@@ -74,6 +74,6 @@ pub(super) async fn pending_counts_the_whole_group(lab: &dyn Lab) {
     assert_eq!(b.pending(&BTreeSet::new()).await.unwrap(), 5);
     settle(&*a, got[0].lease.fence, How::Ack).await;
     let delay = LEASE;
-    settle(&*a, got[1].lease.fence, How::Defer { delay }).await;
+    settle(&*a, got[1].lease.fence, defer(delay)).await;
     assert_eq!(a.pending(&BTreeSet::new()).await.unwrap(), 4);
 }

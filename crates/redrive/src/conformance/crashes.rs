@@ -2,7 +2,7 @@
 
 use super::Lab;
 use super::room::{
-    FOREIGN_LEASE, HOUR, Room, assert_stale, begin, retry, settle, started, unsuccessful,
+    FOREIGN_LEASE, HOUR, Room, assert_stale, begin, defer, retry, settle, started, unsuccessful,
 };
 use crate::backend::{Charge, Cursor, Fence, How, Renewed, Seat};
 
@@ -125,12 +125,7 @@ pub(super) async fn a_run_that_ended_is_no_crash(lab: &dyn Lab) {
     let (a, b) = (room.join("a").await, room.join("b").await);
     let mut fence = room.hold_one(&*a).await;
     let mut seat = &a;
-    for how in [
-        How::Release,
-        retry(HOUR, "no"),
-        How::Defer { delay: HOUR },
-        How::Release,
-    ] {
+    for how in [How::Release, retry(HOUR, "no"), defer(HOUR), How::Release] {
         let waits = how != How::Release;
         settle(&**seat, fence, how).await;
         if waits {
@@ -150,7 +145,7 @@ pub(super) async fn handing_back_what_was_not_begun_forgives_nothing(lab: &dyn L
     let room = Room::new(lab);
     let (a, b) = (room.join("a").await, room.join("b").await);
     let id = room.hold_one(&*a).await.id;
-    for how in [How::Release, How::Defer { delay: HOUR }] {
+    for how in [How::Release, defer(HOUR)] {
         let took = room.take(&*b, id).await;
         assert_eq!(took.crashes, 1);
         let waits = how != How::Release;

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::Lab;
-use super::room::{HOUR, Room, begin, retry, settle, started};
-use crate::backend::How;
+use super::room::{HOUR, Room, begin, defer, retry, settle, started};
 use crate::error::ErrorKind;
 use crate::names::{EntryId, GroupName, Source, StreamKey};
 use crate::stats::{GroupState, Pending};
@@ -130,11 +129,11 @@ pub(super) async fn what_is_overdue_is_due_now_and_what_was_begun_no_longer_wait
     let room = Room::new(lab);
     let seat = room.join("a").await;
     let (over, begun) = (room.hold_one(&*seat).await, room.hold_one(&*seat).await);
-    settle(&*seat, begun, How::Defer { delay: HOUR }).await;
+    settle(&*seat, begun, defer(HOUR)).await;
     lab.age_due(&room.source, begun.id, 2 * HOUR).await;
     let took = room.take_due(&*seat, begun.id).await.lease.fence;
     started(begin(&*seat, took, "n").await, begun.id);
-    settle(&*seat, over, How::Defer { delay: HOUR }).await;
+    settle(&*seat, over, defer(HOUR)).await;
     lab.age_due(&room.source, over.id, 2 * HOUR).await;
     let told = pending(&room).await;
     assert_eq!(told[0].due_in_ms, Some(0));

@@ -13,6 +13,7 @@ mod dead_letters;
 mod entries;
 mod exhausted;
 mod group;
+mod kept;
 mod lab;
 mod limits;
 mod look;
@@ -136,6 +137,20 @@ macro_rules! every_test {
                 a_released_message_is_taken_at_once,
                 a_release_asked_twice_is_done_once,
                 one_bad_settlement_does_not_stop_the_others,
+            ];
+            kept: [
+                a_kept_retry_records_one_failure_and_is_due_for_nobody,
+                a_kept_defer_charges_nothing,
+                a_kept_retry_asked_twice_records_one_failure,
+                its_holder_begins_what_is_kept_under_the_count_it_has,
+                a_kept_retry_repeated_after_its_begin_records_nothing_more,
+                what_is_kept_is_renewed_by_its_holder,
+                what_a_dead_holder_kept_is_taken_over_with_its_failures_and_no_crash,
+                what_is_kept_and_handed_back_is_taken_at_once,
+                who_lost_it_keeps_nothing,
+                what_turns_out_trimmed_when_it_is_to_be_kept_dies_with_its_bytes,
+                what_is_trimmed_while_it_is_kept_leaves_a_tombstone_with_its_failures,
+                a_kept_message_is_given_up_by_the_run_after_it,
             ];
             stale: [
                 who_lost_it_records_nothing,

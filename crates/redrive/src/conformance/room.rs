@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::backend::{
     Backend, Begun, Charge, Cursor, Delivery, Died, Entry, Failed, Fault, Fence, How, IdRange,
-    Lease, Membership, OnAck, Seat, Settled, Settlement, Tended,
+    Lease, Membership, OnAck, Seat, Settled, Settlement, Tended, Waits,
 };
 use crate::dead_letter::{Layout, Reason, read};
 use crate::message::Fields;
@@ -182,6 +182,14 @@ pub(super) fn retry(delay: Duration, error: &str) -> How {
     How::Retry {
         delay,
         fault: fault(error),
+        waits: Waits::InTheGroup,
+    }
+}
+
+pub(super) fn defer(delay: Duration) -> How {
+    How::Defer {
+        delay,
+        waits: Waits::InTheGroup,
     }
 }
 
@@ -197,7 +205,7 @@ pub(super) fn dead_letter(error: &str) -> How {
 pub(super) fn unsuccessful() -> [How; 4] {
     [
         retry(HOUR, "no"),
-        How::Defer { delay: HOUR },
+        defer(HOUR),
         dead_letter("no"),
         How::Release,
     ]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Lab;
 use super::room::{
-    HOUR, Room, assert_done, assert_stale, begin, dead_letter, died, numbered, retry, settle,
-    settlement, started, sweep, taken,
+    HOUR, Room, assert_done, assert_stale, begin, dead_letter, defer, died, numbered, retry,
+    settle, settlement, started, sweep, taken,
 };
 use crate::backend::{Cursor, Fence, How, OnAck, Settled};
 
@@ -173,7 +173,7 @@ pub(super) async fn a_defer_charges_nothing(lab: &dyn Lab) {
     let room = Room::new(lab);
     let seat = room.join("a").await;
     let fence = room.hold_one(&*seat).await;
-    assert_done(&settle(&*seat, fence, How::Defer { delay: HOUR }).await);
+    assert_done(&settle(&*seat, fence, defer(HOUR)).await);
     let state = room.state(fence.id).await;
     assert_eq!((state.failures, state.crashes), (0, 0));
     assert_eq!((state.open, state.hint), (0, 1));
@@ -188,9 +188,9 @@ pub(super) async fn a_defer_asked_twice_keeps_its_first_due_time(lab: &dyn Lab) 
     let room = Room::new(lab);
     let seat = room.join("a").await;
     let fence = room.hold_one(&*seat).await;
-    settle(&*seat, fence, How::Defer { delay: HOUR }).await;
+    settle(&*seat, fence, defer(HOUR)).await;
     lab.age_due(&room.source, fence.id, HOUR / 2).await;
-    assert_done(&settle(&*seat, fence, How::Defer { delay: HOUR }).await);
+    assert_done(&settle(&*seat, fence, defer(HOUR)).await);
     let next = sweep(&*seat, 100).await.next_due.unwrap();
     assert!(next <= HOUR / 2, "{next:?}");
 }
@@ -199,12 +199,12 @@ pub(super) async fn what_was_taken_over_may_be_deferred_again(lab: &dyn Lab) {
     let room = Room::new(lab);
     let seat = room.join("a").await;
     let fence = room.hold_one(&*seat).await;
-    settle(&*seat, fence, How::Defer { delay: HOUR }).await;
+    settle(&*seat, fence, defer(HOUR)).await;
     for _ in 0..3 {
         lab.age_due(&room.source, fence.id, HOUR).await;
         let took = room.take_due(&*seat, fence.id).await.lease.fence;
         assert_eq!(took.token, 1);
-        assert_done(&settle(&*seat, took, How::Defer { delay: HOUR }).await);
+        assert_done(&settle(&*seat, took, defer(HOUR)).await);
         let next = sweep(&*seat, 100).await.next_due.unwrap();
         assert!(next > HOUR / 2, "{next:?}");
     }
@@ -256,7 +256,7 @@ pub(super) async fn one_bad_settlement_does_not_stop_the_others(lab: &dyn Lab) {
         settlement(old, How::Release),
         settlement(fences[3], dead_letter("no")),
         settlement(fences[4], retry(Duration::ZERO, "no")),
-        settlement(fences[5], How::Defer { delay: HOUR }),
+        settlement(fences[5], defer(HOUR)),
     ];
     let answers = seat.settle(&ends).await.unwrap();
     assert_eq!(answers.len(), 6);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Lab;
-use super::room::{HOUR, Room, dead_letter, retry, settle};
+use super::room::{HOUR, Room, dead_letter, defer, retry, settle};
 use crate::backend::How;
 use crate::names::{EntryId, GroupName, Source};
 use crate::stats::{GroupState, Stats};
@@ -65,12 +65,7 @@ pub(super) async fn the_numbers_of_a_source_are_told(lab: &dyn Lab) {
     let added = room.add(10).await;
     let got = a.receive(6, None).await.unwrap();
     b.receive(1, None).await.unwrap();
-    let ends = [
-        How::Ack,
-        dead_letter("no"),
-        retry(HOUR, "no"),
-        How::Defer { delay: HOUR },
-    ];
+    let ends = [How::Ack, dead_letter("no"), retry(HOUR, "no"), defer(HOUR)];
     for (one, how) in got.iter().zip(ends) {
         settle(&*a, one.lease.fence, how).await;
     }

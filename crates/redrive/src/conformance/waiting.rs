@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Lab;
-use super::room::{FOREIGN_LEASE, HOUR, LEASE, Room, assert_done, retry, settle, sweep, taken};
+use super::room::{
+    FOREIGN_LEASE, HOUR, LEASE, Room, assert_done, defer, retry, settle, sweep, taken,
+};
 use crate::backend::{Charge, Cursor, How, Lease};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -57,7 +59,7 @@ pub(super) async fn due_messages_are_taken_in_the_order_of_their_times(lab: &dyn
     for minutes in [30, 10, 20] {
         let fence = room.hold_one(&*seat).await;
         let delay = minutes * MINUTE;
-        settle(&*seat, fence, How::Defer { delay }).await;
+        settle(&*seat, fence, defer(delay)).await;
         fences.push(fence.id);
     }
     for id in &fences {
@@ -75,7 +77,7 @@ pub(super) async fn the_time_to_the_next_due_message_is_told(lab: &dyn Lab) {
     assert_eq!(next().await, None);
     for delay in [2 * HOUR, HOUR] {
         let fence = room.hold_one(&*seat).await;
-        settle(&*seat, fence, How::Defer { delay }).await;
+        settle(&*seat, fence, defer(delay)).await;
         let told = next().await.unwrap();
         assert!(told <= delay && told > delay - MINUTE, "{told:?}");
     }

@@ -1,7 +1,7 @@
 //! The settle protocol: begin, renew, and the ways a delivery ends.
 
 use crate::backend::{
-    Begun, Charge, Died, Fault, Fence, How, Membership, OnAck, Renewed, Settled, Settlement,
+    Begun, Charge, Died, Fault, Fence, How, Membership, OnAck, Renewed, Settled, Settlement, Waits,
 };
 use crate::dead_letter::{Reason, read};
 use crate::message::Fields;
@@ -189,16 +189,23 @@ impl<'a> Turn<'a> {
         Found::Mine(state)
     }
 
-    /// Retry, defer, release: the message stays pending, and has a due time.
+    /// Retry, defer, release: the message stays pending, and has a due time, unless it waits with
+    /// its holder.
     fn put_back(&mut self, fence: Fence, mut state: State, how: &How) {
         let Fence { id, token, .. } = fence;
-        let delay = match how {
-            How::Retry { delay, fault } => {
+        let (delay, waits) = match how {
+            How::Retry {
+                delay,
+                fault,
+                waits,
+            } => {
                 state.record_failure(fault, self.now);
-                *delay
+                (*delay, *waits)
             }
-            How::Defer { delay } => *delay,
-            How::Ack | How::DeadLetter { .. } | How::Release => std::time::Duration::ZERO,
+            How::Defer { delay, waits } => (*delay, *waits),
+            How::Ack | How::DeadLetter { .. } | How::Release => {
+                (std::time::Duration::ZERO, Waits::InTheGroup)
+            }
         };
         // Handing back what was taken over and not begun forgives nothing.
         if fence.is_charged() {
@@ -209,7 +216,11 @@ impl<'a> Turn<'a> {
         let due_ms = self.now.ms().saturating_add(millis(delay));
         let hints = self.hints();
         hints.states.insert(id, state);
-        hints.due.set(id, due_ms);
+        match waits {
+            Waits::InTheGroup => hints.due.set(id, due_ms),
+            // One that a group before this one left would be taken for that of this delivery.
+            Waits::WithHolder => hints.due.remove(id),
+        }
     }
 
     /// Moves a message to the dead-letter queue with its bytes.

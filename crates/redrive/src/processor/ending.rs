@@ -9,7 +9,7 @@ use super::execution::Ran;
 use super::held::{Stage, Standing};
 use super::readiness::Ticket;
 use super::run::Run;
-use crate::backend::{Failed, Fault, How};
+use crate::backend::{Failed, Fault, How, Waits};
 use crate::dead_letter::{ERROR_LIMIT, Reason};
 use crate::fingerprint::{clip, fingerprint};
 use crate::names::EntryId;
@@ -32,10 +32,11 @@ impl Run {
         if let Stage::Running(ticket) = held.stage {
             self.learn(ticket, &ran);
         }
+        let waits = self.where_it_waits(id, &ran);
         let (how, discarded) = match ran {
             Ran::Spoke(outcome) => {
                 let policy = &self.plan.options.retry;
-                decided(judge(outcome, history, policy, fastrand::f64()))
+                decided(judge(outcome, history, policy, fastrand::f64()), waits)
             }
             Ran::Undecodable(error) => (undecodable(&error.to_string()), None),
         };
@@ -52,6 +53,18 @@ impl Run {
             return self.hand_back(id);
         }
         self.end(id, how, None);
+    }
+
+    /// With an order by key, what is run again stays here, and keeps its place. Not where another
+    /// process is to have it.
+    fn where_it_waits(&self, id: EntryId, ran: &Ran) -> Waits {
+        let for_others =
+            self.stop.is_some() || matches!(ran, Ran::Spoke(Outcome::Unavailable { .. }));
+        if self.turns.has_key(id) && !for_others {
+            Waits::WithHolder
+        } else {
+            Waits::InTheGroup
+        }
     }
 
     /// What a run tells of whether handlers can run.
@@ -76,15 +89,18 @@ impl Run {
         }
     }
 
-    /// Hands back all that no handler has seen.
+    /// Hands back all that no handler has seen; at a stop also what waits here to be run again.
     pub(super) fn hand_back_the_queue(&mut self) {
         self.queue.clear();
-        let not_started: Vec<EntryId> = self
+        let stays = |id: EntryId| self.stop.is_none() && self.turns.is_delayed(id);
+        let mut not_started: Vec<EntryId> = self
             .held
             .iter()
-            .filter(|(_, held)| matches!(held.stage, Stage::Queued))
+            .filter(|(id, held)| matches!(held.stage, Stage::Queued) && !stays(**id))
             .map(|(id, _)| *id)
             .collect();
+        // What is due first is taken first.
+        not_started.sort_unstable();
         for id in not_started {
             self.refused.remove(&id);
             self.hand_back(id);
@@ -93,22 +109,24 @@ impl Run {
 
     /// Gives a message to whoever takes it next, uncharged.
     pub(super) fn hand_back(&mut self, id: EntryId) {
-        let (how, _) = decided(Verdict::Release);
+        let (how, _) = decided(Verdict::Release, Waits::InTheGroup);
         self.end(id, how, None);
     }
 }
 
 /// The settlement of a verdict, and why the message was discarded.
-fn decided(verdict: Verdict) -> (How, Option<String>) {
+fn decided(verdict: Verdict, waits: Waits) -> (How, Option<String>) {
     let how = match verdict {
         Verdict::Ack => How::Ack,
         Verdict::Discard(reason) => return (How::Ack, Some(reason)),
         Verdict::RetryIn { delay, failure } => How::Retry {
             delay: delay.min(LONGEST_DELAY),
             fault: fault(&failure),
+            waits,
         },
         Verdict::DeferBy(delay) => How::Defer {
             delay: delay.min(LONGEST_DELAY),
+            waits,
         },
         Verdict::DeadLetter { reason, failure } => How::DeadLetter {
             reason,
@@ -158,11 +176,12 @@ mod tests {
 
     #[test]
     fn a_delay_without_end_is_ten_years() {
-        let (how, _) = decided(Verdict::DeferBy(Duration::MAX));
+        let (how, _) = decided(Verdict::DeferBy(Duration::MAX), Waits::InTheGroup);
         assert_eq!(
             how,
             How::Defer {
-                delay: LONGEST_DELAY
+                delay: LONGEST_DELAY,
+                waits: Waits::InTheGroup,
             }
         );
     }

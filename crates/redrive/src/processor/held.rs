@@ -134,6 +134,22 @@ impl Held {
         }
     }
 
+    /// It stays here after a run that did not succeed, to be begun again: closed at the broker, so
+    /// that nothing is owed for it until then.
+    pub(crate) fn kept(&mut self, mut lease: Lease, how: &How) {
+        if matches!(how, How::Retry { .. }) {
+            self.history.failures = self.history.failures.saturating_add(1);
+        }
+        lease.fence.charge = Charge::TakenOver;
+        self.lease = Some(lease);
+        self.stage = Stage::Queued;
+        if let Some(again) = self.again.take()
+            && again.lease.fence.token > self.token
+        {
+            self.adopt(again);
+        }
+    }
+
     /// Its run was charged, under a new token.
     pub(crate) fn begun(&mut self, token: u64, history: History) {
         self.history = history;

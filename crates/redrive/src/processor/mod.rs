@@ -17,6 +17,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod turns;
 
 use std::future::{Future, pending};
 use std::sync::Arc;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::Processor;
 use super::execution::Runner;
 use super::run::Plan;
@@ -66,6 +68,9 @@ pub struct ProcessorOptions {
     pub dead_letter_limit: Option<DeadLetterLimit>,
     /// What becomes of acknowledged entries. Default: they stay in the stream.
     pub on_ack: OnAck,
+    /// The field whose value is a message's key: messages of one key run one after another, in the
+    /// order of the stream. Default `None`: no order.
+    pub ordered_by: Option<Bytes>,
 }
 
 impl ProcessorOptions {
@@ -168,6 +173,7 @@ impl ProcessorBuilder {
             layout: Layout::default(),
             dead_letter_limit: None,
             on_ack: OnAck::default(),
+            ordered_by: None,
         };
         Self {
             backend,
@@ -302,6 +308,41 @@ impl<C> ProcessorBuilder<C> {
     /// Sets [`timeout`](ProcessorOptions::timeout): a duration, or `None` for no limit.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.options.timeout = timeout.into();
+        self
+    }
+
+    /// Sets [`ordered_by`](ProcessorOptions::ordered_by), the name of a field. The bytes of that
+    /// field are the message's key, of the first one where it stands twice. Messages of one key run
+    /// one after another, the earliest in the stream first; those of different keys run side by
+    /// side, and so does a message without the field, which has no key.
+    ///
+    /// A message that failed or was deferred stays with this processor until its delay is over, and
+    /// the later ones of its key wait behind it: with a long [backoff](ProcessorOptions::retry)
+    /// they take slots for that long, so choose it short and [`prefetch`](Self::prefetch) large.
+    /// The order is that of one processor. It does not hold across several of them on one group,
+    /// nor where one crashes, loses a lease or stops.
+    ///
+    /// ```
+    /// use redrive::codec::Raw;
+    /// use redrive::{Broker, Fields, Message, Processor, Source};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let broker = Broker::connect("memory:").await?;
+    /// let producer = broker.producer("orders".parse()?);
+    /// for step in ["ordered", "paid", "sent"] {
+    ///     producer.send_fields(Fields::from_iter([("customer", "17"), ("step", step)])).await?;
+    /// }
+    /// let mut processor = Processor::builder(&broker, Source::new("orders", "billing")?)
+    ///     .codec(Raw)
+    ///     .ordered_by("customer")
+    ///     .build(async |message: Message<Fields>| {
+    ///         println!("{:?}", message.get("step"));
+    ///     })?;
+    /// assert_eq!(processor.run_until_idle().await?.succeeded, 3);
+    /// # Ok::<(), redrive::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ordered_by(mut self, field: impl Into<Bytes>) -> Self {
+        self.options.ordered_by = Some(field.into());
         self
     }
 

@@ -119,10 +119,11 @@ impl Run {
         let id = delivery.lease.fence.id;
         self.leases.insert(delivery.lease.fence);
         let age = self.age(id);
+        self.turns.join(id, &delivery.fields);
         self.held.insert(id, Held::new(delivery, age));
         if self.stop.is_some() || self.is_paused(Instant::now()) {
             self.hand_back(id);
-        } else {
+        } else if self.turns.may_start(id) {
             self.queue.push_back(id);
         }
     }
@@ -169,15 +170,21 @@ impl Run {
         self.leases.insert(fence);
     }
 
-    /// A held message is at its end. If a newer delivery of it has come, that is next.
+    /// A held message is at its end. If a newer delivery of it has come, that is next; else the next
+    /// one of its key.
     pub(super) fn release_slot(&mut self, id: EntryId) {
+        self.no_longer_refused(id);
+        self.leases.remove(id);
+        self.queue.extend(self.turns.leave(id));
+        if let Some(again) = self.held.remove(&id).and_then(|held| held.again) {
+            self.hold(again);
+        }
+    }
+
+    pub(super) fn no_longer_refused(&mut self, id: EntryId) {
         if self.refused.remove(&id).is_some() && self.refused.is_empty() {
             self.refusals.reset();
             self.health.well(Part::Refused);
-        }
-        self.leases.remove(id);
-        if let Some(again) = self.held.remove(&id).and_then(|held| held.again) {
-            self.hold(again);
         }
     }
 

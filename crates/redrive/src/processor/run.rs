@@ -24,6 +24,7 @@ use super::readiness::{Pace, Readiness};
 use super::receipt::restoring;
 use super::settler::Lane;
 use super::totals::Summary;
+use super::turns::Turns;
 use crate::backend::{Backend, Begun, Delivery, Fence, Seat, Settled, Settlement, Tended};
 use crate::error::Error;
 use crate::names::{EntryId, Source};
@@ -57,8 +58,9 @@ pub(super) struct Run {
     pub(super) plan: Arc<Plan>,
     pub(super) seat: Arc<dyn Seat>,
     pub(super) held: HashMap<EntryId, Held>,
-    /// What waits for a handler, first come first served.
+    /// What waits for a handler, first come first served; of one key only what has its turn.
     pub(super) queue: VecDeque<EntryId>,
+    pub(super) turns: Turns,
     /// How many are being charged at the moment, in one call.
     pub(super) beginning: usize,
     pub(super) tasks: JoinSet<Ran>,
@@ -180,6 +182,7 @@ impl Run {
         Ok(Self {
             held: HashMap::new(),
             queue: VecDeque::new(),
+            turns: Turns::new(options.ordered_by.clone()),
             beginning: 0,
             tasks: JoinSet::new(),
             running: HashMap::new(),
@@ -219,6 +222,7 @@ impl Run {
                 return Err(error);
             }
             self.ask_again(now);
+            self.queue.extend(self.turns.due(now));
             self.start_ready(now);
             self.ask(now);
             self.send_settlements(now);
@@ -263,7 +267,8 @@ impl Run {
             Pace::Paused(until) => Some(until),
             _ => None,
         };
-        [asking, refused, draining, paused, self.acks.flush_at()]
+        let (acks, delayed) = (self.acks.flush_at(), self.turns.next_due());
+        [asking, refused, draining, paused, acks, delayed]
             .into_iter()
             .flatten()
             .min()

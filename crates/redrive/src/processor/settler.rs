@@ -199,6 +199,11 @@ impl Run {
                 held.unsettled(settlement);
                 self.send_again(id);
             }
+            // What was trimmed has ended with its bytes; anything else is run again from here.
+            Settled::Done if settlement.how.keeps() && settlement.lease.tombstone.is_none() => {
+                self.count(id, &settlement.how, None, None);
+                self.stay(settlement);
+            }
             answer => {
                 let Stage::Settling(ending) = &mut held.stage else {
                     return;
@@ -206,6 +211,27 @@ impl Run {
                 let discarded = ending.discarded.take();
                 self.confirmed(id, &settlement.how, sent, answer, discarded);
             }
+        }
+    }
+
+    /// It waits here until its delay is over, and the later ones of its key behind it.
+    fn stay(&mut self, settlement: Settlement) {
+        let Settlement { lease, how, .. } = settlement;
+        let id = lease.fence.id;
+        let (How::Retry { delay, .. } | How::Defer { delay, .. }) = how else {
+            return;
+        };
+        self.no_longer_refused(id);
+        if let Some(held) = self.held.get_mut(&id) {
+            held.kept(lease, &how);
+            if let Some(fence) = held.fence() {
+                self.leases.insert(fence);
+            }
+        }
+        self.queue
+            .extend(self.turns.wait(id, Instant::now() + delay));
+        if self.stop.is_some() {
+            self.hand_back(id);
         }
     }
 
@@ -245,7 +271,7 @@ impl Run {
         self.count(id, how, died.as_ref(), discarded);
         match how {
             How::Ack => self.acked(id),
-            How::Retry { delay, .. } | How::Defer { delay } => {
+            How::Retry { delay, .. } | How::Defer { delay, .. } => {
                 self.intake.due_in(*delay, Instant::now());
                 self.release_slot(id);
             }
@@ -276,11 +302,11 @@ impl Run {
                 totals.succeeded += 1;
                 telemetry::succeeded(source, id);
             }
-            (How::Retry { delay, fault }, _) => {
+            (How::Retry { delay, fault, .. }, _) => {
                 totals.retried += 1;
                 telemetry::retried(source, id, *delay, &fault.error);
             }
-            (How::Defer { delay }, _) => {
+            (How::Defer { delay, .. }, _) => {
                 totals.deferred += 1;
                 telemetry::deferred(source, id, *delay);
             }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::execution::{self, Ran, Work, panicked};
 use super::health::{Backoff, Health, Part};
-use super::held::Stage;
+use super::held::{Held, Stage};
 use super::readiness::Pace;
 use super::receipt::restoring;
 use super::run::{Answer, Run};
@@ -65,12 +65,15 @@ impl Run {
         let mut to_begin = Vec::new();
         while self.may_start(now) {
             let Some(&id) = self.queue.front() else { break };
-            let Some(held) = self.held.get_mut(&id) else {
+            let queued = |held: &&mut Held| matches!(held.stage, Stage::Queued);
+            let held = self.held.get_mut(&id).filter(queued);
+            let Some(held) = held.filter(|_| self.turns.may_start(id)) else {
                 self.queue.pop_front();
                 continue;
             };
             if !held.needs_begin() {
                 self.queue.pop_front();
+                self.turns.start(id);
                 self.run(id);
                 continue;
             }
@@ -79,6 +82,7 @@ impl Run {
                 break;
             }
             self.queue.pop_front();
+            self.turns.start(id);
             held.stage = Stage::Beginning;
             if let Some(fence) = held.fence() {
                 // Its token is about to change: a renewal with the old one would seem lost.

@@ -7,7 +7,7 @@ use redis::{Value, cmd};
 use super::seat::RedisSeat;
 use super::wire::{self, Row};
 use super::{CALL, scripts};
-use crate::backend::{Charge, Failed, Fault, How, OnAck, Settled, Settlement};
+use crate::backend::{Charge, Failed, Fault, How, OnAck, Settled, Settlement, Waits};
 use crate::dead_letter::Reason;
 use crate::error::Error;
 use crate::fingerprint::clip;
@@ -105,16 +105,24 @@ async fn put_back(seat: &RedisSeat, some: &[&Settlement]) -> Result<Vec<Settled>
     let mut call = seat.call();
     for settlement in some {
         let fence = settlement.lease.fence;
-        let (how, delay, error) = match &settlement.how {
-            How::Retry { delay, fault } => ("retry", *delay, clip(&fault.error, STATE_ERROR)),
-            How::Defer { delay } => ("defer", *delay, ""),
-            _ => ("release", Duration::ZERO, ""),
+        let (how, due, error) = match &settlement.how {
+            How::Retry {
+                delay,
+                fault,
+                waits,
+            } => (
+                "retry",
+                due(*delay, *waits),
+                clip(&fault.error, STATE_ERROR),
+            ),
+            How::Defer { delay, waits } => ("defer", due(*delay, *waits), ""),
+            _ => ("release", due(Duration::ZERO, Waits::InTheGroup), ""),
         };
         call.number(fence.id)
             .number(fence.token)
             .number(u8::from(fence.is_charged()))
             .arg(how)
-            .number(delay.as_millis())
+            .arg(due)
             .arg(error.to_owned());
     }
     let answer = seat
@@ -122,6 +130,14 @@ async fn put_back(seat: &RedisSeat, some: &[&Settlement]) -> Result<Vec<Settled>
         .eval(&scripts::PUT_BACK, &call, "putting messages back")
         .await?;
     read_all(seat, answer, some).await
+}
+
+/// When it is due, as the script takes it.
+fn due(delay: Duration, waits: Waits) -> String {
+    match waits {
+        Waits::InTheGroup => delay.as_millis().to_string(),
+        Waits::WithHolder => "keep".to_owned(),
+    }
 }
 
 async fn dead_letter(seat: &RedisSeat, some: &[&Settlement]) -> Result<Vec<Settled>, Error> {

@@ -14,6 +14,7 @@ mod healing;
 mod interop;
 mod limits;
 mod looking;
+mod ordering;
 mod pausing;
 mod payloads;
 mod races;

@@ -1,9 +1,11 @@
 //! The engine on the memory backend, under tokio's paused clock: no test waits for real time.
 
+mod diary;
 mod doubles;
 mod faults;
 mod limits;
 mod logs;
+mod ordering;
 mod outcomes;
 mod pausing;
 mod recovery;

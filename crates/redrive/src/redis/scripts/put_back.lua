@@ -1,7 +1,8 @@
 -- Ends deliveries of messages that stay pending: retry, defer, release.
 --
 -- ARGV from 4 on, for each message: id, delivery count, '1' if that delivery is charged, else '0',
---      'retry' or 'defer' or 'release', delay in ms, error
+--      'retry' or 'defer' or 'release', delay in ms or 'keep' where its holder keeps it for that
+--      time, error
 -- Returns for each: {'ok'} · {'already'} · {'lost'} · {'gone'} · a row of bury (trimmed: its
 --      tombstone)
 
@@ -24,7 +25,12 @@ local function put_back(id, n, charged, how, delay, err)
   if charged then s.o = 0 end
   s.h = n
   save(id, s)
-  redis.call('ZADD', DUE, int(NOW + delay), id)
+  if delay then
+    redis.call('ZADD', DUE, int(NOW + delay), id)
+  else
+    -- Kept: one that a group before this one left would be taken for that of this delivery.
+    redis.call('ZREM', DUE, id)
+  end
   return { 'ok' }
 end
 

@@ -75,6 +75,7 @@ async fn one_message_is_read_retried_dead_lettered_and_replayed() {
     let how = How::Retry {
         delay: Duration::ZERO,
         fault: fault.clone(),
+        waits: Waits::InTheGroup,
     };
     let settlement = Settlement {
         lease: delivery.lease,
