@@ -57,6 +57,15 @@ pub(crate) fn primary_moved(service: &str, old: &impl Display, new: &impl Displa
     info!(service = %Name(service), old = %Name(old), new = %Name(new), "another server is the primary now");
 }
 
+/// As after a failover to a server whose clock is wrong.
+pub(crate) fn clock_went_ahead(source: &Source, by: Duration) {
+    warn!(source = %Name(source), ?by, "the server's clock went ahead: leases seem to be over, messages may run twice");
+}
+
+pub(crate) fn clock_fell_behind(source: &Source, by: Duration) {
+    warn!(source = %Name(source), ?by, "the server's clock fell behind: retries and abandoned messages wait for longer");
+}
+
 pub(crate) fn group_restored(source: &Source) {
     warn!(source = %Name(source), "the group had vanished and was created again");
 }

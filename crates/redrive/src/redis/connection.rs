@@ -33,7 +33,7 @@ pub(super) struct Address {
 
 #[derive(Clone)]
 enum Target {
-    Server(Client),
+    Server(Arc<Client>),
     /// Whichever is the primary at the moment.
     Primary(Arc<Sentinels>),
 }
@@ -74,7 +74,7 @@ impl Address {
         let shown = info.addr().to_string();
         let user = info.redis_settings().username().map(str::to_owned);
         Ok(Self {
-            target: Target::Server(tls::open(info, certificates, &shown)?),
+            target: Target::Server(Arc::new(tls::open(info, certificates, &shown)?)),
             shown,
             user,
         })

@@ -1,6 +1,7 @@
 //! The Redis backend: plain commands where they do, scripts where check and write must be one step.
 
 mod capability;
+mod clock;
 mod connection;
 mod errors;
 mod group;

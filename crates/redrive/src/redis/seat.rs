@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use redis::{Value, cmd};
 use tokio::time::Instant;
 
-use super::connection::{Address, Call, Link};
+use super::clock::{self, Jump, Reading};
+use super::connection::{ANSWER, Address, Call, Link};
 use super::errors;
 use super::group::{self, Mark};
 use super::keys::{self, GroupKeys};
@@ -23,6 +24,7 @@ use crate::backend::{
 use crate::dead_letter::{DeadLetterLimit, Overflow, Precision};
 use crate::error::Error;
 use crate::names::EntryId;
+use crate::telemetry;
 
 pub(super) struct RedisSeat {
     pub(super) membership: Membership,
@@ -48,7 +50,7 @@ pub(super) struct Known {
     /// When to look for dead consumers again: who joins does, and who stays every lease.
     pub(super) reap_at: Option<Instant>,
     /// The server's clock, and when it was read.
-    clock: Option<(u64, Instant)>,
+    clock: Option<Reading>,
 }
 
 impl RedisSeat {
@@ -184,7 +186,18 @@ impl RedisSeat {
         let mut known = self.known();
         known.mark = mark;
         known.scan = scan;
-        known.clock = Some((server_ms, Instant::now()));
+        let now = (server_ms, Instant::now());
+        let jump = known
+            .clock
+            .replace(now)
+            .and_then(|before| clock::jump(before, now, self.membership.lease.max(ANSWER)));
+        drop(known);
+        let source = &self.membership.source;
+        match jump {
+            Some(Jump::Ahead(by)) => telemetry::clock_went_ahead(source, by),
+            Some(Jump::Behind(by)) => telemetry::clock_fell_behind(source, by),
+            None => {}
+        }
         Ok(tended)
     }
 }
