@@ -92,6 +92,21 @@ pub(crate) fn available_again(source: &Source, after: Duration) {
     info!(source = %Name(source), ?after, "handler runs again");
 }
 
+/// Nearly all of the last runs failed: once, when intake slows down for it.
+pub(crate) fn breaker_opened(source: &Source, failed: u32, of: u32, pause: Duration) {
+    warn!(
+        source = %Name(source),
+        failed,
+        of,
+        ?pause,
+        "nearly every run fails: intake pauses, then tries one message at a time"
+    );
+}
+
+pub(crate) fn breaker_closed(source: &Source, after: Duration) {
+    info!(source = %Name(source), ?after, "a run has worked: full speed again");
+}
+
 pub(crate) fn cut_off(source: &Source, handlers: usize) {
     warn!(source = %Name(source), handlers, "drain time is over: handlers aborted, their messages handed back");
 }

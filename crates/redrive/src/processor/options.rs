@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Processor;
+use super::breaker::Breaker;
 use super::execution::Runner;
 use super::run::Plan;
 use crate::backend::{Backend, Membership, OnAck};
@@ -66,6 +67,8 @@ pub struct ProcessorOptions {
     pub dead_letter_limit: Option<DeadLetterLimit>,
     /// What becomes of acknowledged entries. Default: they stay in the stream.
     pub on_ack: OnAck,
+    /// Whether intake slows down when nearly every run fails. Default: it does.
+    pub breaker: Breaker,
 }
 
 impl ProcessorOptions {
@@ -168,6 +171,7 @@ impl ProcessorBuilder {
             layout: Layout::default(),
             dead_letter_limit: None,
             on_ack: OnAck::default(),
+            breaker: Breaker::default(),
         };
         Self {
             backend,
@@ -318,6 +322,7 @@ impl<C> ProcessorBuilder<C> {
         group_start: GroupStart,
         layout: Layout,
         on_ack: OnAck,
+        breaker: Breaker,
     }
 }
 

@@ -197,7 +197,7 @@ impl Run {
             _keeper: keeper,
             reports,
             health,
-            readiness: Readiness::default(),
+            readiness: Readiness::new(options.breaker),
             brim: Brim::default(),
             summary: Summary::default(),
             stop: None,
@@ -325,6 +325,8 @@ impl Run {
             held: self.held.len(),
             room: free > 0 && room,
             paused_until,
+            new_first: self.readiness.is_open(),
+            reads_nothing: false,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The engine on the memory backend, under tokio's paused clock: no test waits for real time.
 
+mod breaking;
 mod doubles;
 mod faults;
 mod limits;
