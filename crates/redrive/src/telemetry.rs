@@ -52,6 +52,20 @@ pub(crate) fn healed(source: &Source) {
     info!(source = %Name(source), "broker answers again");
 }
 
+/// From writing to refusing: once, however many calls are refused.
+pub(crate) fn writes_refused(source: &Source, error: &Error) {
+    error!(
+        source = %Name(source),
+        error = ?Text(&Causes(error)),
+        hint = error.cure().map(Text).map(field::debug),
+        "broker refuses writes: nothing new is read, what is held goes on"
+    );
+}
+
+pub(crate) fn writes_taken(source: &Source, after: Duration) {
+    info!(source = %Name(source), ?after, "broker takes writes again: reading goes on");
+}
+
 pub(crate) fn group_restored(source: &Source) {
     warn!(source = %Name(source), "the group had vanished and was created again");
 }
@@ -67,11 +81,16 @@ pub(crate) fn fatal(source: &Source, error: &Error) {
 }
 
 pub(crate) fn lease_lost(source: &Source, id: EntryId) {
-    warn!(source = %Name(source), %id, "lease lost: another consumer may run this message");
+    debug!(source = %Name(source), %id, "lease lost");
+}
+
+/// How many were lost at about the same time.
+pub(crate) fn leases_lost(source: &Source, leases: u64) {
+    warn!(source = %Name(source), leases, "leases lost: other consumers may run these messages too");
 }
 
 pub(crate) fn stale(source: &Source, id: EntryId) {
-    warn!(source = %Name(source), %id, "failed after its lease was lost: nothing recorded");
+    debug!(source = %Name(source), %id, "failed after its lease was lost: nothing recorded");
 }
 
 pub(crate) fn trimmed(source: &Source, id: EntryId, tombstone: EntryId) {

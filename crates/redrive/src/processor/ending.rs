@@ -73,7 +73,7 @@ impl Run {
         match change {
             Change::CannotRun { pause } => telemetry::unavailable(source, pause, reason),
             Change::Opened { failed, pause } => {
-                telemetry::breaker_opened(source, failed, RUNS, pause)
+                telemetry::breaker_opened(source, failed, RUNS, pause);
             }
             Change::RunsAgain { after } => return telemetry::available_again(source, after),
             Change::Closed { after } => return telemetry::breaker_closed(source, after),

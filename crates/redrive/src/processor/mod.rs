@@ -8,6 +8,7 @@ mod health;
 mod held;
 mod intake;
 mod leases;
+mod losses;
 mod options;
 mod overflow;
 mod readiness;
@@ -18,6 +19,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod writes;
 
 use std::future::{Future, pending};
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::sync::Mutex;
 
+use super::era::{Era, Since};
 use super::errors::{self, After};
 use super::scripts::Script;
 use super::url;
@@ -154,12 +155,14 @@ fn bad_pem(shown: &str) -> Error {
 #[derive(Debug)]
 pub(super) struct Link {
     address: Address,
+    era: Era,
     live: Mutex<Option<Live>>,
 }
 
 struct Live {
     connection: MultiplexedConnection,
     generation: u64,
+    since: Since,
 }
 
 impl fmt::Debug for Live {
@@ -170,8 +173,14 @@ impl fmt::Debug for Live {
 
 impl Link {
     pub(super) fn new(address: Address) -> Self {
+        Self::of(address, Era::default())
+    }
+
+    /// A link that is made anew also when another one of the same era broke.
+    pub(super) fn of(address: Address, era: Era) -> Self {
         Self {
             address,
+            era,
             live: Mutex::new(None),
         }
     }
@@ -183,14 +192,17 @@ impl Link {
 
     async fn connection(&self) -> Result<(MultiplexedConnection, u64), Error> {
         let mut live = self.live.lock().await;
-        if let Some(live) = live.as_ref() {
+        if let Some(live) = live.as_ref().filter(|live| self.era.lasts(live.since)) {
             return Ok((live.connection.clone(), live.generation));
         }
+        // Before it is made: what breaks meanwhile may break this one, too.
+        let since = self.era.now();
         let connection = self.address.connect().await?;
         let generation = fastrand::u64(..);
         *live = Some(Live {
             connection: connection.clone(),
             generation,
+            since,
         });
         Ok((connection, generation))
     }
@@ -199,11 +211,8 @@ impl Link {
     async fn after(&self, error: &RedisError, generation: u64) {
         if errors::sort(error).1 == After::Rebuild {
             let mut live = self.live.lock().await;
-            if live
-                .as_ref()
-                .is_some_and(|live| live.generation == generation)
-            {
-                *live = None;
+            if let Some(broken) = live.take_if(|live| live.generation == generation) {
+                self.era.end(broken.since);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod capability;
 mod connection;
+mod era;
 mod errors;
 mod group;
 mod inspect;

@@ -8,6 +8,7 @@ use redis::{RedisError, Value, cmd};
 use tokio::sync::Mutex;
 
 use super::connection::{ANSWER, Address};
+use super::era::{Era, Since};
 use super::errors::{self, After};
 use crate::error::Error;
 
@@ -16,15 +17,17 @@ use crate::error::Error;
 /// makes its own.
 pub(super) struct Reader {
     address: Address,
-    idle: Mutex<Option<MultiplexedConnection>>,
+    era: Era,
+    idle: Mutex<Option<(MultiplexedConnection, Since)>>,
     /// The connection's id at the server, for ending a wait; 0 where it is not known.
     client_id: AtomicI64,
 }
 
 impl Reader {
-    pub(super) fn new(address: Address) -> Self {
+    pub(super) fn new(address: Address, era: Era) -> Self {
         Self {
             address,
+            era,
             idle: Mutex::new(None),
             client_id: AtomicI64::new(0),
         }
@@ -32,9 +35,12 @@ impl Reader {
 
     pub(super) async fn read(&self, command: &redis::Cmd, block: Duration) -> Result<Value, Error> {
         let mut idle = self.idle.lock().await;
-        let mut connection = match idle.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
+        let (mut connection, since) = match idle.take() {
+            Some((connection, since)) if self.era.lasts(since) => (connection, since),
+            _ => {
+                let since = self.era.now();
+                (self.connect().await?, since)
+            }
         };
         connection.set_response_timeout(block.saturating_add(ANSWER));
         let answer: Result<Value, RedisError> = command.query_async(&mut connection).await;
@@ -42,8 +48,9 @@ impl Reader {
             Ok(_) => After::Keep,
             Err(error) => errors::sort(error).1,
         };
-        if keep == After::Keep {
-            *idle = Some(connection);
+        match keep {
+            After::Keep => *idle = Some((connection, since)),
+            After::Rebuild => self.era.end(since),
         }
         answer.map_err(|cause| self.address.error(cause, "receiving messages"))
     }
@@ -56,7 +63,15 @@ impl Reader {
     async fn connect(&self) -> Result<MultiplexedConnection, Error> {
         let mut connection = self.address.connect().await?;
         let id = cmd("CLIENT").arg("ID").query_async(&mut connection).await;
-        self.client_id.store(id.unwrap_or(0), Ordering::Relaxed);
+        let id = match id {
+            Ok(id) => id,
+            // Else no wait of this connection could be ended, for want of an answer just now.
+            Err(cause) if errors::sort(&cause).0.is_transient() => {
+                return Err(self.address.error(cause, "receiving messages"));
+            }
+            Err(_) => 0,
+        };
+        self.client_id.store(id, Ordering::Relaxed);
         Ok(connection)
     }
 }

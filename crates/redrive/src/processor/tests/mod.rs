@@ -8,6 +8,7 @@ mod logs;
 mod outcomes;
 mod pausing;
 mod recovery;
+mod refusing;
 mod stopping;
 mod trimming;
 
