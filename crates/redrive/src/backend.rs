@@ -99,7 +99,7 @@ pub(crate) trait Seat: Send + Sync + 'static {
 
     /// Creates the group again after it vanished: where that loses nothing just below what was
     /// still to be done, else at the first entry. An existing group is left alone.
-    async fn restore(&self) -> Result<(), Error>;
+    async fn restore(&self) -> Result<Restored, Error>;
 
     /// Removes the consumer if nothing is pending on it.
     async fn leave(&self) -> Result<(), Error>;
@@ -110,11 +110,24 @@ pub(crate) trait Seat: Send + Sync + 'static {
     /// How many entries of the whole group are pending, these not counted.
     async fn pending(&self, but: &BTreeSet<EntryId>) -> Result<u64, Error>;
 
+    /// Whether the broker takes writes: an error of kind `WritesRefused` where it does not, though it
+    /// may still take acks. Changes nothing. Called from where leases are renewed.
+    async fn probe_writes(&self) -> Result<(), Error>;
+
     /// Where the leases of this seat are renewed from.
     fn renewed_on(&self) -> RenewedOn;
 
     /// The server's clock, in Unix ms, as well as it is known without asking. For showing only.
     fn now_ms(&self) -> u64;
+}
+
+/// Answer of [`Seat::restore`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restored {
+    /// It was missing.
+    Created,
+    /// Somebody else was faster, or it had not vanished.
+    WasThere,
 }
 
 /// Where the leases of a seat are renewed from.

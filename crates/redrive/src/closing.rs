@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{
     Backend, Begun, Cursor, Delivery, Entry, Fence, IdRange, Membership, Renewed, RenewedOn,
-    Replay, Replayed, Seat, Settled, Settlement, Tended,
+    Replay, Replayed, Restored, Seat, Settled, Settlement, Tended,
 };
 use crate::error::Error;
 use crate::message::Fields;
@@ -131,7 +131,7 @@ impl Seat for Closing<dyn Seat> {
         self.unless_closed(self.inner.settle(settlements)).await
     }
 
-    async fn restore(&self) -> Result<(), Error> {
+    async fn restore(&self) -> Result<Restored, Error> {
         self.unless_closed(self.inner.restore()).await
     }
 
@@ -145,6 +145,10 @@ impl Seat for Closing<dyn Seat> {
 
     async fn pending(&self, but: &BTreeSet<EntryId>) -> Result<u64, Error> {
         self.unless_closed(self.inner.pending(but)).await
+    }
+
+    async fn probe_writes(&self) -> Result<(), Error> {
+        self.unless_closed(self.inner.probe_writes()).await
     }
 
     fn renewed_on(&self) -> RenewedOn {

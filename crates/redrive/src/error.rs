@@ -17,9 +17,11 @@ pub enum ErrorKind {
     Unreachable,
     /// The server does not answer in time. Retried by a processor.
     TimedOut,
-    /// The server is there but refuses for now: loading, read-only, out of memory, busy.
-    /// Retried by a processor.
+    /// The server is there but refuses for now: loading, read-only, busy. Retried by a processor.
     Unavailable,
+    /// The server refuses to write: it has used up its memory, cannot save to its disk, or has too
+    /// few replicas. Somebody has to act. Retried by a processor, which reads nothing new until then.
+    WritesRefused,
     /// The stream or its group is gone. A processor creates it again.
     NoGroup,
     /// The server refuses these credentials, or this user may not do this.
@@ -42,7 +44,11 @@ impl ErrorKind {
     pub fn is_transient(self) -> bool {
         matches!(
             self,
-            Self::Unreachable | Self::TimedOut | Self::Unavailable | Self::NoGroup
+            Self::Unreachable
+                | Self::TimedOut
+                | Self::Unavailable
+                | Self::WritesRefused
+                | Self::NoGroup
         )
     }
 
@@ -52,6 +58,7 @@ impl ErrorKind {
             Self::Unreachable => "server unreachable",
             Self::TimedOut => "no answer in time",
             Self::Unavailable => "server refuses for now",
+            Self::WritesRefused => "server refuses writes",
             Self::NoGroup => "no such stream or group",
             Self::Denied => "permission denied",
             Self::WrongType => "wrong type of key",

@@ -76,7 +76,9 @@ pub use message::{Fields, Lineage, Message};
 pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 pub use outcome::{Failure, IntoOutcome, Outcome};
 pub use payload::PayloadCodec;
-pub use processor::{Extent, Processor, ProcessorBuilder, ProcessorOptions, Recovered, Totals};
+pub use processor::{
+    Breaker, Extent, Processor, ProcessorBuilder, ProcessorOptions, Recovered, Totals,
+};
 pub use producer::Producer;
 pub use retry::{Backoff, Jitter, RetryPolicy};
 pub use selection::{Order, Page, Selection};

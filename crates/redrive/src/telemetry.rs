@@ -66,6 +66,20 @@ pub(crate) fn clock_fell_behind(source: &Source, by: Duration) {
     warn!(source = %Name(source), ?by, "the server's clock fell behind: retries and abandoned messages wait for longer");
 }
 
+/// From writing to refusing: once, however many calls are refused.
+pub(crate) fn writes_refused(source: &Source, error: &Error) {
+    error!(
+        source = %Name(source),
+        error = ?Text(&Causes(error)),
+        hint = error.cure().map(Text).map(field::debug),
+        "broker refuses writes: nothing new is read, what is held goes on"
+    );
+}
+
+pub(crate) fn writes_taken(source: &Source, after: Duration) {
+    info!(source = %Name(source), ?after, "broker takes writes again: reading goes on");
+}
+
 pub(crate) fn group_restored(source: &Source) {
     warn!(source = %Name(source), "the group had vanished and was created again");
 }
@@ -81,11 +95,16 @@ pub(crate) fn fatal(source: &Source, error: &Error) {
 }
 
 pub(crate) fn lease_lost(source: &Source, id: EntryId) {
-    warn!(source = %Name(source), %id, "lease lost: another consumer may run this message");
+    debug!(source = %Name(source), %id, "lease lost");
+}
+
+/// How many were lost at about the same time.
+pub(crate) fn leases_lost(source: &Source, leases: u64) {
+    warn!(source = %Name(source), leases, "leases lost: other consumers may run these messages too");
 }
 
 pub(crate) fn stale(source: &Source, id: EntryId) {
-    warn!(source = %Name(source), %id, "failed after its lease was lost: nothing recorded");
+    debug!(source = %Name(source), %id, "failed after its lease was lost: nothing recorded");
 }
 
 pub(crate) fn trimmed(source: &Source, id: EntryId, tombstone: EntryId) {
@@ -104,6 +123,21 @@ pub(crate) fn unavailable(source: &Source, pause: Duration, reason: &str) {
 
 pub(crate) fn available_again(source: &Source, after: Duration) {
     info!(source = %Name(source), ?after, "handler runs again");
+}
+
+/// Nearly all of the last runs failed: once, when intake slows down for it.
+pub(crate) fn breaker_opened(source: &Source, failed: u32, of: u32, pause: Duration) {
+    warn!(
+        source = %Name(source),
+        failed,
+        of,
+        ?pause,
+        "nearly every run fails: intake pauses, then tries one message at a time"
+    );
+}
+
+pub(crate) fn breaker_closed(source: &Source, after: Duration) {
+    info!(source = %Name(source), ?after, "a run has worked: full speed again");
 }
 
 pub(crate) fn cut_off(source: &Source, handlers: usize) {

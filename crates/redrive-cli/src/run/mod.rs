@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use redrive::{
-    ConsumerName, DeadLetterLimit, Extent, GroupName, GroupStart, Layout, OnAck, Overflow,
+    Breaker, ConsumerName, DeadLetterLimit, Extent, GroupName, GroupStart, Layout, OnAck, Overflow,
     Processor, RetryPolicy, Source, StreamKey,
 };
 
@@ -118,6 +118,16 @@ pub(crate) struct Args {
         help_heading = "Failures"
     )]
     backoff: Wait,
+    /// When nearly every run fails: on slows the worker down, off tries every message at once
+    #[arg(
+        long,
+        value_enum,
+        value_name = "on|off",
+        default_value_t,
+        hide_possible_values = true,
+        help_heading = "Failures"
+    )]
+    breaker: BreakerSwitch,
     /// How long a worker may be silent before others take its messages over, 100ms to 365d
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = literals::duration_from(SHORTEST_LEASE), help_heading = "Failures")]
     lease: Duration,
@@ -202,6 +212,13 @@ impl FromStr for Most {
 }
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum BreakerSwitch {
+    #[default]
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 enum OnAckName {
     #[default]
     Keep,
@@ -243,6 +260,10 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
             LayoutName::Native => Layout::Native,
             LayoutName::Flat => Layout::Flat,
             LayoutName::Envelope => Layout::Envelope,
+        })
+        .breaker(match args.breaker {
+            BreakerSwitch::On => Breaker::On,
+            BreakerSwitch::Off => Breaker::Off,
         })
         .on_ack(match args.on_ack {
             OnAckName::Keep => OnAck::Keep,

@@ -38,6 +38,11 @@ fn line(totals: &Totals) -> String {
     if totals.retried > 0 {
         line.push_str(&format!(", {} put back", totals.retried));
     }
+    match totals.leases_lost {
+        0 => {}
+        1 => line.push_str("; 1 lease lost"),
+        lost => line.push_str(&format!("; {lost} leases lost")),
+    }
     line
 }
 
@@ -54,6 +59,12 @@ mod tests {
         assert_eq!(
             line(&totals),
             "990 succeeded, 10 dead-lettered, 5 handed back; 30 runs failed, 20 put back"
+        );
+        totals = Totals::default();
+        (totals.succeeded, totals.leases_lost) = (2, 16);
+        assert_eq!(
+            line(&totals),
+            "2 succeeded, 0 dead-lettered; 16 leases lost"
         );
         totals = Totals::default();
         (totals.dead_lettered, totals.failed) = (1, 1);

@@ -133,7 +133,10 @@ impl<'a> Side<'a> {
             Act::ForeignClaim(id) => self.lab.foreign_claim(source, FOREIGN, *id).await,
             Act::ForeignAck(id) => self.lab.foreign_ack(source, *id).await,
             Act::DropGroup => self.lab.drop_group(source).await,
-            Act::Restore(seat) => self.seats[*seat].restore().await?,
+            Act::Restore(seat) => {
+                let restored = self.seats[*seat].restore().await?;
+                answer.said.push(format!("{restored:?}"));
+            }
             Act::Replay(orders) => {
                 let orders: Vec<_> = orders.iter().map(|order| self.order(order)).collect();
                 for replayed in self.backend.replay(dlq, &orders).await? {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Lab;
 use super::room::{HOUR, Room, assert_gone, ids, retry, settle, sweep, unsuccessful};
-use crate::backend::{Begun, Cursor, How, Renewed};
+use crate::backend::{Begun, Cursor, How, Renewed, Restored};
 use crate::error::ErrorKind;
 use crate::names::GroupStart;
 
@@ -114,7 +114,7 @@ pub(super) async fn an_existing_group_is_left_alone_by_a_restore(lab: &dyn Lab) 
     settle(&*seat, fence, retry(HOUR, "no")).await;
     let before = room.state(fence.id).await;
     for _ in 0..2 {
-        seat.restore().await.unwrap();
+        assert_eq!(seat.restore().await.unwrap(), Restored::WasThere);
     }
     assert_eq!(room.owners().await, [(added[0], "a".into(), 1)]);
     assert_eq!(room.state(fence.id).await, before);
@@ -125,7 +125,7 @@ pub(super) async fn who_restores_a_group_is_seen_in_it(lab: &dyn Lab) {
     let room = Room::new(lab);
     let seat = room.join("a").await;
     lab.drop_group(&room.source).await;
-    seat.restore().await.unwrap();
+    assert_eq!(seat.restore().await.unwrap(), Restored::Created);
     let told = room
         .backend()
         .stats(&room.source.stream, Some(&room.source.group), &room.dlq)

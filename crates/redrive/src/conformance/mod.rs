@@ -105,6 +105,7 @@ macro_rules! every_test {
                 a_renewal_of_what_was_trimmed_tells_the_tombstone,
                 a_renewal_whose_tombstone_is_refused_leaves_it_pending,
                 renewals_answer_in_the_order_of_the_questions,
+                a_look_whether_writes_are_taken_changes_nothing,
             ];
             crashes: [
                 every_begun_run_that_did_not_end_is_one_crash,

@@ -1,7 +1,7 @@
 //! Keeping held messages from being taken over.
 
 use super::Lab;
-use super::room::{LEASE, Room, field, settle, sweep, taken};
+use super::room::{HOUR, LEASE, Room, field, retry, settle, sweep, taken};
 use crate::backend::{Fence, How, Renewed, Seat};
 use crate::error::ErrorKind;
 
@@ -143,4 +143,29 @@ pub(super) async fn renewals_answer_in_the_order_of_the_questions(lab: &dyn Lab)
         "{answers:?}"
     );
     assert!(seat.renew(&[]).await.unwrap().is_empty());
+}
+
+pub(super) async fn a_look_whether_writes_are_taken_changes_nothing(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let seat = room.join("a").await;
+    let fence = room.hold_one(&*seat).await;
+    seat.probe_writes().await.unwrap();
+    assert_eq!(room.owners().await, [(fence.id, "a".into(), 1)]);
+    assert!(lab.is_clean(&room.source).await, "state without need");
+    settle(&*seat, fence, retry(HOUR, "no")).await;
+    let before = (
+        room.state(fence.id).await,
+        lab.due(&room.source).await.len(),
+    );
+    seat.probe_writes().await.unwrap();
+    let after = (
+        room.state(fence.id).await,
+        lab.due(&room.source).await.len(),
+    );
+    assert_eq!(before, after);
+    // Nor does it bring back what has vanished.
+    lab.drop_group(&room.source).await;
+    seat.probe_writes().await.unwrap();
+    let told = seat.receive(1, None).await.unwrap_err();
+    assert_eq!(told.kind(), ErrorKind::NoGroup);
 }

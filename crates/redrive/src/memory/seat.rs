@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use crate::backend::{
-    Begun, Charge, Cursor, Delivery, Fence, Lease, Membership, Renewed, RenewedOn, Seat, Settled,
-    Settlement, Tended,
+    Begun, Charge, Cursor, Delivery, Fence, Lease, Membership, Renewed, RenewedOn, Restored, Seat,
+    Settled, Settlement, Tended,
 };
 use crate::error::{Error, ErrorKind};
 use crate::names::{EntryId, GroupStart, Source};
@@ -122,11 +122,15 @@ impl Seat for MemorySeat {
         self.turn(|turn| settlements.iter().map(|one| turn.settle(one)).collect())
     }
 
-    async fn restore(&self) -> Result<(), Error> {
+    async fn restore(&self) -> Result<Restored, Error> {
         let (mut kept, now) = self.memory.open();
+        let restored = match kept.group(&self.membership.source) {
+            Ok(_) => Restored::WasThere,
+            Err(_) => Restored::Created,
+        };
         kept.ensure_group(&self.membership.source, None)?;
         kept.register(&self.membership, now);
-        Ok(())
+        Ok(restored)
     }
 
     async fn leave(&self) -> Result<(), Error> {
@@ -151,6 +155,10 @@ impl Seat for MemorySeat {
         let (kept, _) = self.memory.open();
         let pending = kept.group(&self.membership.source)?.pending.keys();
         Ok(pending.filter(|id| !but.contains(id)).count() as u64)
+    }
+
+    async fn probe_writes(&self) -> Result<(), Error> {
+        self.turn(|_| ())
     }
 
     fn renewed_on(&self) -> RenewedOn {

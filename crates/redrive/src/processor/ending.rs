@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::breaker::RUNS;
 use super::drain::Stop;
 use super::execution::Ran;
 use super::held::{Stage, Standing};
-use super::readiness::Ticket;
+use super::readiness::{Change, Ticket, Told};
 use super::run::Run;
 use crate::backend::{Failed, Fault, How, Waits};
 use crate::dead_letter::{ERROR_LIMIT, Reason};
@@ -15,7 +16,7 @@ use crate::fingerprint::{clip, fingerprint};
 use crate::names::EntryId;
 use crate::outcome::{Failure, Outcome};
 use crate::telemetry;
-use crate::verdict::{Verdict, judge};
+use crate::verdict::{History, Verdict, judge};
 
 /// How much of an error's kind is kept, in bytes.
 const MOST_KIND: usize = 256;
@@ -30,7 +31,7 @@ impl Run {
         };
         let (history, standing) = (held.history, held.standing);
         if let Stage::Running(ticket) = held.stage {
-            self.learn(ticket, &ran);
+            self.learn(ticket, standing, history, &ran);
         }
         let waits = self.where_it_waits(id, &ran);
         let (how, discarded) = match ran {
@@ -67,26 +68,32 @@ impl Run {
         }
     }
 
-    /// What a run tells of whether handlers can run.
-    fn learn(&mut self, ticket: Ticket, ran: &Ran) {
+    /// What a run tells of whether handlers can run, and whether what runs works.
+    fn learn(&mut self, ticket: Ticket, standing: Standing, history: History, ran: &Ran) {
         let (now, source) = (Instant::now(), &self.plan.source);
-        match ran {
-            Ran::Spoke(Outcome::Unavailable { reason }) => {
-                let begins = self.readiness.unavailable(ticket, now, fastrand::f64());
-                if let Some(pause) = begins {
-                    telemetry::unavailable(source, pause, reason);
-                    // What was asked before would bring more than may run.
-                    self.wake();
-                    self.hand_back_the_queue();
-                }
+        let (told, reason) = match ran {
+            Ran::Spoke(Outcome::Unavailable { reason }) => (Told::CannotRun, reason.as_str()),
+            // It was interrupted: how it ended says nothing of the others.
+            Ran::Spoke(Outcome::Retry { .. }) if standing == Standing::Lost => (Told::Nothing, ""),
+            Ran::Spoke(Outcome::Retry { .. }) if history.failures > 0 => (Told::FailedAgain, ""),
+            Ran::Spoke(Outcome::Retry { .. }) => (Told::Failed, ""),
+            Ran::Spoke(_) => (Told::Answered, ""),
+            Ran::Undecodable(_) => (Told::Nothing, ""),
+        };
+        let Some(change) = self.readiness.learn(ticket, told, now, fastrand::f64()) else {
+            return;
+        };
+        match change {
+            Change::CannotRun { pause } => telemetry::unavailable(source, pause, reason),
+            Change::Opened { failed, pause } => {
+                telemetry::breaker_opened(source, failed, RUNS, pause);
             }
-            Ran::Spoke(_) => {
-                if let Some(lasted) = self.readiness.ran(ticket, now) {
-                    telemetry::available_again(source, lasted);
-                }
-            }
-            Ran::Undecodable(_) => self.readiness.told_nothing(ticket),
+            Change::RunsAgain { after } => return telemetry::available_again(source, after),
+            Change::Closed { after } => return telemetry::breaker_closed(source, after),
         }
+        // What was asked before would bring more than may run.
+        self.wake();
+        self.hand_back_the_queue();
     }
 
     /// Hands back all that no handler has seen; at a stop also what waits here to be run again.

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::error::Error;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::error::{Error, ErrorKind};
 use crate::names::Source;
 use crate::telemetry;
 
@@ -22,20 +25,32 @@ pub(crate) enum Part {
     /// What was refused one by one.
     Refused,
     Renewal,
+    /// The look whether writes are taken.
+    Writes,
+}
+
+/// Whether the broker takes writes. Without memory it refuses them, and still lets acks, renewals
+/// and retries through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writes {
+    Taken,
+    Refused,
 }
 
 /// Which parts of a run fail at the moment. One log line when the first begins to, one when the
-/// last has healed: never one per try.
+/// last has healed: never one per try. And likewise whether it takes writes.
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     source: Source,
     state: Arc<Mutex<State>>,
+    writes: watch::Sender<Writes>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     failing: BTreeSet<Part>,
     last: Option<Error>,
+    refused_since: Option<Instant>,
 }
 
 impl Health {
@@ -43,16 +58,49 @@ impl Health {
         Self {
             source,
             state: Arc::default(),
+            writes: watch::Sender::new(Writes::Taken),
         }
     }
 
     pub(crate) fn failing(&self, part: Part, error: Error) {
+        match error.kind() {
+            // Where it could not be created again the error is another one.
+            ErrorKind::NoGroup => return self.well(part),
+            ErrorKind::WritesRefused => return self.refused(part, error),
+            _ => {}
+        }
         let mut state = self.lock();
         if state.failing.is_empty() {
             telemetry::failing(&self.source, &error);
         }
         state.failing.insert(part);
         state.last = Some(error);
+    }
+
+    /// The broker answered, and refuses to write.
+    fn refused(&self, part: Part, error: Error) {
+        self.well(part);
+        let mut state = self.lock();
+        if state.refused_since.is_none() {
+            state.refused_since = Some(Instant::now());
+            telemetry::writes_refused(&self.source, &error);
+            self.writes.send_replace(Writes::Refused);
+        }
+        state.last = Some(error);
+    }
+
+    /// A write was taken, other than an ack.
+    pub(crate) fn writes_taken(&self) {
+        let mut state = self.lock();
+        if let Some(since) = state.refused_since.take() {
+            telemetry::writes_taken(&self.source, since.elapsed());
+            self.writes.send_replace(Writes::Taken);
+        }
+    }
+
+    /// Whether the broker takes writes, now and from now on.
+    pub(crate) fn writes(&self) -> watch::Receiver<Writes> {
+        self.writes.subscribe()
     }
 
     pub(crate) fn well(&self, part: Part) {
@@ -90,7 +138,8 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(50);
-    const MOST: Duration = Duration::from_secs(5);
+    /// What has healed is found again within five seconds, connecting included.
+    const MOST: Duration = Duration::from_secs(3);
 
     pub(crate) fn pause(&mut self) -> Duration {
         let ceiling = Self::FIRST

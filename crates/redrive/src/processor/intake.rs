@@ -23,18 +23,20 @@ pub enum Extent {
     /// To its signal.
     UntilStopped,
     /// Until a read found nothing, nothing is held here, and nothing is pending in the whole group.
-    /// It waits for what others hold, for retries to come due, and for a handler that
-    /// [cannot run](crate::Outcome::unavailable); not for what a
+    /// It waits for what others hold, for retries to come due, for a handler that
+    /// [cannot run](crate::Outcome::unavailable), and through the pauses of an open
+    /// [breaker](crate::Breaker); not for what a
     /// [full dead-letter queue](crate::Overflow::Stop) keeps pending.
     UntilIdle,
     /// So many rounds, each one round of taking over and one read that waits for
     /// [`block`](crate::ProcessorOptions::block). Rounds that find nothing count. Everything is
     /// settled before the next round. A round ends early when the handler
-    /// [cannot run](crate::Outcome::unavailable); the next one begins after the pause.
+    /// [cannot run](crate::Outcome::unavailable), or the [breaker](crate::Breaker) opens; the next
+    /// one begins after the pause.
     Batches(u64),
     /// One sweep over what is due or was left behind by a silent consumer, which is taken over and
     /// run. Nothing new is read. It ends early when the handler
-    /// [cannot run](crate::Outcome::unavailable).
+    /// [cannot run](crate::Outcome::unavailable), or the [breaker](crate::Breaker) opens.
     Sweep,
 }
 
@@ -69,6 +71,11 @@ pub(crate) struct View {
     pub(crate) room: bool,
     /// No handler can run before then: nothing is asked for.
     pub(crate) paused_until: Option<Instant>,
+    /// What is new is asked for before what is due: the run that is next is to tell of others, and a
+    /// message that failed before may be bad itself.
+    pub(crate) new_first: bool,
+    /// Nothing new is read: it could not all be brought to an end.
+    pub(crate) reads_nothing: bool,
 }
 
 /// Where the taking in of messages stands.
@@ -81,6 +88,8 @@ pub(crate) struct Intake {
     next_tend: Instant,
     step: Step,
     not_before: Option<Instant>,
+    /// The last read found nothing.
+    dry: bool,
     backoff: Backoff,
 }
 
@@ -112,6 +121,7 @@ impl Intake {
                 _ => Step::Claim,
             },
             not_before: None,
+            dry: false,
             backoff: Backoff::default(),
         }
     }
@@ -137,6 +147,11 @@ impl Intake {
                 Step::Settle => Next::Wait(None),
                 _ => self.tend(view),
             },
+            Extent::UntilStopped | Extent::UntilIdle
+                if view.new_first && !self.dry && !view.reads_nothing =>
+            {
+                self.read(view, None)
+            }
             Extent::UntilStopped | Extent::UntilIdle if view.now >= self.next_tend => {
                 self.tend(view)
             }
@@ -156,6 +171,8 @@ impl Intake {
             Extent::Sweep => true,
             Extent::UntilStopped | Extent::UntilIdle => false,
         };
+        // A read that was ended early found nothing because it was ended.
+        self.dry = false;
         if ends_now {
             self.step = match view.held {
                 0 => self.next_round(),
@@ -206,6 +223,11 @@ impl Intake {
     }
 
     fn read(&self, view: View, block: Option<Duration>) -> Next {
+        if view.reads_nothing {
+            // What is pending is still looked after.
+            let tends = !matches!(self.extent, Extent::Batches(_));
+            return Next::Wait(tends.then_some(self.next_tend));
+        }
         if !view.room {
             return Next::NeedsRoom;
         }
@@ -240,6 +262,7 @@ impl Intake {
     /// A read answered.
     pub(crate) fn read_answered(&mut self, block: Option<Duration>, got: usize) {
         self.answered();
+        self.dry = got == 0;
         self.step = match self.extent {
             Extent::Batches(_) => Step::Settle,
             Extent::UntilIdle if got == 0 && block.is_none() => Step::Settle,

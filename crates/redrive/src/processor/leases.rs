@@ -11,12 +11,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::instrument::WithSubscriber;
 
 use super::health::{Backoff, Health, Part};
+use super::writes;
 use crate::backend::{Fence, Renewed, RenewedOn, Seat};
 use crate::error::{Error, ErrorKind};
 use crate::names::EntryId;
 
 /// How many leases one call renews.
 const CHUNK: usize = 100;
+/// How long a try of a renewal that failed is apart from the next, however short the lease.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The leases that are to be renewed: the one thing the loop and its keeper share.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +77,12 @@ impl Keeper {
         let work = async move {
             tokio::select! {
                 () = end.cancelled() => {}
-                () = keep(&*seat, lease, &table, &health, &reports) => {}
+                error = keep(&*seat, lease, &table, &health, &reports) => {
+                    let _ = reports.send(Report::Ended(error));
+                }
+                error = writes::watch(&*seat, lease, &health) => {
+                    let _ = reports.send(Report::Ended(error));
+                }
             }
         };
         // An outage is often noticed here first, and said once: by whoever listens to the caller,
@@ -121,7 +129,7 @@ async fn keep(
     table: &LeaseTable,
     health: &Health,
     reports: &UnboundedSender<Report>,
-) {
+) -> Error {
     let third = lease / 3;
     let mut next = Instant::now() + third;
     let mut backoff = Backoff::default();
@@ -137,12 +145,10 @@ async fn keep(
             Err(error) if error.kind().is_transient() => {
                 health.failing(Part::Renewal, error);
                 // Several tries fit into what is left of the lease.
-                next = Instant::now() + backoff.pause().min(lease / 12);
+                let most = (lease / 12).max(SHORTEST_PAUSE);
+                next = Instant::now() + backoff.pause().min(most);
             }
-            Err(error) => {
-                let _ = reports.send(Report::Ended(error));
-                return;
-            }
+            Err(error) => return error,
         }
     }
 }

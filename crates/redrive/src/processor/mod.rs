@@ -1,5 +1,6 @@
 //! The processor: reads, runs the handler, and ends every message one way or another.
 
+mod breaker;
 mod drain;
 mod ending;
 mod execution;
@@ -7,6 +8,7 @@ mod health;
 mod held;
 mod intake;
 mod leases;
+mod losses;
 mod options;
 mod overflow;
 mod readiness;
@@ -18,10 +20,12 @@ mod start;
 mod tests;
 mod totals;
 mod turns;
+mod writes;
 
 use std::future::{Future, pending};
 use std::sync::Arc;
 
+pub use self::breaker::Breaker;
 pub use self::intake::Extent;
 pub use self::options::{ProcessorBuilder, ProcessorOptions};
 pub use self::totals::{Recovered, Totals};
@@ -120,7 +124,8 @@ impl Processor {
 
     /// Runs until nothing is left: a read found nothing, nothing is held here, and nothing is
     /// pending in the whole group. So it waits for messages that others hold, for retries to come
-    /// due, and for a handler that [cannot run](crate::Outcome::unavailable); but not for what a
+    /// due, for a handler that [cannot run](crate::Outcome::unavailable), and, where everything fails,
+    /// through the pauses of the [breaker](Breaker); but not for what a
     /// full dead-letter queue keeps pending, where its limit [stops](crate::Overflow::Stop). What an
     /// earlier run left there is known to be kept when it has been looked at again: within a minute.
     ///
@@ -134,7 +139,8 @@ impl Processor {
     /// Runs so many rounds, each one round of taking over and one read that waits for
     /// [`block`](ProcessorOptions::block), and answers how many messages succeeded. Rounds that
     /// find nothing count. Everything is settled before the next round. A round ends early when the
-    /// handler [cannot run](crate::Outcome::unavailable); the next one begins after the pause.
+    /// handler [cannot run](crate::Outcome::unavailable) or the [breaker](Breaker) opens; the next one
+    /// begins after the pause.
     ///
     /// # Errors
     ///
@@ -146,7 +152,7 @@ impl Processor {
 
     /// Takes over, in one sweep, everything that is due or was left behind by a silent consumer,
     /// and runs it. Reads nothing new. Ends early when the handler
-    /// [cannot run](crate::Outcome::unavailable).
+    /// [cannot run](crate::Outcome::unavailable) or the [breaker](Breaker) opens.
     ///
     /// # Errors
     ///

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Processor;
+use super::breaker::Breaker;
 use super::execution::Runner;
 use super::run::Plan;
 use crate::backend::{Backend, Membership, OnAck};
@@ -71,6 +72,8 @@ pub struct ProcessorOptions {
     /// The field whose value is a message's key: messages of one key run one after another, in the
     /// order of the stream. Default `None`: no order.
     pub ordered_by: Option<Bytes>,
+    /// Whether intake slows down when nearly every run fails. Default: it does.
+    pub breaker: Breaker,
 }
 
 impl ProcessorOptions {
@@ -174,6 +177,7 @@ impl ProcessorBuilder {
             dead_letter_limit: None,
             on_ack: OnAck::default(),
             ordered_by: None,
+            breaker: Breaker::default(),
         };
         Self {
             backend,
@@ -359,6 +363,7 @@ impl<C> ProcessorBuilder<C> {
         group_start: GroupStart,
         layout: Layout,
         on_ack: OnAck,
+        breaker: Breaker,
     }
 }
 

@@ -1,13 +1,16 @@
-//! Whether handlers can run at all, as they say themselves: full speed, a pause, a probe.
+//! Whether handlers can run, and whether their runs work: full speed, a pause, a probe.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::breaker::{Breaker, Ended, Window};
 use crate::retry::RetryPolicy;
 
 /// The first pause, before jitter; doubled each time a probe could not run either.
 const FIRST: Duration = Duration::from_millis(500);
+/// The same where runs fail.
+const FIRST_OPEN: Duration = Duration::from_secs(1);
 /// The longest pause.
 const MOST: Duration = Duration::from_secs(30);
 /// The shortest one, whatever the dice say: else asking could become a hot loop.
@@ -30,16 +33,48 @@ pub(crate) enum Pace {
     Probing,
 }
 
+/// What a run tells of all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Handlers cannot begin.
+    CannotRun,
+    /// It failed: an error, a panic, a time-out.
+    Failed,
+    /// It failed, and its message had failed before: that may be the message's own fault.
+    FailedAgain,
+    /// It came back with an answer, whichever.
+    Answered,
+    /// Nothing: no handler was called, or it was interrupted.
+    Nothing,
+}
+
+/// What has changed, to be said once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// From full speed to a pause, because handlers cannot begin.
+    CannotRun { pause: Duration },
+    /// They can again, after so long.
+    RunsAgain { after: Duration },
+    /// From full speed to a pause, because so many of the last runs failed.
+    Opened { failed: u32, pause: Duration },
+    /// A run has worked again, after so long.
+    Closed { after: Duration },
+}
+
 /// The state behind the [`Pace`]: what is called closed (full speed), open (paused) and half-open
 /// (the pause is over, one run probes) of a circuit breaker.
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
+    breaker: Breaker,
+    /// How the last runs at full speed ended.
+    window: Window,
     pause: Option<Pause>,
     changes: u64,
 }
 
 #[derive(Debug)]
 struct Pause {
+    reason: Reason,
     since: Instant,
     until: Instant,
     /// How many pauses there have been in a row, this one included.
@@ -47,7 +82,32 @@ struct Pause {
     probing: bool,
 }
 
+/// Why there is a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    CannotRun,
+    Fails,
+}
+
+impl Reason {
+    fn pause(self, tries: u32, roll: f64) -> Duration {
+        let up_to = |first, roll| RetryPolicy::exponential(first, MOST).delay(tries, roll);
+        match self {
+            Self::CannotRun => up_to(FIRST, roll).max(SHORTEST),
+            // A probe is charged: never less than half, so that a long outage costs few messages.
+            Self::Fails => up_to(FIRST_OPEN, 0.5 + roll / 2.0),
+        }
+    }
+}
+
 impl Readiness {
+    pub(crate) fn new(breaker: Breaker) -> Self {
+        Self {
+            breaker,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn pace(&self, now: Instant) -> Pace {
         match &self.pause {
             None => Pace::Full,
@@ -55,6 +115,12 @@ impl Readiness {
             Some(pause) if pause.probing => Pace::Probing,
             Some(_) => Pace::Probe,
         }
+    }
+
+    /// Whether there is a pause because runs fail.
+    pub(crate) fn is_open(&self) -> bool {
+        let reason = self.pause.as_ref().map(|pause| pause.reason);
+        reason == Some(Reason::Fails)
     }
 
     /// A run is started.
@@ -65,138 +131,82 @@ impl Readiness {
         Ticket(self.changes)
     }
 
-    /// A run could not begin. `roll` is a random number in `0.0..1.0`. Answers the pause, if it is
-    /// the first one after full speed.
-    pub(crate) fn unavailable(
+    /// A run has ended. `roll` is a random number in `0.0..1.0`. Answers what has changed with it.
+    pub(crate) fn learn(
         &mut self,
         ticket: Ticket,
+        told: Told,
         now: Instant,
         roll: f64,
-    ) -> Option<Duration> {
+    ) -> Option<Change> {
         if ticket != Ticket(self.changes) {
             return None;
         }
+        let ended = match (told, self.pause.as_mut()) {
+            (Told::Nothing | Told::FailedAgain, None) => return None,
+            // Another one has to probe.
+            (Told::Nothing, Some(pause)) => {
+                pause.probing = false;
+                return None;
+            }
+            (Told::CannotRun, None) => {
+                let pause = self.pause(Reason::CannotRun, now, roll);
+                return Some(Change::CannotRun { pause });
+            }
+            (Told::CannotRun, Some(pause)) => {
+                let reason = pause.reason;
+                self.pause(reason, now, roll);
+                return None;
+            }
+            (Told::Failed | Told::FailedAgain, Some(pause)) if pause.reason == Reason::Fails => {
+                self.pause(Reason::Fails, now, roll);
+                return None;
+            }
+            (_, Some(_)) => return self.resume(now),
+            (Told::Failed, None) => Ended::Failed,
+            (Told::Answered, None) => Ended::Answered,
+        };
+        if self.breaker == Breaker::Off {
+            return None;
+        }
+        let failed = self.window.note(ended)?;
+        let pause = self.pause(Reason::Fails, now, roll);
+        Some(Change::Opened { failed, pause })
+    }
+
+    /// Begins a pause, or the next one in a row, and answers how long it is.
+    fn pause(&mut self, reason: Reason, now: Instant, roll: f64) -> Duration {
         let (since, tries) = match &self.pause {
             Some(pause) => (pause.since, pause.tries.saturating_add(1)),
             None => (now, 1),
         };
-        let pause = RetryPolicy::exponential(FIRST, MOST).delay(tries, roll);
-        let pause = pause.max(SHORTEST);
+        let pause = reason.pause(tries, roll);
         self.pause = Some(Pause {
+            reason,
             since,
             until: now + pause,
             tries,
             probing: false,
         });
-        self.changes += 1;
-        (tries == 1).then_some(pause)
+        self.changed();
+        pause
     }
 
-    /// A run came back, whatever it says of its message. Answers for how long none could, if that
-    /// is over with this.
-    pub(crate) fn ran(&mut self, ticket: Ticket, now: Instant) -> Option<Duration> {
-        if ticket != Ticket(self.changes) {
-            return None;
-        }
+    fn resume(&mut self, now: Instant) -> Option<Change> {
         let pause = self.pause.take()?;
-        self.changes += 1;
-        Some(now.saturating_duration_since(pause.since))
+        self.changed();
+        let after = now.saturating_duration_since(pause.since);
+        Some(match pause.reason {
+            Reason::CannotRun => Change::RunsAgain { after },
+            Reason::Fails => Change::Closed { after },
+        })
     }
 
-    /// A run ended before its handler was called: another one has to probe.
-    pub(crate) fn told_nothing(&mut self, ticket: Ticket) {
-        if ticket == Ticket(self.changes)
-            && let Some(pause) = &mut self.pause
-        {
-            pause.probing = false;
-        }
+    fn changed(&mut self) {
+        self.changes += 1;
+        self.window = Window::default();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A run is started and cannot begin. Answers when the pause is over.
-    fn fail(readiness: &mut Readiness, now: Instant, roll: f64) -> Instant {
-        let ticket = readiness.started();
-        readiness.unavailable(ticket, now, roll);
-        match readiness.pace(now) {
-            Pace::Paused(until) => until,
-            other => panic!("not a pause: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn pauses_double_from_half_a_second_to_thirty_and_are_never_nothing() {
-        let (mut readiness, mut now) = (Readiness::default(), Instant::now());
-        let pauses: Vec<u128> = (0..9)
-            .map(|_| {
-                let began = now;
-                now = fail(&mut readiness, now, 1.0);
-                (now - began).as_millis()
-            })
-            .collect();
-        assert_eq!(
-            pauses,
-            [
-                500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000
-            ]
-        );
-        assert_eq!(fail(&mut readiness, now, 0.0), now + SHORTEST);
-    }
-
-    #[test]
-    fn after_a_pause_one_run_probes_and_its_word_counts() {
-        let (mut readiness, start) = (Readiness::default(), Instant::now());
-        assert_eq!(readiness.pace(start), Pace::Full);
-        let ticket = readiness.started();
-        assert_eq!(readiness.pace(start), Pace::Full);
-        assert_eq!(readiness.unavailable(ticket, start, 1.0), Some(FIRST));
-        let over = start + FIRST;
-        assert_eq!(readiness.pace(start), Pace::Paused(over));
-        assert_eq!(readiness.pace(over), Pace::Probe);
-
-        let probe = readiness.started();
-        assert_eq!(readiness.pace(over), Pace::Probing);
-        assert_eq!(readiness.unavailable(probe, over, 1.0), None);
-        assert_eq!(readiness.pace(over), Pace::Paused(over + 2 * FIRST));
-
-        let over = over + 2 * FIRST;
-        let probe = readiness.started();
-        assert_eq!(readiness.ran(probe, over), Some(over - start));
-        assert_eq!(readiness.pace(over), Pace::Full);
-        let next = readiness.started();
-        assert_eq!(readiness.ran(next, over), None);
-        assert_eq!(readiness.unavailable(next, over, 1.0), Some(FIRST));
-    }
-
-    #[test]
-    fn runs_from_before_a_change_neither_lengthen_a_pause_nor_end_it() {
-        let (mut readiness, start) = (Readiness::default(), Instant::now());
-        let [first, second, third] = [(); 3].map(|()| readiness.started());
-        let until = start + FIRST;
-        assert_eq!(readiness.unavailable(first, start, 1.0), Some(FIRST));
-        assert_eq!(readiness.unavailable(second, start + FIRST / 5, 1.0), None);
-        assert_eq!(readiness.ran(third, start), None);
-        assert_eq!(readiness.pace(start), Pace::Paused(until));
-
-        let probe = readiness.started();
-        assert!(readiness.ran(probe, until).is_some());
-        assert_eq!(readiness.unavailable(second, until, 1.0), None);
-        assert_eq!(readiness.pace(until), Pace::Full);
-    }
-
-    #[test]
-    fn a_probe_that_never_reached_a_handler_makes_room_for_another() {
-        let (mut readiness, start) = (Readiness::default(), Instant::now());
-        let ticket = readiness.started();
-        assert!(readiness.unavailable(ticket, start, 1.0).is_some());
-        let over = start + FIRST;
-        let probe = readiness.started();
-        readiness.told_nothing(ticket);
-        assert_eq!(readiness.pace(over), Pace::Probing);
-        readiness.told_nothing(probe);
-        assert_eq!(readiness.pace(over), Pace::Probe);
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use super::health::Part;
 use super::held::{Held, Stage, Standing};
 use super::leases::Report;
 use super::run::Run;
-use crate::backend::{Delivery, Died, Renewed, Seat, Tended};
+use crate::backend::{Delivery, Died, Renewed, Restored, Seat, Tended};
 use crate::error::{Error, ErrorKind};
 use crate::names::{EntryId, Source};
 use crate::telemetry;
@@ -32,8 +32,10 @@ pub(super) async fn restoring<T>(
     if let Err(error) = &answer
         && error.kind() == ErrorKind::NoGroup
     {
-        seat.restore().await?;
-        telemetry::group_restored(source);
+        // Of several that find it gone one has created it, and says so.
+        if seat.restore().await? == Restored::Created {
+            telemetry::group_restored(source);
+        }
     }
     answer
 }
@@ -162,7 +164,9 @@ impl Run {
             Stage::Running(_) if ours => {
                 held.standing = Standing::Lost;
                 held.cancel.cancel();
-                telemetry::lease_lost(&self.plan.source, fence.id);
+                held.again = Some(delivery);
+                self.leases.insert(fence);
+                return self.lost(fence.id);
             }
             Stage::Running(_) | Stage::Beginning => {}
         }
@@ -222,10 +226,10 @@ impl Run {
                 held.standing = Standing::Lost;
                 held.cancel.cancel();
                 self.leases.remove(id);
-                telemetry::lease_lost(&self.plan.source, id);
+                self.lost(id);
             }
             Stage::Queued => {
-                telemetry::lease_lost(&self.plan.source, id);
+                self.lost(id);
                 self.queue.retain(|queued| *queued != id);
                 self.release_slot(id);
             }

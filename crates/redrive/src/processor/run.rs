@@ -9,15 +9,17 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::drain::{LAST_ANSWERS, Stop, leave};
 use super::execution::{Ran, Runner};
-use super::health::{Backoff, Health, Part};
+use super::health::{Backoff, Health, Part, Writes};
 use super::held::{Held, Sent};
 use super::intake::{Call, Extent, Intake, Next, View};
 use super::leases::{Keeper, LeaseTable, Report};
+use super::losses::Losses;
 use super::options::ProcessorOptions;
 use super::overflow::Brim;
 use super::readiness::{Pace, Readiness};
@@ -85,7 +87,10 @@ pub(super) struct Run {
     pub(super) health: Health,
     /// Whether handlers can run.
     pub(super) readiness: Readiness,
+    /// Whether the broker takes writes, as it is known to all that talk to it.
+    writes: watch::Receiver<Writes>,
     pub(super) brim: Brim,
+    pub(super) losses: Losses,
     pub(super) summary: Summary,
     pub(super) stop: Option<Stop>,
     pub(super) fatal: Option<Error>,
@@ -109,6 +114,7 @@ pub(crate) async fn run<S: Future<Output = ()>>(
     let mut run = Run::new(Arc::clone(plan), seat, extent, health)?;
     let ended = run.until_its_end(signal).await;
     let ended = ended.map_err(|error| error.during(&plan.source));
+    run.tell_of_all_losses();
     *summary = run.summary;
     match &ended {
         Ok(()) => {
@@ -151,6 +157,7 @@ async fn join(plan: &Plan, backend: &dyn Backend, health: &Health) -> Result<Arc
         match backend.join(plan.options.membership(&plan.source)).await {
             Ok(seat) => {
                 health.well(Part::Join);
+                health.writes_taken();
                 return Ok(seat);
             }
             Err(error) if error.kind().is_transient() => {
@@ -171,6 +178,7 @@ impl Run {
     ) -> Result<Self, Error> {
         let options = &plan.options;
         let (sender, reports) = unbounded_channel();
+        let writes = health.writes();
         let leases = LeaseTable::default();
         let keeper = Keeper::start(
             Arc::clone(&seat),
@@ -200,8 +208,10 @@ impl Run {
             _keeper: keeper,
             reports,
             health,
-            readiness: Readiness::default(),
+            readiness: Readiness::new(options.breaker),
+            writes,
             brim: Brim::default(),
+            losses: Losses::default(),
             summary: Summary::default(),
             stop: None,
             fatal: None,
@@ -218,6 +228,7 @@ impl Run {
         loop {
             self.tell_of_the_limit();
             let now = Instant::now();
+            self.tell_of_losses(now);
             if let Some(error) = self.watch_the_drain(now) {
                 return Err(error);
             }
@@ -238,6 +249,11 @@ impl Run {
                     self.stop(Instant::now());
                 }
                 Some(report) = self.reports.recv() => self.reported(report),
+                Ok(()) = self.writes.changed() => {
+                    if self.reads_nothing() {
+                        self.wake();
+                    }
+                }
                 Some(ended) = self.tasks.join_next_with_id() => {
                     self.task_ended(ended);
                     while let Some(ended) = self.tasks.try_join_next_with_id() {
@@ -262,17 +278,26 @@ impl Run {
             _ => None,
         };
         let refused = self.refused.values().flatten().min().copied();
+        let refused = refused.filter(|_| !self.reads_nothing());
         let draining = self.stop.as_ref().map(Stop::next_step);
         let paused = match self.readiness.pace(now) {
             Pace::Paused(until) => Some(until),
             _ => None,
         };
-        let (acks, delayed) = (self.acks.flush_at(), self.turns.next_due());
-        [asking, refused, draining, paused, acks, delayed]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(now + Duration::from_secs(3_600))
+        let losses = self.losses.tell_at();
+        [
+            asking,
+            refused,
+            draining,
+            paused,
+            losses,
+            self.acks.flush_at(),
+            self.turns.next_due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(now + Duration::from_secs(3_600))
     }
 
     /// Asks the broker for more, if it is time.
@@ -330,7 +355,14 @@ impl Run {
             held: self.held.len(),
             room: free > 0 && room,
             paused_until,
+            new_first: self.readiness.is_open(),
+            reads_nothing: self.reads_nothing(),
         }
+    }
+
+    /// Whether nothing new is read, because the broker refuses writes.
+    pub(super) fn reads_nothing(&self) -> bool {
+        *self.writes.borrow() == Writes::Refused
     }
 
     /// Whether intake waits for nothing but slots.
@@ -362,7 +394,8 @@ impl Run {
             Answer::AckedAgain => self.acked_again -= 1,
             Answer::Woken => {
                 self.woken = false;
-                if self.stop.is_some() || self.is_paused(Instant::now()) {
+                let paused = self.is_paused(Instant::now()) || self.reads_nothing();
+                if self.stop.is_some() || paused {
                     self.wake();
                 }
             }

@@ -249,6 +249,10 @@ impl Run {
             _ if *how == How::Ack => None,
             Settled::Stale => {
                 telemetry::stale(source, id);
+                // Not known before: no renewal had come in between.
+                if self.is_ours(id) {
+                    self.lost(id);
+                }
                 return self.release_slot(id);
             }
             Settled::Gone if sent == Sent::AtMostOnce => {

@@ -159,7 +159,11 @@ impl Run {
                 telemetry::trimmed(&self.plan.source, id, died.dead_letter);
                 self.run_charged(id);
             }
-            Begun::Lost | Begun::Gone => {
+            Begun::Lost => {
+                self.lost(id);
+                self.release_slot(id);
+            }
+            Begun::Gone => {
                 telemetry::gone(&self.plan.source, id);
                 self.release_slot(id);
             }
@@ -193,7 +197,8 @@ impl Run {
 
     /// Asks again what was refused, when its pause is over.
     pub(super) fn ask_again(&mut self, now: Instant) {
-        if self.refused.is_empty() {
+        // While nothing is written there is nothing to ask for.
+        if self.refused.is_empty() || self.reads_nothing() {
             return;
         }
         let mut due = Vec::new();

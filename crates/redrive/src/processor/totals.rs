@@ -27,6 +27,9 @@ pub struct Totals {
     /// among the released ones.
     #[serde(skip)]
     pub cut_off: u64,
+    /// Leases that were lost while a message was held here: others may have run it as well. What fails
+    /// after that records nothing, what succeeds counts.
+    pub leases_lost: u64,
 }
 
 /// What one sweep over the messages of others has done.

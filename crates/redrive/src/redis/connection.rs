@@ -9,6 +9,7 @@ use redis::{AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline};
 use redis::{RedisError, Value};
 use tokio::sync::Mutex;
 
+use super::era::{Era, Since};
 use super::errors::{self, After};
 use super::scripts::Script;
 use super::sentinel::Sentinels;
@@ -139,6 +140,7 @@ pub(super) fn patient() -> AsyncConnectionConfig {
 #[derive(Debug)]
 pub(super) struct Link {
     address: Address,
+    era: Era,
     live: Mutex<Option<Live>>,
 }
 
@@ -146,6 +148,7 @@ struct Live {
     connection: MultiplexedConnection,
     generation: u64,
     reign: Reign,
+    since: Since,
 }
 
 impl fmt::Debug for Live {
@@ -156,8 +159,14 @@ impl fmt::Debug for Live {
 
 impl Link {
     pub(super) fn new(address: Address) -> Self {
+        Self::of(address, Era::default())
+    }
+
+    /// A link that is made anew also when another one of the same era broke.
+    pub(super) fn of(address: Address, era: Era) -> Self {
         Self {
             address,
+            era,
             live: Mutex::new(None),
         }
     }
@@ -169,18 +178,23 @@ impl Link {
 
     async fn connection(&self) -> Result<(MultiplexedConnection, u64), Error> {
         let mut live = self.live.lock().await;
-        if let Some(live) = live.as_ref()
-            && self.address.is_current(live.reign).await
-        {
+        let current = match live.as_ref() {
+            Some(live) => self.era.lasts(live.since) && self.address.is_current(live.reign).await,
+            None => false,
+        };
+        if let Some(live) = live.as_ref().filter(|_| current) {
             return Ok((live.connection.clone(), live.generation));
         }
         *live = None;
+        // Before it is made: what breaks meanwhile may break this one, too.
+        let since = self.era.now();
         let (connection, reign) = self.address.connect().await?;
         let generation = fastrand::u64(..);
         *live = Some(Live {
             connection: connection.clone(),
             generation,
             reign,
+            since,
         });
         Ok((connection, generation))
     }
@@ -189,11 +203,8 @@ impl Link {
     async fn after(&self, error: &RedisError, generation: u64) {
         if self.address.after(error) == After::Rebuild {
             let mut live = self.live.lock().await;
-            if live
-                .as_ref()
-                .is_some_and(|live| live.generation == generation)
-            {
-                *live = None;
+            if let Some(broken) = live.take_if(|live| live.generation == generation) {
+                self.era.end(broken.since);
             }
         }
     }

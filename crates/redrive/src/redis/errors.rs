@@ -40,14 +40,18 @@ fn raised(text: &str) -> Option<&str> {
 }
 
 /// What the commands of a script raise that matters here.
-const RAISED: [&str; 6] = [
+const RAISED: [&str; 7] = [
     "NOGROUP",
     "WRONGTYPE",
     "OOM",
     "READONLY",
     "NOPERM",
     "MISCONF",
+    "NOREPLICAS",
 ];
+
+/// The cure where nobody said who it is.
+const PASSWORD: &str = "the server wants a password: redis://USER:PASSWORD@HOST";
 
 /// The cure where a user may not do this.
 const ACL: &str = "this user's ACL does not allow that: see ACL GETUSER";
@@ -57,23 +61,31 @@ fn of_code(code: &str, detail: &str) -> (ErrorKind, After, Option<&'static str>)
     match code {
         "NOGROUP" => (ErrorKind::NoGroup, Keep, None),
         "READONLY" | "UNBLOCKED" => (ErrorKind::Unavailable, Rebuild, None),
-        "LOADING" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN" | "BUSY" | "NOREPLICAS"
-        | "EXECABORT" => (ErrorKind::Unavailable, Keep, None),
+        "LOADING" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN" | "BUSY" | "EXECABORT" => {
+            (ErrorKind::Unavailable, Keep, None)
+        }
         "MISCONF" => (
-            ErrorKind::Unavailable,
+            ErrorKind::WritesRefused,
             Keep,
-            Some("the server cannot save to disk and refuses writes: see its log"),
+            Some("the server cannot save to its disk: see its log"),
         ),
         "OOM" => (
-            ErrorKind::Unavailable,
+            ErrorKind::WritesRefused,
             Keep,
-            Some("the server has used up its maxmemory"),
+            Some(
+                "the server has used up its maxmemory: raise it, or remove what is no longer needed",
+            ),
         ),
-        "NOAUTH" => (
-            ErrorKind::Denied,
+        "NOREPLICAS" => (
+            ErrorKind::WritesRefused,
             Keep,
-            Some("the server wants a password: redis://USER:PASSWORD@HOST"),
+            Some("fewer replicas are connected than min-replicas-to-write wants"),
         ),
+        "NOAUTH" => (ErrorKind::Denied, Keep, Some(PASSWORD)),
+        // A command with more words than one that says who it is gets no answer to itself.
+        "ERR" if detail.contains("Protocol error: unauthenticated") => {
+            (ErrorKind::Denied, Rebuild, Some(PASSWORD))
+        }
         "WRONGPASS" => (ErrorKind::Denied, Keep, Some("user or password is wrong")),
         "NOPERM" => (ErrorKind::Denied, Keep, Some(ACL)),
         "WRONGTYPE" => (
@@ -87,6 +99,8 @@ fn of_code(code: &str, detail: &str) -> (ErrorKind, After, Option<&'static str>)
         }
         // The stream is gone, and its groups with it.
         "ERR" if detail.contains("no such key") => (ErrorKind::NoGroup, Keep, None),
+        // Somebody ended a script, perhaps not knowing whose it was.
+        "ERR" if detail.contains("Script killed by user") => (ErrorKind::Unavailable, Keep, None),
         "ERR" if detail.contains("DB index is out of range") => (
             ErrorKind::Invalid,
             Rebuild,
@@ -276,16 +290,26 @@ mod tests {
             ),
             (
                 "NOREPLICAS Not enough good replicas to write.",
-                ErrorKind::Unavailable,
+                ErrorKind::WritesRefused,
                 Keep,
             ),
             (
                 "MISCONF Errors writing to the AOF file",
-                ErrorKind::Unavailable,
+                ErrorKind::WritesRefused,
                 Keep,
             ),
             (
                 "OOM command not allowed when used memory > 'maxmemory'.",
+                ErrorKind::WritesRefused,
+                Keep,
+            ),
+            (
+                "ERR Error running script (call to f_6): @user_script:1: NOREPLICAS Not enough",
+                ErrorKind::WritesRefused,
+                Keep,
+            ),
+            (
+                "ERR Script killed by user with SCRIPT KILL. script: 80e5, on @user_script:1.",
                 ErrorKind::Unavailable,
                 Keep,
             ),
@@ -316,6 +340,11 @@ mod tests {
                 Keep,
             ),
             ("NOAUTH Authentication required.", ErrorKind::Denied, Keep),
+            (
+                "ERR Protocol error: unauthenticated multibulk length",
+                ErrorKind::Denied,
+                Rebuild,
+            ),
             (
                 "EXECABORT Transaction discarded because of previous errors.",
                 ErrorKind::Unavailable,
@@ -352,11 +381,11 @@ mod tests {
         for (text, kind) in [
             (
                 "OOM command not allowed when used memory",
-                ErrorKind::Unavailable,
+                ErrorKind::WritesRefused,
             ),
             (
                 "@user_script: 12: -OOM command not allowed",
-                ErrorKind::Unavailable,
+                ErrorKind::WritesRefused,
             ),
             ("-WRONGTYPE Operation against a key", ErrorKind::WrongType),
             ("ERR something else", ErrorKind::Protocol),

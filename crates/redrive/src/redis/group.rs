@@ -6,6 +6,7 @@ use super::connection::{Call, Link};
 use super::keys::GroupKeys;
 use super::scripts;
 use super::wire::{self, Table};
+use crate::backend::Restored;
 use crate::error::{Error, ErrorKind};
 use crate::names::{EntryId, GroupStart, Source};
 
@@ -72,7 +73,7 @@ pub(super) async fn create(link: &Link, source: &Source, start: GroupStart) -> R
         },
         mark => again_at(mark, stream).to_string(),
     };
-    create_at(link, source, &at).await
+    create_at(link, source, &at).await.map(drop)
 }
 
 /// Creates the group again for a processor that runs: `mark` is what it remembers.
@@ -80,24 +81,25 @@ pub(super) async fn restore(
     link: &Link,
     source: &Source,
     mark: Option<Mark>,
-) -> Result<EntryId, Error> {
+) -> Result<Restored, Error> {
     let mark = match stored_mark(link, source).await? {
         None => mark,
         stored => stored,
     };
     let at = again_at(mark, stream_info(link, source).await?);
-    create_at(link, source, &at.to_string()).await?;
-    Ok(at)
+    create_at(link, source, &at.to_string()).await
 }
 
-async fn create_at(link: &Link, source: &Source, at: &str) -> Result<(), Error> {
+async fn create_at(link: &Link, source: &Source, at: &str) -> Result<Restored, Error> {
     let keys = GroupKeys::of(source);
     let mut call = Call::new([source.stream.to_string(), keys.due, keys.state]);
     call.arg(source.group.to_string()).arg(at.to_owned());
     let doing = "creating the consumer group";
-    link.eval(&scripts::CREATE_GROUP, &call, doing)
-        .await
-        .map(drop)
+    let created = link.eval(&scripts::CREATE_GROUP, &call, doing).await?;
+    Ok(match wire::int(created, "whether a group was created")? {
+        0 => Restored::WasThere,
+        _ => Restored::Created,
+    })
 }
 
 async fn exists(link: &Link, source: &Source) -> Result<bool, Error> {

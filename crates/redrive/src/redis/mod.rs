@@ -3,6 +3,7 @@
 mod capability;
 mod clock;
 mod connection;
+mod era;
 mod errors;
 mod group;
 mod inspect;

@@ -8,7 +8,8 @@ use redis::{RedisError, Value, cmd};
 use tokio::sync::Mutex;
 
 use super::connection::{ANSWER, Address, Reign};
-use super::errors::After;
+use super::era::{Era, Since};
+use super::errors::{self, After};
 use crate::error::Error;
 
 /// The one connection for blocked reads. While a read is under way the connection is out of its
@@ -16,15 +17,17 @@ use crate::error::Error;
 /// makes its own.
 pub(super) struct Reader {
     address: Address,
-    idle: Mutex<Option<(MultiplexedConnection, Reign)>>,
+    era: Era,
+    idle: Mutex<Option<(MultiplexedConnection, Reign, Since)>>,
     /// The connection's id at the server, for ending a wait; 0 where it is not known.
     client_id: AtomicI64,
 }
 
 impl Reader {
-    pub(super) fn new(address: Address) -> Self {
+    pub(super) fn new(address: Address, era: Era) -> Self {
         Self {
             address,
+            era,
             idle: Mutex::new(None),
             client_id: AtomicI64::new(0),
         }
@@ -32,11 +35,17 @@ impl Reader {
 
     pub(super) async fn read(&self, command: &redis::Cmd, block: Duration) -> Result<Value, Error> {
         let mut idle = self.idle.lock().await;
-        let (mut connection, reign) = match idle.take() {
-            Some((connection, reign)) if self.address.is_current(reign).await => {
-                (connection, reign)
+        let (mut connection, reign, since) = match idle.take() {
+            Some((connection, reign, since))
+                if self.era.lasts(since) && self.address.is_current(reign).await =>
+            {
+                (connection, reign, since)
             }
-            _ => self.connect().await?,
+            _ => {
+                let since = self.era.now();
+                let (connection, reign) = self.connect().await?;
+                (connection, reign, since)
+            }
         };
         connection.set_response_timeout(block.saturating_add(ANSWER));
         let answer: Result<Value, RedisError> = command.query_async(&mut connection).await;
@@ -44,8 +53,9 @@ impl Reader {
             Ok(_) => After::Keep,
             Err(error) => self.address.after(error),
         };
-        if keep == After::Keep {
-            *idle = Some((connection, reign));
+        match keep {
+            After::Keep => *idle = Some((connection, reign, since)),
+            After::Rebuild => self.era.end(since),
         }
         answer.map_err(|cause| self.address.error(cause, "receiving messages"))
     }
@@ -58,7 +68,15 @@ impl Reader {
     async fn connect(&self) -> Result<(MultiplexedConnection, Reign), Error> {
         let (mut connection, reign) = self.address.connect().await?;
         let id = cmd("CLIENT").arg("ID").query_async(&mut connection).await;
-        self.client_id.store(id.unwrap_or(0), Ordering::Relaxed);
+        let id = match id {
+            Ok(id) => id,
+            // Else no wait of this connection could be ended, for want of an answer just now.
+            Err(cause) if errors::sort(&cause).0.is_transient() => {
+                return Err(self.address.error(cause, "receiving messages"));
+            }
+            Err(_) => 0,
+        };
+        self.client_id.store(id, Ordering::Relaxed);
         Ok((connection, reign))
     }
 }

@@ -60,6 +60,15 @@ impl RedisSeat {
         self.announce(link).await
     }
 
+    /// A write that is refused as any other is, by a server without memory, disk or replicas, and that
+    /// changes nothing: with XX a sorted set without this member stays as it is.
+    pub(super) async fn try_to_write(&self, link: &Link) -> Result<(), Error> {
+        let mut nothing = cmd("ZADD");
+        nothing.arg(&self.keys.due).arg("XX").arg(0).arg("-");
+        let doing = "seeing whether the server takes writes";
+        link.send(&nothing, doing).await.map(drop)
+    }
+
     async fn announce(&self, link: &Link) -> Result<(), Error> {
         let mut alive = cmd("SET");
         alive

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::clock::{self, Jump, Reading};
 use super::connection::{ANSWER, Address, Call, Link};
+use super::era::Era;
 use super::errors;
 use super::group::{self, Mark};
 use super::keys::{self, GroupKeys};
@@ -18,8 +19,8 @@ use super::reader::Reader;
 use super::wire::{self, Row};
 use super::{CALL, inspect, scripts, settle};
 use crate::backend::{
-    Begun, Charge, Cursor, Delivery, Fence, Lease, Membership, Renewed, RenewedOn, Seat, Settled,
-    Settlement, Tended,
+    Begun, Charge, Cursor, Delivery, Fence, Lease, Membership, Renewed, RenewedOn, Restored, Seat,
+    Settled, Settlement, Tended,
 };
 use crate::dead_letter::{DeadLetterLimit, Overflow, Precision};
 use crate::error::Error;
@@ -31,7 +32,8 @@ pub(super) struct RedisSeat {
     pub(super) keys: GroupKeys,
     /// Everything but blocked reads and renewals.
     pub(super) commands: Link,
-    /// Renewals wait behind nothing else. Used from the renewing runtime only.
+    /// Renewals wait behind nothing else. Used from the renewing runtime only, also for the look
+    /// whether the server takes writes.
     renewals: Link,
     reader: Reader,
     /// What says in Redis that this consumer lives, against a second one of the same name.
@@ -55,12 +57,13 @@ pub(super) struct Known {
 
 impl RedisSeat {
     pub(super) fn new(address: &Address, membership: Membership) -> Self {
+        let era = Era::default();
         Self {
             keys: GroupKeys::of(&membership.source),
             membership,
-            commands: Link::new(address.clone()),
-            renewals: Link::new(address.clone()),
-            reader: Reader::new(address.clone()),
+            commands: Link::of(address.clone(), era.clone()),
+            renewals: Link::of(address.clone(), era.clone()),
+            reader: Reader::new(address.clone(), era),
             leaving: AtomicBool::new(false),
             token: format!("{:016x}", fastrand::u64(..)),
             known: StdMutex::new(Known {
@@ -341,10 +344,11 @@ impl Seat for RedisSeat {
         settle::settle(self, settlements).await
     }
 
-    async fn restore(&self) -> Result<(), Error> {
+    async fn restore(&self) -> Result<Restored, Error> {
         let mark = self.known().mark;
-        group::restore(&self.commands, &self.membership.source, mark).await?;
-        self.enter().await
+        let restored = group::restore(&self.commands, &self.membership.source, mark).await?;
+        self.enter().await?;
+        Ok(restored)
     }
 
     async fn leave(&self) -> Result<(), Error> {
@@ -363,6 +367,10 @@ impl Seat for RedisSeat {
 
     async fn pending(&self, but: &BTreeSet<EntryId>) -> Result<u64, Error> {
         inspect::pending(&self.commands, &self.membership.source, but).await
+    }
+
+    async fn probe_writes(&self) -> Result<(), Error> {
+        self.try_to_write(&self.renewals).await
     }
 
     fn renewed_on(&self) -> RenewedOn {

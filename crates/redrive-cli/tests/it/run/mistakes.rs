@@ -122,7 +122,7 @@ async fn mistakes_of_usage_end_with_2_before_anything_is_read() {
             "dead_letters is the stream itself",
         ),
         (&["--ordered-by", "n", "--", "true"], "--ordered-by"),
-        (&["--breaker", "on", "--", "true"], "--breaker"),
+        (&["--breaker", "half", "--", "true"], "--breaker"),
         (&["--listen", "127.0.0.1:0", "--", "true"], "--listen"),
     ] {
         refused(&rig.run(args).ended().await, 2, told);

@@ -1,5 +1,6 @@
 //! `redrive run`, on a real server, with real programs and real connections.
 
+mod breaker;
 mod commands;
 mod endings;
 mod http;

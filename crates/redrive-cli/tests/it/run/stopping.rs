@@ -123,26 +123,38 @@ async fn the_second_signal_ends_it_at_once_and_kills_the_handlers() {
     }
 }
 
-/// The worker stands still beyond its lease, another one takes its message: the handler that no
-/// longer counts is ended.
+/// The worker stands still beyond its lease, another one takes its messages: the handlers that no
+/// longer count are ended, and that is one line.
 #[tokio::test]
 async fn a_lost_lease_ends_the_handler() {
     let mut rig = Rig::start().await;
-    rig.add(1).await;
+    rig.add(5).await;
     let file = rig.path("pids");
     let handler = rig.script(&format!("echo $$ >>{}; sleep 600", file.display()));
     let run = rig.run(&["--lease", "1s", "-o", "json", "--", &handler]);
-    let pids = pids(&file, 1).await;
+    let pids = pids(&file, 5).await;
     run.signal(Signal::STOP);
     let ended = rig.drain(&["--lease", "1s", "--", "true"]).await;
-    assert_eq!(totals(&ended)[0], 1, "{}", ended.stderr);
+    assert_eq!(totals(&ended)[0], 5, "{}", ended.stderr);
     run.signal(Signal::CONT);
-    run.says("lease lost").await;
+    run.says("leases lost").await;
     all_gone(&pids).await;
     run.signal(Signal::TERM);
     let ended = run.ended().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(totals(&ended), [0; 7], "{}", ended.stderr);
+    assert!(
+        ended.stdout.contains("\"leases_lost\":5"),
+        "{}",
+        ended.stdout
+    );
+    assert_eq!(
+        ended.stderr.matches("leases lost").count(),
+        1,
+        "{}",
+        ended.stderr
+    );
+    assert!(ended.stderr.contains("leases=5"), "{}", ended.stderr);
     assert!(rig.dead().await.is_empty());
 }
 

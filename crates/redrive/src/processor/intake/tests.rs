@@ -14,6 +14,8 @@ fn view(now: Instant) -> View {
         held: 0,
         room: true,
         paused_until: None,
+        new_first: false,
+        reads_nothing: false,
     }
 }
 
@@ -162,4 +164,59 @@ fn in_a_pause_nothing_is_asked_and_a_round_or_a_sweep_that_has_begun_is_over() {
     assert_eq!(rounds.next(view(start)), tend(100, Cursor::START));
     rounds.tended(100, &tended(1, None, None), start);
     assert_eq!(rounds.next(paused(0)), Next::Done);
+}
+
+#[test]
+fn a_probe_is_new_where_there_is_something_new_and_else_what_is_due() {
+    let start = Instant::now();
+    let probing = View {
+        free: 1,
+        new_first: true,
+        ..view(start)
+    };
+    let one = |block| Next::Ask(Call::Read { max: 1, block });
+    for extent in [Extent::UntilStopped, Extent::UntilIdle] {
+        let mut intake = Intake::new(extent, 100, 5 * SECOND, start);
+        assert_eq!(intake.next(probing), one(None));
+        intake.read_answered(None, 1);
+        assert_eq!(intake.next(probing), one(None));
+        intake.read_answered(None, 0);
+        assert_eq!(intake.next(probing), tend(1, Cursor::START));
+        intake.tended(1, &tended(1, None, None), start);
+        assert_eq!(intake.next(probing), tend(1, Cursor::START));
+        // The read under way when a pause began was ended, and found nothing for that reason alone.
+        intake.next(View {
+            paused_until: Some(start + SECOND),
+            ..probing
+        });
+        assert_eq!(intake.next(probing), one(None));
+    }
+}
+
+#[test]
+fn while_nothing_is_read_what_is_pending_is_still_taken_over_and_nothing_ends() {
+    let start = Instant::now();
+    let held_up = |now| View {
+        reads_nothing: true,
+        ..view(now)
+    };
+    for extent in [Extent::UntilStopped, Extent::UntilIdle] {
+        let mut intake = Intake::new(extent, 100, 5 * SECOND, start);
+        for round in 0..3 {
+            let now = start + round * SECOND;
+            assert_eq!(intake.next(held_up(now)), tend(100, Cursor::START));
+            intake.tended(100, &tended(1, None, None), now);
+            let waits = Next::Wait(Some(now + SECOND));
+            assert_eq!(intake.next(held_up(now)), waits);
+        }
+    }
+    let mut rounds = Intake::new(Extent::Batches(1), 100, 5 * SECOND, start);
+    rounds.tended(100, &tended(0, None, None), start);
+    assert_eq!(rounds.next(held_up(start)), Next::Wait(None));
+    assert_eq!(rounds.next(view(start)), read(Some(5 * SECOND)));
+
+    let mut sweep = Intake::new(Extent::Sweep, 100, 5 * SECOND, start);
+    assert_eq!(sweep.next(held_up(start)), tend(100, Cursor::START));
+    sweep.tended(100, &tended(0, None, None), start);
+    assert_eq!(sweep.next(held_up(start)), Next::Done);
 }

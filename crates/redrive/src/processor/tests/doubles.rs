@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::backend::{
     Backend, Begun, Cursor, Delivery, Entry, Fence, IdRange, Membership, Renewed, RenewedOn,
-    Replay, Replayed, Seat, Settled, Settlement, Tended,
+    Replay, Replayed, Restored, Seat, Settled, Settlement, Tended,
 };
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
@@ -26,10 +26,11 @@ pub(super) enum Verb {
     Settle,
     Pending,
     Leave,
+    Probe,
 }
 
 impl Verb {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Join,
         Self::Receive,
         Self::Tend,
@@ -38,6 +39,7 @@ impl Verb {
         Self::Settle,
         Self::Pending,
         Self::Leave,
+        Self::Probe,
     ];
 }
 
@@ -221,7 +223,7 @@ impl Seat for Faulty<dyn Seat> {
         self.faults.through(Verb::Settle, call).await
     }
 
-    async fn restore(&self) -> Result<(), Error> {
+    async fn restore(&self) -> Result<Restored, Error> {
         self.inner.restore().await
     }
 
@@ -236,6 +238,11 @@ impl Seat for Faulty<dyn Seat> {
     async fn pending(&self, but: &BTreeSet<EntryId>) -> Result<u64, Error> {
         let call = self.inner.pending(but);
         self.faults.through(Verb::Pending, call).await
+    }
+
+    async fn probe_writes(&self) -> Result<(), Error> {
+        let call = self.inner.probe_writes();
+        self.faults.through(Verb::Probe, call).await
     }
 
     fn renewed_on(&self) -> RenewedOn {

@@ -77,8 +77,9 @@ async fn a_broker_that_is_down_for_a_while_is_waited_for_without_a_hot_loop() {
     let mut worker = lab.worker().build(Log::new().noting()).unwrap();
     let (ended, ()) = tokio::join!(worker.run_until_idle(), outage);
     assert_eq!(ended.unwrap().succeeded, 50);
+    // Three that ask, each after half of 50 ms, 100 ms … 3 s on average, and what 50 messages cost.
     let tries: u64 = Verb::ALL.iter().map(|verb| faults.calls(*verb)).sum();
-    assert!(tries < 200, "{tries}");
+    assert!(tries < 250, "{tries}");
 }
 
 #[tokio::test(start_paused = true)]

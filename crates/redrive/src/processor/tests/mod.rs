@@ -1,5 +1,6 @@
 //! The engine on the memory backend, under tokio's paused clock: no test waits for real time.
 
+mod breaking;
 mod diary;
 mod doubles;
 mod faults;
@@ -9,6 +10,7 @@ mod ordering;
 mod outcomes;
 mod pausing;
 mod recovery;
+mod refusing;
 mod stopping;
 mod trimming;
 

@@ -13,6 +13,7 @@ use crate::error::{BoxError, ErrorKind};
 use crate::message::{Fields, Message};
 use crate::names::GroupStart;
 use crate::outcome::Outcome;
+use crate::processor::Breaker;
 use crate::retry::{Jitter, RetryPolicy};
 
 fn fixed(attempts: u32) -> RetryPolicy {
@@ -258,6 +259,7 @@ async fn the_defaults_are_those_of_the_contract() {
     assert_eq!(options.dead_letters.as_str(), "orders:dlq");
     assert_eq!(options.layout, Layout::Native);
     assert_eq!(options.on_ack, OnAck::Keep);
+    assert_eq!(options.breaker, Breaker::On);
     let consumer = options.consumer.as_str();
     let digits = consumer.strip_prefix("consumer_").unwrap();
     assert_eq!(digits.len(), 8);

@@ -171,7 +171,7 @@ fn totals_are_told_under_their_names() {
     let told = serde_json::to_string(&Totals::default()).unwrap();
     assert_eq!(
         told,
-        r#"{"succeeded":0,"failed":0,"retried":0,"deferred":0,"released":0,"dead_lettered":0,"discarded":0}"#
+        r#"{"succeeded":0,"failed":0,"retried":0,"deferred":0,"released":0,"dead_lettered":0,"discarded":0,"leases_lost":0}"#
     );
 }
 

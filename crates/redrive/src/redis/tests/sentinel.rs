@@ -8,6 +8,7 @@ use redrive_testkit::{SERVICE, Server, eventually, sentinel_of};
 
 use crate::error::{Error, ErrorKind};
 use crate::redis::connection::{Address, Link};
+use crate::redis::era::Era;
 use crate::redis::reader::Reader;
 use crate::redis::tls::Tls;
 
@@ -91,7 +92,7 @@ async fn when_one_connection_has_found_a_new_primary_all_others_follow() {
     let sentinel = sentinel_of(&old).await;
     let address = address(&[&sentinel]);
     let link = Link::new(address.clone());
-    let reader = Reader::new(address.clone());
+    let reader = Reader::new(address.clone(), Era::default());
     let read = async || {
         let asked = cmd("GET").arg("who").clone();
         reader.read(&asked, Duration::ZERO).await.unwrap()
