@@ -24,6 +24,7 @@ mod sigterm;
 mod size;
 mod slow;
 mod soak;
+mod sweep;
 mod target;
 
 use std::time::Duration;

@@ -1,0 +1,114 @@
+//! The every-command sweep: each command that a scenario sends is harmed in five ways, and nothing may come of it.
+//!
+//! `REDRIVE_SWEEP=all` runs every place of every command, not a choice; a scenario's name runs what it has; what a
+//! violation prints runs that case alone. `REDRIVE_SWEEP_TABLE=FILE` writes what a kill at each command leads to.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and this one prints a table"
+)]
+
+mod binary;
+mod case;
+mod check;
+mod lanes;
+mod operators;
+mod plan;
+mod report;
+mod scenarios;
+mod scripts;
+mod world;
+
+use self::case::Case;
+use self::lanes::{Verdict, run_all};
+use self::plan::{Plan, Size};
+use self::scenarios::Scenario;
+
+/// What must have been seen: a proxy that sees nothing proves nothing.
+const MUST_SEE: [&str; 24] = [
+    "EVALSHA ack",
+    "EVALSHA begin",
+    "EVALSHA claim",
+    "EVALSHA create_group",
+    "EVALSHA dead_letter",
+    "EVALSHA purge",
+    "EVALSHA put_back",
+    "EVALSHA reap",
+    "EVALSHA renew",
+    "EVALSHA replay",
+    "EVALSHA replay_reserve",
+    "EVALSHA resolve",
+    "EVAL claim",
+    "EVAL dead_letter",
+    "EXEC",
+    "MULTI XADD",
+    "XACK",
+    "XADD",
+    "XDEL",
+    "XPENDING",
+    "XRANGE",
+    "XREADGROUP",
+    "XREVRANGE",
+    "CLIENT UNBLOCK",
+];
+
+fn scenarios() -> Vec<&'static Scenario> {
+    scenarios::WORKERS
+        .iter()
+        .chain(operators::OPERATORS.iter())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "hurts: run by make chaos"]
+async fn every_command_sweep() {
+    let names: Vec<&'static str> = scenarios().iter().map(|known| known.name).collect();
+    let asked = std::env::var("REDRIVE_SWEEP").unwrap_or_default();
+    if asked.contains('/') {
+        let case = Case::read(&asked, &names).unwrap();
+        let verdicts = run_all(vec![case]).await;
+        report::print_one(&verdicts[0]);
+        assert!(verdicts[0].wrong.is_empty(), "violated");
+        return;
+    }
+    let size = match asked.as_str() {
+        "" => Size::Choice,
+        "all" => Size::All,
+        name => {
+            assert!(names.contains(&name), "no scenario is called {name}");
+            Size::All
+        }
+    };
+    let chosen = names
+        .iter()
+        .filter(|name| asked.is_empty() || asked == "all" || **name == asked);
+    let undisturbed = chosen.map(|name| Case::undisturbed(name)).collect();
+    let mut verdicts: Vec<Verdict> = run_all(undisturbed).await;
+    let healthy = verdicts.iter().all(|verdict| verdict.wrong.is_empty());
+    let mut plan = Plan::new(size);
+    plan.learn(&verdicts);
+    while healthy {
+        let cases = plan.next();
+        if cases.is_empty() {
+            break;
+        }
+        let harmed = run_all(cases).await;
+        plan.learn(&harmed);
+        verdicts.extend(harmed);
+    }
+    let mut wrong = report::print(&verdicts, &plan);
+    if asked.is_empty() || asked == "all" {
+        let seen = plan.labels();
+        for label in MUST_SEE {
+            if !seen.contains(label) {
+                println!("never seen: {label}");
+                wrong += 1;
+            }
+        }
+    }
+    if let Some(path) = std::env::var_os("REDRIVE_SWEEP_TABLE") {
+        std::fs::write(path, report::table(&verdicts)).unwrap();
+    }
+    println!("violations: {wrong}");
+    assert_eq!(wrong, 0, "see above");
+}

@@ -1,0 +1,196 @@
+//! Everything that a person does with the command line, each with what has to come of it.
+
+use super::check::{Fate, Left};
+use super::scenarios::{Scenario, bury, scenario};
+use super::world::{DLQ, Ended, GROUP, STREAM, Step, World};
+
+pub(super) const OPERATORS: [Scenario; 11] = [
+    scenario!(send),
+    scenario!(send_lines),
+    scenario!(looking),
+    scenario!(replay),
+    scenario!(replay_keep),
+    scenario!(replay_migrated),
+    scenario!(replay_elsewhere),
+    scenario!(packed),
+    scenario!(purge),
+    scenario!(replay_unknown_scripts),
+    scenario!(demo),
+];
+
+/// A message is added at most once, and who sent it is told what is known.
+fn check_sent(world: &mut World<'_>, ended: &Ended, added: u64, all: u64) {
+    world.insist("added more than once", added <= all, added);
+    match ended.code {
+        Some(0) => {
+            world.same("added", all, added);
+            let told = ended.stdout.lines().count() as u64;
+            world.same("ids told", all, told);
+        }
+        Some(_) if added > 0 => {
+            let unknown = ended.stderr.contains("unknown");
+            world.insist("it must say that it does not know", unknown, &ended.stderr);
+        }
+        _ => {}
+    }
+}
+
+async fn send(world: &mut World<'_>) {
+    let step = Step::redrive(&["send", STREAM, "-f", "data=ok"]).never_again();
+    let ended = world.step(step).await;
+    let added = world.length(STREAM).await;
+    check_sent(world, &ended, added, 1);
+    world.settle(None, Left::Drained).await;
+}
+
+async fn send_lines(world: &mut World<'_>) {
+    let lines = "{\"data\":\"ok\"}\n".repeat(3);
+    let file = world.file("lines", &lines);
+    let file = file.to_str().unwrap().to_owned();
+    let step = Step::redrive(&["send", STREAM, "-"])
+        .reading(&file)
+        .never_again();
+    let ended = world.step(step).await;
+    let added = world.length(STREAM).await;
+    check_sent(world, &ended, added, 3);
+    world.settle(None, Left::Drained).await;
+}
+
+/// Nothing of what only looks may change anything.
+async fn looking(world: &mut World<'_>) {
+    world.load_scripts().await;
+    let _: String = world.ask(&["XADD", STREAM, "*", "data", "ok"]).await;
+    let _: String = world.ask(&["XGROUP", "CREATE", STREAM, GROUP, "0"]).await;
+    let read = [
+        "XREADGROUP",
+        "GROUP",
+        GROUP,
+        "plain",
+        "STREAMS",
+        STREAM,
+        ">",
+    ];
+    let _: redis::Value = world.ask(&read).await;
+    let dead = bury(world, "ok", "1-1").await;
+    let mut before: Vec<String> = world.ask(&["KEYS", "*"]).await;
+    for words in [
+        &["stats", STREAM, "-g", GROUP, "-o", "json"][..],
+        &["stats", "-o", "json"],
+        &["pending", "list", STREAM, "-g", GROUP, "-o", "json"],
+        &["dlq", "list", STREAM, "-o", "json"],
+        &["dlq", "show", &dead, STREAM, "-o", "json"],
+        &["dlq", "replay", STREAM, "--all", "--dry-run", "-o", "json"],
+    ] {
+        let ended = world.step(Step::redrive(words)).await;
+        let json: Result<serde_json::Value, _> = serde_json::from_str(&ended.stdout);
+        world.insist("it answers in JSON", json.is_ok(), &ended.stdout);
+    }
+    let mut after: Vec<String> = world.ask(&["KEYS", "*"]).await;
+    before.sort();
+    after.sort();
+    world.same("keys", before, after);
+    let length = world.length(DLQ).await;
+    world.same("dead letters", 1, length);
+}
+
+/// Three dead letters are put back, each once, and handled.
+async fn put_back(world: &mut World<'_>, options: &[&str], kept: u64) {
+    for n in 1..=3 {
+        bury(world, "\"ok\"", &format!("1-{n}")).await;
+    }
+    let mut words = vec!["dlq", "replay", STREAM, "--all", "--yes", "-o", "json"];
+    words.extend(options);
+    world.step(Step::redrive(&words)).await;
+    let lengths = (world.length(STREAM).await, world.length(DLQ).await);
+    world.same("put back, and kept", (3, kept), lengths);
+    let finish = world.worker(&["--until-idle"]);
+    world.settle(Some(finish), Left::Drained).await;
+    let runs = world.starts().len();
+    world.same("runs of what was put back", 3, runs);
+}
+
+async fn replay(world: &mut World<'_>) {
+    world.load_scripts().await;
+    put_back(world, &[], 0).await;
+}
+
+async fn replay_unknown_scripts(world: &mut World<'_>) {
+    put_back(world, &[], 0).await;
+}
+
+async fn replay_keep(world: &mut World<'_>) {
+    world.load_scripts().await;
+    put_back(world, &["--keep"], 3).await;
+}
+
+async fn replay_migrated(world: &mut World<'_>) {
+    world.load_scripts().await;
+    put_back(world, &["--migrate", "cat"], 0).await;
+}
+
+async fn replay_elsewhere(world: &mut World<'_>) {
+    world.load_scripts().await;
+    for n in 1..=3 {
+        bury(world, "ok", &format!("1-{n}")).await;
+    }
+    let words = [
+        "dlq",
+        "replay",
+        STREAM,
+        "--all",
+        "--yes",
+        "--target",
+        "elsewhere",
+    ];
+    world.step(Step::redrive(&words)).await;
+    let lengths = (world.length("elsewhere").await, world.length(DLQ).await);
+    world.same("put back, and kept", (3, 0), lengths);
+    world.settle(None, Left::Drained).await;
+}
+
+/// More fields than a script can add: the dead letter is packed, and a transaction puts it back.
+async fn packed(world: &mut World<'_>) {
+    world.load_scripts().await;
+    let names: Vec<String> = (0..4_000).map(|n| format!("f{n}")).collect();
+    let mut words = vec!["XADD", STREAM, "*", "data", "reject-at-first"];
+    for name in &names {
+        words.extend([name.as_str(), "x"]);
+    }
+    let first: String = world.ask(&words).await;
+    let worker = world.worker(&["--until-idle"]);
+    world.step(worker).await;
+    let length = world.length(DLQ).await;
+    world.same("dead letters", 1, length);
+    let words = ["dlq", "replay", STREAM, "--all", "--yes"];
+    world.step(Step::redrive(&words)).await;
+    let lengths = (world.length(STREAM).await, world.length(DLQ).await);
+    world.same("put back, and kept", (2, 0), lengths);
+    let finish = world.worker(&["--until-idle"]);
+    world.settle(Some(finish), Left::Drained).await;
+    let runs = world.starts().into_iter().filter(|id| *id != first).count();
+    world.same("runs of what was put back", 1, runs);
+}
+
+async fn purge(world: &mut World<'_>) {
+    world.load_scripts().await;
+    for n in 1..=3 {
+        bury(world, "ok", &format!("1-{n}")).await;
+    }
+    world.add("ok", Fate::Done(1)).await;
+    let words = ["dlq", "purge", STREAM, "--all", "--yes", "-o", "json"];
+    world.step(Step::redrive(&words)).await;
+    let length = world.length(DLQ).await;
+    world.same("dead letters", 0, length);
+    let finish = world.worker(&["--until-idle"]);
+    world.settle(Some(finish), Left::Drained).await;
+}
+
+/// It tells its story, or says that it could not; what it leaves on the server when it is killed is named after it.
+async fn demo(world: &mut World<'_>) {
+    let ended = world.step(Step::redrive(&["demo"]).never_again()).await;
+    if ended.code == Some(0) {
+        let keys: Vec<String> = world.ask(&["KEYS", "*"]).await;
+        let told = ended.stdout.contains("may be left");
+        world.insist("keys left, and not told", keys.is_empty() || told, keys);
+    }
+}

@@ -1,0 +1,452 @@
+//! What one case happens in: a server, a folder, processes that reach the server through a proxy each.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redrive_testkit::{Armed, Proxy, Server, Target};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::case::{Case, Place};
+use super::check::Fate;
+
+/// How long a worker of the sweep may be silent.
+pub(super) const LEASE: Duration = Duration::from_millis(400);
+/// How long one process may take, whatever is done to it: reconnecting, a lease or two, its work.
+const IN_TIME: Duration = Duration::from_secs(25);
+/// How often a process is started again that was killed, or said that it failed.
+const STARTS: usize = 4;
+pub(super) const STREAM: &str = "orders";
+pub(super) const DLQ: &str = "orders:dlq";
+pub(super) const GROUP: &str = "g";
+
+/// Handles a message as its payload says, and writes down that it ran. `$0` is the file of runs, `$1` the file whose being
+/// there lets what waits go on.
+const HANDLER: &str = r#"
+read -r what
+echo "$REDRIVE_ID start" >> "$0"
+case $what in
+    *fail-once*) [ "$REDRIVE_ATTEMPT" -gt 1 ] || { echo "it fails once" >&2; exit 1; } ;;
+    *hold-and-fail*) while [ ! -e "$1" ]; do sleep 0.02; done; echo "it fails at last" >&2; exit 1 ;;
+    *hold*) while [ ! -e "$1" ]; do sleep 0.02; done ;;
+    *fail*) echo "it always fails" >&2; exit 1 ;;
+    *reject-at-first*) [ -e "$1" ] || exit 65 ;;
+    *reject*) exit 65 ;;
+    *slow*) sleep 0.3 ;;
+esac
+echo "$REDRIVE_ID done" >> "$0"
+"#;
+
+/// Which program a step starts.
+#[derive(Clone, Copy)]
+pub(super) enum Program {
+    Redrive,
+    SweepWorker,
+}
+
+/// What happens beside a process while it runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum During {
+    Nothing,
+    /// SIGTERM when the first message is running.
+    Term,
+    /// What runs is deleted from the stream, then let go.
+    Trim,
+    /// The group is destroyed, then what runs is let go.
+    DestroyGroup,
+    /// The server forgets its scripts, then what runs is let go.
+    FlushScripts,
+}
+
+/// What to do with a process that was killed, or failed because of what was done to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    Yes,
+    /// What it does is not safe to do twice.
+    No,
+}
+
+/// A process of a scenario.
+pub(super) struct Step {
+    program: Program,
+    args: Vec<String>,
+    during: During,
+    repeat: Repeat,
+    stdin: Option<PathBuf>,
+}
+
+impl Step {
+    pub(super) fn redrive(args: &[&str]) -> Self {
+        Self {
+            program: Program::Redrive,
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            during: During::Nothing,
+            repeat: Repeat::Yes,
+            stdin: None,
+        }
+    }
+
+    /// With this file on stdin.
+    pub(super) fn reading(self, file: &str) -> Self {
+        Self {
+            stdin: Some(PathBuf::from(file)),
+            ..self
+        }
+    }
+
+    pub(super) fn during(self, during: During) -> Self {
+        Self { during, ..self }
+    }
+
+    pub(super) fn never_again(self) -> Self {
+        Self {
+            repeat: Repeat::No,
+            ..self
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ended {
+    /// None if it was killed.
+    pub(super) code: Option<i32>,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+}
+
+/// What was seen of a step.
+#[derive(Default)]
+struct Record {
+    seen: BTreeMap<Place, u64>,
+    struck: Vec<usize>,
+    wrong: Vec<String>,
+}
+
+/// One case under way.
+pub(super) struct World<'a> {
+    pub(super) server: &'a Server,
+    pub(super) plain: MultiplexedConnection,
+    folder: TempDir,
+    pub(super) case: &'a Case,
+    steps: AtomicUsize,
+    pub(super) seen: BTreeMap<Place, u64>,
+    pub(super) struck: Vec<usize>,
+    pub(super) wrong: Vec<String>,
+    pub(super) fates: BTreeMap<String, Fate>,
+    pub(super) extra_runs: usize,
+    pub(super) deaths: usize,
+}
+
+impl<'a> World<'a> {
+    /// A server as if it were new, but for the scripts, which a server in use knows.
+    pub(super) async fn new(server: &'a Server, case: &'a Case) -> World<'a> {
+        let mut world = Self {
+            plain: server.connect().await,
+            server,
+            folder: tempfile::Builder::new()
+                .prefix("redrive-sweep-")
+                .tempdir_in("/tmp")
+                .unwrap(),
+            case,
+            steps: AtomicUsize::new(0),
+            seen: BTreeMap::new(),
+            struck: Vec::new(),
+            wrong: Vec::new(),
+            fates: BTreeMap::new(),
+            extra_runs: 0,
+            deaths: 0,
+        };
+        let () = world.ask(&["FLUSHALL"]).await;
+        let () = world.ask(&["SCRIPT", "FLUSH"]).await;
+        world
+    }
+
+    /// Lets the server know the library's scripts, as one does that is in use.
+    pub(super) async fn load_scripts(&mut self) {
+        for text in super::scripts::texts() {
+            let _: String = self.ask(&["SCRIPT", "LOAD", text]).await;
+        }
+    }
+
+    /// Asks the server, as anybody could.
+    pub(super) async fn ask<T: redis::FromRedisValue>(&mut self, words: &[&str]) -> T {
+        ask(&mut self.plain, words).await
+    }
+
+    /// Adds a message whose payload says how it is handled, and what is to become of it.
+    pub(super) async fn add(&mut self, payload: &str, fate: Fate) -> String {
+        let id: String = self.ask(&["XADD", STREAM, "*", "data", payload]).await;
+        self.fates.insert(id.clone(), fate);
+        id
+    }
+
+    pub(super) fn runs(&self) -> PathBuf {
+        self.folder.path().join("runs")
+    }
+
+    /// What has been written down of runs, a line each.
+    pub(super) fn run_lines(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.runs()).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Lets what waits go on.
+    pub(super) fn let_go(&self) {
+        std::fs::write(self.folder.path().join("go"), "").unwrap();
+    }
+
+    /// `redrive run` with these options and the handler.
+    pub(super) fn worker(&self, options: &[&str]) -> Step {
+        let mut args = vec!["run", STREAM, "-g", GROUP, "--lease", "400ms"];
+        args.extend(["--foreign-lease", "500ms", "--block", "100ms"]);
+        args.extend(["--backoff", "20ms", "--field", "data", "-o", "json"]);
+        args.extend(options);
+        let (runs, go) = (self.runs(), self.folder.path().join("go"));
+        let paths = [runs.to_str().unwrap(), go.to_str().unwrap()];
+        args.extend(["--", "sh", "-c", HANDLER]);
+        args.extend(paths);
+        Step::redrive(&args)
+    }
+
+    /// The worker of the library.
+    pub(super) fn library_worker(&self, how_many: &str) -> Step {
+        let runs = self.runs();
+        let lease = LEASE.as_millis().to_string();
+        let args = [STREAM, GROUP, runs.to_str().unwrap(), &lease, how_many];
+        Step {
+            program: Program::SweepWorker,
+            ..Step::redrive(&args)
+        }
+    }
+
+    /// Runs a process to its end, through a proxy that does what the case says; again if it was killed, or failed because of
+    /// it.
+    pub(super) async fn step(&mut self, step: Step) -> Ended {
+        let (ended, record) = self.run(&step).await;
+        self.keep(record);
+        ended
+    }
+
+    /// The same for two at once.
+    pub(super) async fn both(&mut self, one: Step, other: Step) {
+        let (one, other) = tokio::join!(self.run(&one), self.run(&other));
+        self.keep(one.1);
+        self.keep(other.1);
+    }
+
+    fn keep(&mut self, record: Record) {
+        self.seen.extend(record.seen);
+        self.struck.extend(record.struck);
+        self.wrong.extend(record.wrong);
+    }
+
+    async fn run(&self, step: &Step) -> (Ended, Record) {
+        let at = self.steps.fetch_add(1, Ordering::Relaxed);
+        let mut record = Record::default();
+        let mut again = 0;
+        loop {
+            let struck = record.struck.len();
+            let ended = self.once(step, at, again, &mut record).await;
+            again += 1;
+            let is_hurt = record.struck.len() > struck;
+            if ended.stderr.contains("panicked") {
+                record.wrong.push(format!("it panicked: {}", ended.stderr));
+            }
+            match ended.code {
+                Some(0) => return (ended, record),
+                // What was to be done had been done before its answer was lost.
+                Some(3) if again > 1 => return (ended, record),
+                None if is_hurt => {}
+                Some(1 | 4) if is_hurt && says_why(&ended) => {}
+                code => {
+                    let what = format!("step {at} ended with {code:?}: {}", ended.stderr.trim());
+                    record.wrong.push(what);
+                    return (ended, record);
+                }
+            }
+            if step.repeat == Repeat::No || again == STARTS {
+                return (ended, record);
+            }
+        }
+    }
+
+    async fn once(&self, step: &Step, at: usize, again: usize, record: &mut Record) -> Ended {
+        let proxy = Proxy::in_front_of(self.server);
+        let here = |place: &Place| place.step == at && place.again == again;
+        let armed: Vec<(usize, bool, Armed)> = (self.case.strikes.iter().enumerate())
+            .filter(|(_, strike)| here(&strike.place))
+            .map(|(index, strike)| {
+                let (moment, fault) = strike.harm.fault(LEASE);
+                let target = Target::nth(strike.place.label.clone(), strike.nth);
+                let armed = proxy.arm(target, moment, fault);
+                (index, strike.harm.is_kill(), armed)
+            })
+            .collect();
+        let mut command = self.command(step, proxy.url());
+        let child = command.spawn().unwrap();
+        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let pid = pid.unwrap();
+        let mut ending = Box::pin(child.wait_with_output());
+        let killing = async {
+            let kill = armed.iter().find(|(_, is_kill, _)| *is_kill);
+            match kill {
+                None => std::future::pending().await,
+                Some((_, _, armed)) => {
+                    armed.struck().await;
+                    // Gone by itself: then there is nobody left to be killed.
+                    let _ = kill_process(pid, Signal::KILL);
+                    armed.cut();
+                    self.let_go();
+                }
+            }
+        };
+        let beside = async {
+            tokio::join!(killing, self.beside(step.during, pid));
+            std::future::pending::<()>().await;
+        };
+        let ended = tokio::select! {
+            ended = timeout(IN_TIME, &mut ending) => ended.ok(),
+            () = beside => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended.unwrap(),
+            None => {
+                record
+                    .wrong
+                    .push(format!("step {at} did not end in {IN_TIME:?}"));
+                let _ = kill_process(pid, Signal::KILL);
+                ending.await.unwrap()
+            }
+        };
+        let struck = armed.iter().filter(|(_, _, armed)| armed.has_struck());
+        record.struck.extend(struck.map(|(index, _, _)| *index));
+        for (label, count) in proxy.seen() {
+            let step = at;
+            record.seen.insert(Place { step, again, label }, count);
+        }
+        if proxy.misunderstood() > 0 {
+            record.wrong.push("the proxy lost track".to_owned());
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ended {
+            code: ended.status.code(),
+            stdout: text(&ended.stdout),
+            stderr: text(&ended.stderr),
+        }
+    }
+
+    fn command(&self, step: &Step, url: &str) -> Command {
+        let mut command = match step.program {
+            Program::Redrive => {
+                let mut command = Command::new(super::binary::redrive());
+                command.args(["--url", url]);
+                command
+            }
+            Program::SweepWorker => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_sweep-worker"));
+                command.arg(url);
+                command
+            }
+        };
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command.args(&step.args).env_clear().env("PATH", path);
+        command
+            .stdin(match &step.stdin {
+                Some(file) => Stdio::from(std::fs::File::open(file).unwrap()),
+                None => Stdio::null(),
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// What happens beside the process.
+    async fn beside(&self, during: During, pid: Pid) {
+        if during == During::Nothing {
+            return;
+        }
+        let before = self.starts().len();
+        let mut plain = self.plain.clone();
+        let id = loop {
+            match self.starts().get(before) {
+                Some(id) => break id.clone(),
+                None => sleep(Duration::from_millis(5)).await,
+            }
+        };
+        match during {
+            During::Nothing => {}
+            During::Term => {
+                let _ = kill_process(pid, Signal::TERM);
+            }
+            During::Trim => {
+                let _: u64 = ask(&mut plain, &["XDEL", STREAM, &id]).await;
+                // Until somebody has noticed; a fault may be that nobody does.
+                let end = Instant::now() + LEASE * 4;
+                while ask::<u64>(&mut plain, &["XLEN", DLQ]).await == 0 && Instant::now() < end {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            }
+            During::DestroyGroup => {
+                let _: u64 = ask(&mut plain, &["XGROUP", "DESTROY", STREAM, GROUP]).await;
+            }
+            During::FlushScripts => {
+                let () = ask(&mut plain, &["SCRIPT", "FLUSH"]).await;
+            }
+        }
+        self.let_go();
+    }
+
+    /// The ids of the runs that have started, in order.
+    pub(super) fn starts(&self) -> Vec<String> {
+        let lines = self.run_lines().into_iter();
+        lines
+            .filter_map(|line| line.strip_suffix(" start").map(str::to_owned))
+            .collect()
+    }
+
+    /// Runs a process past the proxy, to finish what is left.
+    pub(super) async fn finish(&mut self, step: Step) {
+        let mut command = self.command(&step, &self.server.url());
+        let output = timeout(IN_TIME, command.output()).await;
+        match output {
+            Ok(output) => {
+                let output = output.unwrap();
+                if !output.status.success() {
+                    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                    self.wrong.push(format!("what finishes failed: {said}"));
+                }
+            }
+            Err(_) => {
+                let what = format!("what is left is stuck: not finished in {IN_TIME:?}");
+                self.wrong.push(what);
+            }
+        }
+    }
+
+    pub(super) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path: &Path = self.folder.path();
+        let path = path.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+fn says_why(ended: &Ended) -> bool {
+    ended.stderr.contains("error: ") && ended.stderr.contains("hint: ")
+}
+
+async fn ask<T: redis::FromRedisValue>(plain: &mut MultiplexedConnection, words: &[&str]) -> T {
+    let mut command = redis::cmd(words[0]);
+    for word in &words[1..] {
+        command.arg(word);
+    }
+    command.query_async(plain).await.unwrap()
+}
