@@ -58,7 +58,7 @@ async fn orphans_behind_live_leases_are_all_reached_in_one_sweep() {
     };
     // First in the stream, and held by a worker that lives.
     arena.load.add(&mut redis, 0..living, hangs).await;
-    let holding = |many| format!("--lease 3000 --batch 1000 --concurrency {many}");
+    let holding = |many| format!("--lease 3000 --batch 1000 --prefetch 0 --concurrency {many}");
     let mut lives = Crew::start(1, library(&arena, &holding(living)));
     started(&arena, living).await;
     // Behind them, what another one leaves.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use redrive_chaos::account::Account;
+use redrive_chaos::account::{Account, Number};
 use redrive_chaos::deed::Deed;
 use redrive_testkit::{Server, eventually};
 use tokio::sync::oneshot;
@@ -12,7 +12,7 @@ use crate::SOON;
 use crate::arena::{Arena, STREAM, judge};
 use crate::crew::{Crew, redrive_run};
 use crate::size::size;
-use crate::target::Target;
+use crate::target::{Answer, Target};
 
 const WORKERS: usize = 3;
 const A_SECOND: u64 = 300;
@@ -21,6 +21,17 @@ const LEASE: Duration = Duration::from_millis(500);
 const LINES: usize = 10;
 /// From the end of an outage to the next message handled.
 const HEALS: Duration = Duration::from_secs(5);
+
+/// One in ten: what is done about failures has to go through as well.
+fn fails_once(number: Number) -> bool {
+    number % 10 == 1
+}
+
+/// What was said beside the failures of messages, which handlers asked for.
+fn beside_failures(said: Vec<String>) -> Vec<String> {
+    let failure = |line: &String| line.contains("failed, will be run again");
+    said.into_iter().filter(|line| !failure(line)).collect()
+}
 
 /// Three of the real binary's workers, under load.
 struct Stage {
@@ -33,7 +44,14 @@ struct Stage {
 impl Stage {
     async fn set(server: Server) -> Self {
         let arena = Arena::on(server).await;
-        let target = Target::start(&arena.effects, Duration::from_millis(2)).await;
+        let takes = Duration::from_millis(2);
+        let target = Target::answering(&arena.effects, takes, |asked| {
+            match fails_once(asked.number) && asked.attempt == 1 {
+                true => Answer::Failed,
+                false => Answer::Done,
+            }
+        })
+        .await;
         let url = arena.server.url();
         let options = "--lease 500ms --concurrency 8 --batch 32 --block 1s --backoff none";
         let crew = Crew::start(WORKERS, move |consumer| {
@@ -67,7 +85,7 @@ impl Stage {
             .crew
             .workers
             .iter()
-            .map(|worker| worker.said().len())
+            .map(|worker| beside_failures(worker.said()).len())
             .collect();
         event(&mut self.arena, &mut self.crew).await;
         let over = Instant::now();
@@ -97,16 +115,21 @@ impl Stage {
         let mut most = 0;
         for (at, worker) in self.crew.workers.iter_mut().enumerate() {
             assert_eq!(worker.fallen(), None, "{:#?}", worker.said());
-            let lines = worker.said().split_off(self.said[at]);
+            let lines = beside_failures(worker.said()).split_off(self.said[at]);
             assert!(lines.len() <= LINES, "{}: {lines:#?}", lines.len());
             most = most.max(lines.len());
         }
         self.crew.stop(&self.arena).await;
         println!("{what}: healed after {healed:?}, {most} lines at most by one worker");
         assert!(healed <= HEALS, "{what}: healed after {healed:?}");
-        self.arena
-            .account(std::mem::take(&mut self.crew.wounds))
-            .await
+        let wounds = std::mem::take(&mut self.crew.wounds);
+        let mut account = self.arena.account(wounds).await;
+        let failing = account
+            .attempted
+            .iter()
+            .filter(|number| fails_once(**number));
+        account.planned = failing.map(|number| (*number, 2)).collect();
+        account
     }
 }
 
