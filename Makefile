@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 # The steps of `make test` stand in the order in which they should fail.
 .NOTPARALLEL:
-.PHONY: help demo test test-needs fmt fmt-check lint doc doctest unit sabotage reference send-speed clean
+.PHONY: help demo test test-needs fmt fmt-check lint doc doctest unit sabotage reference send-speed chaos chaos-ci chaos-build clean
 
 CARGO ?= cargo
 # What runs the tests: nextest or cargo.
@@ -54,6 +54,27 @@ reference: ## Make docs/cli.md and docs/configuration.md from the commands
 send-speed: ## Measure `redrive send` beside a raw loop of XADD; fails below 0.3 of it
 	$(CARGO) build --release --locked -p redrive-cli --bin redrive --example send_speed
 	@$${CARGO_TARGET_DIR:-target}/release/examples/send_speed
+
+# Each prints its verdict line; `make test` runs none of these.
+ifeq ($(RUNNER),cargo)
+CHAOS = $(CARGO) test -p redrive-chaos --locked -- --ignored --nocapture --test-threads
+FUZZ = $(CARGO) test -p redrive -p redrive-cli --lib --bins --locked -- --ignored --nocapture fuzz_
+else
+CHAOS = $(CARGO) nextest run -p redrive-chaos --locked --run-ignored only --success-output immediate --test-threads
+FUZZ = $(CARGO) nextest run -p redrive -p redrive-cli --lib --bins --locked --run-ignored only --success-output immediate -E 'test(/fuzz_/)'
+endif
+
+chaos: chaos-build ## Hurt the binary, the library and servers at full size: hours; REDRIVE_SOAK=1h for the soak
+	REDRIVE_CHAOS=full $(CHAOS) 1$(if $(filter nextest,$(RUNNER)), -P chaos-full)
+	REDRIVE_FUZZ_SECONDS=60 $(FUZZ)
+
+chaos-ci: chaos-build ## The same at the size of the gate: minutes
+	$(CHAOS) 2
+	$(FUZZ)
+
+# What is hurt, before any clock runs.
+chaos-build:
+	$(CARGO) build --locked -p redrive-cli --bin redrive
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -58,7 +58,7 @@ impl Options {
 }
 
 /// Works until the signal, then stops politely. Takes `--url --effects --stream --group --consumer`, and
-/// `--concurrency --batch --lease (ms) --foreign-lease (ms) --max-attempts --max-crashes --backoff (ms)`.
+/// `--concurrency --batch --prefetch --lease (ms) --foreign-lease (ms) --max-attempts --max-crashes --backoff (ms)`.
 ///
 /// # Errors
 ///
@@ -81,11 +81,13 @@ pub async fn work(options: &Options, signal: impl Future) -> Result<Totals, BoxE
         .max_attempts(options.number("max-attempts", 3)?)
         .max_crashes(options.number("max-crashes", 3)?);
     retry.backoff = backoff;
+    let batch = options.number("batch", 100)?;
     let mut processor = Processor::builder(&broker, source)
         .codec(Raw)
         .retry(retry)
         .concurrency(options.number("concurrency", 16)?.try_into()?)
-        .batch(options.number("batch", 100)?.try_into()?)
+        .batch(batch.try_into()?)
+        .prefetch(options.number("prefetch", batch)?.try_into()?)
         .lease(lease)
         .foreign_lease(millis("foreign-lease", 300_000)?.max(lease))
         .block(Duration::from_millis(200))

@@ -12,7 +12,7 @@ use crate::arena::{Arena, GROUP, STREAM, judge};
 use crate::crew::{Crew, library};
 use crate::size::size;
 
-const LEASE: Duration = Duration::from_secs(3);
+const LEASE: Duration = Duration::from_secs(10);
 
 /// One sweep of one consumer, over whatever is pending: how many messages it took over and ran.
 async fn sweep(arena: &Arena, consumer: &str) -> u64 {
@@ -43,7 +43,7 @@ async fn sweep(arena: &Arena, consumer: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "hurts: run by make chaos"]
 async fn orphans_behind_live_leases_are_all_reached_in_one_sweep() {
-    let (living, orphans): (Number, Number) = size((5_000, 5_000), (10_000, 90_000));
+    let (living, orphans): (Number, Number) = size((2_000, 8_000), (10_000, 90_000));
     let mut arena = Arena::start().await;
     let mut redis = arena.redis.clone();
     let hangs = |_| Deed::Sleep(Duration::from_secs(86_400));
@@ -58,7 +58,7 @@ async fn orphans_behind_live_leases_are_all_reached_in_one_sweep() {
     };
     // First in the stream, and held by a worker that lives.
     arena.load.add(&mut redis, 0..living, hangs).await;
-    let holding = |many| format!("--lease 3000 --batch 1000 --concurrency {many}");
+    let holding = |many| format!("--lease 10000 --batch 1000 --prefetch 0 --concurrency {many}");
     let mut lives = Crew::start(1, library(&arena, &holding(living)));
     started(&arena, living).await;
     // Behind them, what another one leaves.
@@ -86,7 +86,13 @@ async fn orphans_behind_live_leases_are_all_reached_in_one_sweep() {
         idle.len() as u64 == orphans
     })
     .await;
-    assert_eq!(sweep(&arena, "taker").await, orphans);
+    let taken = sweep(&arena, "taker").await;
+    let lost = lives.workers[0].said();
+    assert!(
+        lost.iter().all(|line| !line.contains("lease lost")),
+        "the living one lost leases"
+    );
+    assert_eq!(taken, orphans);
 
     // And what the living one held was its own all the while.
     let lives = lives.workers.pop().unwrap();

@@ -202,6 +202,9 @@ pub(super) fn small(number: u64) -> u32 {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
