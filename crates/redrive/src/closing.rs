@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{
-    Backend, Begun, Cursor, Delivery, Entry, Fence, IdRange, Membership, Renewed, RenewedOn,
-    Replay, Replayed, Seat, Settled, Settlement, Tended,
+    Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Membership, Renewed,
+    RenewedOn, Replay, Replayed, Seat, Settled, Settlement, Tended,
 };
 use crate::error::Error;
+use crate::gate::Gate;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
@@ -119,8 +120,14 @@ impl Seat for Closing<dyn Seat> {
         self.unless_closed(self.inner.tend(max, cursor)).await
     }
 
-    async fn begin(&self, leases: &[Fence], nonce: &str) -> Result<Vec<Begun>, Error> {
-        self.unless_closed(self.inner.begin(leases, nonce)).await
+    async fn begin(
+        &self,
+        leases: &[Fence],
+        beside: Beside,
+        nonce: &str,
+    ) -> Result<Vec<Begun>, Error> {
+        self.unless_closed(self.inner.begin(leases, beside, nonce))
+            .await
     }
 
     async fn renew(&self, leases: &[Fence]) -> Result<Vec<Renewed>, Error> {
@@ -145,6 +152,10 @@ impl Seat for Closing<dyn Seat> {
 
     async fn pending(&self, but: &BTreeSet<EntryId>) -> Result<u64, Error> {
         self.unless_closed(self.inner.pending(but)).await
+    }
+
+    fn gate(&self) -> Gate {
+        self.inner.gate()
     }
 
     fn renewed_on(&self) -> RenewedOn {

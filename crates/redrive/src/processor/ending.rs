@@ -79,6 +79,7 @@ impl Run {
     /// Hands back all that no handler has seen.
     pub(super) fn hand_back_the_queue(&mut self) {
         self.queue.clear();
+        self.quarantine.clear();
         let not_started: Vec<EntryId> = self
             .held
             .iter()

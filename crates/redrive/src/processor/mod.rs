@@ -9,6 +9,7 @@ mod intake;
 mod leases;
 mod options;
 mod overflow;
+mod quarantine;
 mod readiness;
 mod receipt;
 mod run;

@@ -56,6 +56,9 @@ impl Run {
         for id in tended.kept {
             self.keep_for_room(id);
         }
+        for id in tended.doubted {
+            telemetry::doubted(&self.plan.source, id);
+        }
         for delivery in tended.taken {
             self.receive(delivery, Origin::Claimed);
         }
@@ -176,6 +179,7 @@ impl Run {
             self.health.well(Part::Refused);
         }
         self.leases.remove(id);
+        self.quarantine.leave(id);
         if let Some(again) = self.held.remove(&id).and_then(|held| held.again) {
             self.hold(again);
         }

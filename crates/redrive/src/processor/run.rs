@@ -20,12 +20,14 @@ use super::intake::{Call, Extent, Intake, Next, View};
 use super::leases::{Keeper, LeaseTable, Report};
 use super::options::ProcessorOptions;
 use super::overflow::Brim;
+use super::quarantine::Quarantine;
 use super::readiness::{Pace, Readiness};
 use super::receipt::restoring;
 use super::settler::Lane;
 use super::totals::Summary;
 use crate::backend::{Backend, Begun, Delivery, Fence, Seat, Settled, Settlement, Tended};
 use crate::error::Error;
+use crate::gate::Pass;
 use crate::names::{EntryId, Source};
 use crate::telemetry;
 
@@ -49,6 +51,8 @@ pub(super) enum Answer {
     Settled(Part, Vec<Settlement>, Sent, Result<Vec<Settled>, Error>),
     AckedAgain,
     Woken,
+    Entered(Pass),
+    EnteredAlone(Option<Pass>),
 }
 
 /// The state of a run. Dropping it is a crash: its tasks and its keeper end, nothing is handed
@@ -83,6 +87,7 @@ pub(super) struct Run {
     pub(super) health: Health,
     /// Whether handlers can run.
     pub(super) readiness: Readiness,
+    pub(super) quarantine: Quarantine,
     pub(super) brim: Brim,
     pub(super) summary: Summary,
     pub(super) stop: Option<Stop>,
@@ -198,6 +203,7 @@ impl Run {
             reports,
             health,
             readiness: Readiness::default(),
+            quarantine: Quarantine::new(seat.gate()),
             brim: Brim::default(),
             summary: Summary::default(),
             stop: None,
@@ -355,6 +361,8 @@ impl Run {
             Answer::Begun(asked, answer) => self.begun(&asked, answer),
             Answer::Settled(part, batch, sent, answer) => self.settled(part, batch, sent, answer),
             Answer::AckedAgain => self.acked_again -= 1,
+            Answer::Entered(pass) => self.entered(pass),
+            Answer::EnteredAlone(pass) => self.entered_alone(pass),
             Answer::Woken => {
                 self.woken = false;
                 if self.stop.is_some() || self.is_paused(Instant::now()) {

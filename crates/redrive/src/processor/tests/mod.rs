@@ -6,6 +6,7 @@ mod limits;
 mod logs;
 mod outcomes;
 mod pausing;
+mod quarantine;
 mod recovery;
 mod stopping;
 mod trimming;
