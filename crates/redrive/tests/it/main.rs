@@ -16,6 +16,7 @@ mod limits;
 mod looking;
 mod pausing;
 mod payloads;
+mod quarantine;
 mod races;
 mod retries;
 mod rig;

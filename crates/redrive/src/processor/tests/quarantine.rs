@@ -403,6 +403,32 @@ async fn a_lost_begin_or_ack_of_a_suspect_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_starts_until_the_end_of_a_suspect_is_confirmed() {
+    let (_, healthy, lab, faults) = labs();
+    healthy.send(1).await;
+    crash_twice(&healthy).await;
+    sleep(LEASE).await;
+    let other = neighbour(&healthy, 100..100).await;
+    let crowd = Crowd::default();
+    let (suspect, later) = (Log::new(), Log::new());
+    let mut one = slow(&lab, &suspect, &crowd, SECOND);
+    let mut two = slow(&other, &later, &crowd, SECOND);
+    faults.always(Verb::Settle, Wrong::NeverArrives);
+    let scene = async {
+        sleep(SECOND / 2).await;
+        other.producer.send(&100).await.unwrap();
+        sleep(10 * SECOND).await;
+        // Its handler has ended long ago. A crash of another one would be blamed on it.
+        assert!(crowd.numbers().is_empty() && later.all().is_empty());
+        faults.heal();
+    };
+    let running = async { tokio::join!(one.run_until_idle(), two.run_until(sleep(30 * SECOND))) };
+    let ((one, two), ()) = tokio::join!(running, scene);
+    assert_eq!((one.unwrap().succeeded, two.unwrap().succeeded), (1, 1));
+    assert!(later.all()[0].at > 10 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_alone_and_its_verdict_are_told() {
     let lines = logged(async || {
         let lab = Lab::with(1).await;
