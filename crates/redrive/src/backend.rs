@@ -9,6 +9,7 @@ use async_trait::async_trait;
 
 use crate::dead_letter::{DeadLetterLimit, Layout, Reason};
 use crate::error::Error;
+pub(crate) use crate::gate::{Beside, Gate};
 use crate::message::Fields;
 use crate::names::{ConsumerName, EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 use crate::selection::Order;
@@ -88,7 +89,12 @@ pub(crate) trait Seat: Send + Sync + 'static {
 
     /// Charges runs that are about to start on messages taken over. Asked again with the same
     /// nonce it charges nothing more. Answers in this order.
-    async fn begin(&self, leases: &[Fence], nonce: &str) -> Result<Vec<Begun>, Error>;
+    async fn begin(
+        &self,
+        leases: &[Fence],
+        beside: Beside,
+        nonce: &str,
+    ) -> Result<Vec<Begun>, Error>;
 
     /// Keeps held messages from being taken over, and is this consumer's sign of life, with nothing
     /// held too. Answers in this order.
@@ -113,6 +119,9 @@ pub(crate) trait Seat: Send + Sync + 'static {
     /// Whether the broker takes writes: an error of kind `WritesRefused` where it does not, though it
     /// may still take acks. Changes nothing. Called from where leases are renewed.
     async fn probe_writes(&self) -> Result<(), Error>;
+
+    /// The gate of all handlers that a crash here would end together.
+    fn gate(&self) -> Gate;
 
     /// Where the leases of this seat are renewed from.
     fn renewed_on(&self) -> RenewedOn;
@@ -148,6 +157,7 @@ pub(crate) struct Membership {
     pub(crate) lease: Duration,
     pub(crate) foreign_lease: Duration,
     pub(crate) max_attempts: u32,
+    pub(crate) max_crashes: u32,
     pub(crate) dead_letters: StreamKey,
     pub(crate) layout: Layout,
     pub(crate) limit: Option<DeadLetterLimit>,
@@ -235,7 +245,8 @@ pub(crate) struct Delivery {
     pub(crate) fields: Fields,
     /// Recorded failures.
     pub(crate) failures: u32,
-    /// Booked crashes, and the open one.
+    /// Booked crashes, and the open one. Without a proof that they are its own, at most one less
+    /// than [`Membership::max_crashes`].
     pub(crate) crashes: u32,
 }
 
@@ -257,6 +268,9 @@ pub(crate) struct Tended {
     /// Messages that were to be given up to a full queue: still pending, due again after
     /// [`FULL_PAUSE`].
     pub(crate) kept: Vec<EntryId>,
+    /// Messages that look like the end of too many processes. Whoever has them may still be only
+    /// slow: they wait, and are given up if nobody has come back by then.
+    pub(crate) doubted: Vec<EntryId>,
     /// Messages that were to be given up and could not be, each with the reason; still pending.
     pub(crate) refused: Vec<(EntryId, Error)>,
     /// Where the next round goes on; `None` after the end of a sweep.

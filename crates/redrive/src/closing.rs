@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{
-    Backend, Begun, Cursor, Delivery, Entry, Fence, IdRange, Membership, Renewed, RenewedOn,
-    Replay, Replayed, Restored, Seat, Settled, Settlement, Tended,
+    Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Membership, Renewed,
+    RenewedOn, Replay, Replayed, Restored, Seat, Settled, Settlement, Tended,
 };
 use crate::error::Error;
+use crate::gate::Gate;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
@@ -119,8 +120,14 @@ impl Seat for Closing<dyn Seat> {
         self.unless_closed(self.inner.tend(max, cursor)).await
     }
 
-    async fn begin(&self, leases: &[Fence], nonce: &str) -> Result<Vec<Begun>, Error> {
-        self.unless_closed(self.inner.begin(leases, nonce)).await
+    async fn begin(
+        &self,
+        leases: &[Fence],
+        beside: Beside,
+        nonce: &str,
+    ) -> Result<Vec<Begun>, Error> {
+        self.unless_closed(self.inner.begin(leases, beside, nonce))
+            .await
     }
 
     async fn renew(&self, leases: &[Fence]) -> Result<Vec<Renewed>, Error> {
@@ -149,6 +156,10 @@ impl Seat for Closing<dyn Seat> {
 
     async fn probe_writes(&self) -> Result<(), Error> {
         self.unless_closed(self.inner.probe_writes()).await
+    }
+
+    fn gate(&self) -> Gate {
+        self.inner.gate()
     }
 
     fn renewed_on(&self) -> RenewedOn {

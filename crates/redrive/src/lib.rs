@@ -46,6 +46,7 @@ mod dead_letter;
 mod dead_letter_queue;
 mod error;
 mod fingerprint;
+mod gate;
 mod handler;
 mod memory;
 mod message;

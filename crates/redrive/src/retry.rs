@@ -20,8 +20,8 @@ pub struct RetryPolicy {
     /// `attempts_exhausted`: with 3, the third failure does. Default 3, at least 1.
     pub max_attempts: u32,
     /// How many crashes are too many: runs that ended with neither success, failure, hand-back
-    /// nor a lost lease. Default 3, at least 2. Crashes are counted and kept with the message; this
-    /// version does not act on them yet.
+    /// nor a lost lease. Default 3, at least 2. A message one crash short of it runs with no other
+    /// handler of its process beside it; if that crashes too, it is a dead letter `crash_loop`.
     pub max_crashes: u32,
     /// How long a failed message waits. Default exponential, 1 s doubling to 5 min.
     pub backoff: Backoff,

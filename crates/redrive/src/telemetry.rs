@@ -152,6 +152,16 @@ pub(crate) fn discarded(source: &Source, id: EntryId, reason: &str) {
     info!(source = %Name(source), %id, reason = ?Text(reason), "discarded");
 }
 
+/// One more crash of this message would be too many: nothing runs beside it now.
+pub(crate) fn runs_alone(source: &Source, id: EntryId, crashes: u32) {
+    info!(source = %Name(source), %id, crashes, "starts alone: one crash short of crash_loop");
+}
+
+/// It looks like the end of too many processes, and whoever has it may still come back.
+pub(crate) fn doubted(source: &Source, id: EntryId) {
+    info!(source = %Name(source), %id, "silent while it ran alone: crash_loop, unless its process comes back");
+}
+
 /// More of the error is kept with the message.
 pub(crate) fn retried(source: &Source, id: EntryId, delay: Duration, error: &str) {
     let error = Text(clip(error, BRIEF));

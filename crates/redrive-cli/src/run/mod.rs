@@ -106,8 +106,8 @@ pub(crate) struct Args {
     /// How many failures make a message a dead letter, at least 1
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Failures")]
     max_attempts: u32,
-    /// How many crashes of workers are too many for a message, at least 2; they are counted, and not
-    /// acted on yet
+    /// How many times this worker may end while a message runs, at least 2; before the last time it
+    /// runs alone. How a command or a server ends is no crash
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(2..), help_heading = "Failures")]
     max_crashes: u32,
     /// How long a failed message waits: none, 10s (fixed) or 1s..5m (doubling, at random up to it)

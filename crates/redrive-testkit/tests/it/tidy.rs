@@ -111,7 +111,7 @@ const FLOORS: [&[&str]; 6] = [
         "fingerprint",
         "stats",
     ],
-    &["backend", "closing"],
+    &["backend", "closing", "gate"],
     &["memory", "redis"],
     &["processor"],
     &["broker", "producer", "dead_letter_queue"],

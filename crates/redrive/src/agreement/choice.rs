@@ -42,10 +42,15 @@ impl Twins<'_> {
                 let by = HOUR * u32::try_from(*hours).unwrap();
                 one(back(&self.seen.due, *pick).map(|id| Act::AgeDue(*id, by)))
             }
-            Operation::Begin { leases, by, nonce } => {
+            Operation::Begin {
+                leases,
+                by,
+                beside,
+                nonce,
+            } => {
                 let (seat, fences) = self.leases(leases, *by, Some(Charge::TakenOver));
                 let nonce = format!("nonce{nonce}");
-                one((!fences.is_empty()).then(|| Act::Begin(seat, fences, nonce)))
+                one((!fences.is_empty()).then(|| Act::Begin(seat, fences, *beside, nonce)))
             }
             Operation::Rerun { .. } => Vec::new(),
             Operation::Renew { leases, by } => {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::payload::{Body, Text, body, text};
-use crate::backend::{Charge, Failed, Keep, Waits};
+use crate::backend::{Beside, Charge, Failed, Keep, Waits};
 use crate::dead_letter::Reason;
 
 /// A choice among what there is: so many places back from the newest.
@@ -37,6 +37,7 @@ pub(super) enum Operation {
     Begin {
         leases: Vec<Hold>,
         by: By,
+        beside: Beside,
         nonce: u8,
     },
     /// What else takes four operations that fit each other: one is late or due, is taken over and
@@ -44,6 +45,7 @@ pub(super) enum Operation {
     Rerun {
         seat: usize,
         pick: Pick,
+        beside: Beside,
     },
     Renew {
         leases: Vec<Hold>,
@@ -147,9 +149,10 @@ fn operation() -> impl Strategy<Value = Operation> {
         50 => (pick(), select(vec![2, 4, 6, 10, 16, 32]))
             .prop_map(|(pick, hours)| Op::Age { pick, hours }),
         30 => (pick(), select(vec![4, 8, 12])).prop_map(|(pick, hours)| Op::AgeDue { pick, hours }),
-        50 => (leases(), by(), 0..2_u8)
-            .prop_map(|(leases, by, nonce)| Op::Begin { leases, by, nonce }),
-        90 => (seat(), pick()).prop_map(|(seat, pick)| Op::Rerun { seat, pick }),
+        50 => (leases(), by(), beside(), 0..2_u8)
+            .prop_map(|(leases, by, beside, nonce)| Op::Begin { leases, by, beside, nonce }),
+        110 => (seat(), pick(), beside())
+            .prop_map(|(seat, pick, beside)| Op::Rerun { seat, pick, beside }),
         40 => (leases(), by()).prop_map(|(leases, by)| Op::Renew { leases, by }),
         120 => (ends(), by()).prop_map(|(ends, by)| Op::Settle { ends, by }),
         25 => pick().prop_map(Op::Trim),
@@ -167,7 +170,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 impl Operation {
     /// The operations that this one stands for.
     pub(super) fn parts(&self) -> Vec<Self> {
-        let Self::Rerun { seat, pick } = *self else {
+        let Self::Rerun { seat, pick, beside } = *self else {
             return vec![self.clone()];
         };
         let lease = Hold {
@@ -186,6 +189,7 @@ impl Operation {
             Self::Begin {
                 leases: vec![lease],
                 by: By::Holder,
+                beside,
                 nonce: 2,
             },
         ]
@@ -194,6 +198,10 @@ impl Operation {
 
 fn pick() -> impl Strategy<Value = Pick> {
     prop_oneof![3 => 0..3_usize, 1 => 0..20_usize]
+}
+
+fn beside() -> impl Strategy<Value = Beside> {
+    select(vec![Beside::Others, Beside::Nobody])
 }
 
 fn from() -> impl Strategy<Value = From> {

@@ -31,32 +31,35 @@ impl Room {
 
     /// Three who differ in all that a consumer may choose.
     pub(super) fn memberships(&self) -> [Membership; 3] {
-        let member = |consumer: &str, lease: u32, foreign_lease: u32, max_attempts| Membership {
-            source: self.source.clone(),
-            consumer: ConsumerName::new(consumer).unwrap(),
-            start: GroupStart::First,
-            lease: lease * HOUR,
-            foreign_lease: foreign_lease * HOUR,
-            max_attempts,
-            dead_letters: self.dlq.clone(),
-            layout: Layout::Native,
-            limit: None,
-            on_ack: OnAck::Keep,
+        let member = |consumer: &str, lease: u32, foreign_lease: u32, max_attempts, max_crashes| {
+            Membership {
+                source: self.source.clone(),
+                consumer: ConsumerName::new(consumer).unwrap(),
+                start: GroupStart::First,
+                lease: lease * HOUR,
+                foreign_lease: foreign_lease * HOUR,
+                max_attempts,
+                max_crashes,
+                dead_letters: self.dlq.clone(),
+                layout: Layout::Native,
+                limit: None,
+                on_ack: OnAck::Keep,
+            }
         };
         [
             Membership {
                 limit: Some(DeadLetterLimit::new(3, Overflow::Stop)),
-                ..member("a", 5, 21, 1)
+                ..member("a", 5, 21, 1, 2)
             },
             Membership {
                 on_ack: OnAck::Delete,
                 layout: Layout::Envelope,
-                ..member("b", 9, 15, 4)
+                ..member("b", 9, 15, 4, 4)
             },
             Membership {
                 layout: Layout::Flat,
                 limit: Some(DeadLetterLimit::new(4, Overflow::DropOldest)),
-                ..member("c", 13, 31, 2)
+                ..member("c", 13, 31, 2, 2)
             },
         ]
     }

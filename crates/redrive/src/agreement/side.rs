@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::room::Room;
 use crate::backend::{
-    Backend, Begun, Cursor, Delivery, Died, Fence, How, Keep, Lease, Renewed, Replay, Replayed,
-    Seat, Settled, Settlement,
+    Backend, Begun, Beside, Cursor, Delivery, Died, Fence, How, Keep, Lease, Renewed, Replay,
+    Replayed, Seat, Settled, Settlement,
 };
 use crate::conformance::Lab;
 use crate::error::Error;
@@ -29,7 +29,7 @@ pub(super) enum Act {
     Tend(usize, usize, Cursor),
     Age(EntryId, Duration),
     AgeDue(EntryId, Duration),
-    Begin(usize, Vec<Fence>, String),
+    Begin(usize, Vec<Fence>, Beside, String),
     Renew(usize, Vec<Fence>),
     Settle(usize, Vec<(Held, How)>),
     Trim(EntryId),
@@ -108,8 +108,8 @@ impl<'a> Side<'a> {
             Act::Tend(seat, max, cursor) => self.tend(*seat, *max, *cursor, answer).await?,
             Act::Age(id, by) => self.lab.age(source, *id, *by).await,
             Act::AgeDue(id, by) => self.lab.age_due(source, *id, *by).await,
-            Act::Begin(seat, fences, nonce) => {
-                for begun in self.seats[*seat].begin(fences, nonce).await? {
+            Act::Begin(seat, fences, beside, nonce) => {
+                for begun in self.seats[*seat].begin(fences, *beside, nonce).await? {
                     answer.said.push(self.begun(&begun));
                 }
             }
@@ -172,6 +172,9 @@ impl<'a> Side<'a> {
         answer.took(seat, round.taken);
         for died in &round.dead {
             answer.said.push(self.died(died));
+        }
+        for id in &round.doubted {
+            answer.said.push(format!("{id} doubted"));
         }
         for id in &round.kept {
             answer.said.push(format!("{id} kept"));

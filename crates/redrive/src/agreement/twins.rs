@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use super::operation::Operation;
 use super::room::{FIRST_ID, Room, minutes};
 use super::side::{Act, Answer, Held, Side};
-use super::view::{Group, View};
+use super::view::{Group, HOUR_MS, View};
 use crate::backend::{Charge, Cursor, FULL_PAUSE, Fence};
 use crate::conformance::Lab;
 use crate::message::Fields;
@@ -117,7 +117,7 @@ impl<'a> Twins<'a> {
     /// What a process knows after an answer.
     fn learn(&mut self, act: &Act, answer: Answer) {
         match act {
-            Act::Begin(seat, fences, _) => {
+            Act::Begin(seat, fences, ..) => {
                 for (fence, said) in fences.iter().zip(&answer.said) {
                     if said.starts_with("Started") {
                         let token = fence.token + 1;
@@ -189,7 +189,15 @@ impl<'a> Twins<'a> {
         let redis = self.redis.lab.due(source).await;
         for (id, ms) in memory {
             // Where only one of them waits, looking at both will tell.
-            if (ms == 0 || ms == pause) && redis.iter().any(|(due, _)| *due == id) {
+            if redis.iter().all(|(due, _)| *due != id) {
+                continue;
+            }
+            // Whole hours: the wait of a verdict. It stays ahead.
+            if ms > 0 && ms % HOUR_MS == 0 {
+                let by = self.minutes() + Duration::from_secs(30);
+                self.perform(&Act::AgeDue(id, by)).await?;
+            }
+            if ms == 0 || ms == pause {
                 let wait = Duration::from_millis(ms.unsigned_abs());
                 let by = wait + self.minutes() + Duration::from_secs(30);
                 self.perform(&Act::AgeDue(id, by)).await?;

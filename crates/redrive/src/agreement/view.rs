@@ -10,7 +10,7 @@ use crate::names::{EntryId, StreamKey};
 use crate::selection::Order;
 use crate::stats::Stats;
 
-const HOUR_MS: i64 = 3_600_000;
+pub(super) const HOUR_MS: i64 = 3_600_000;
 
 /// What was seen, by what it is about.
 #[derive(Debug, PartialEq, Eq, Default)]

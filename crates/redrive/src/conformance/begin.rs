@@ -2,7 +2,7 @@
 
 use super::Lab;
 use super::room::{HOUR, Room, begin, defer, field, settle, started};
-use crate::backend::{Begun, Charge, Fence, How};
+use crate::backend::{Begun, Beside, Charge, Fence, How};
 use crate::dead_letter::Reason;
 use crate::error::ErrorKind;
 
@@ -127,11 +127,14 @@ pub(super) async fn answers_come_in_the_order_of_the_questions(lab: &dyn Lab) {
         ..fences[1]
     };
     lab.foreign_ack(&room.source, fences[2].id).await;
-    let answers = b.begin(&[fences[2], lost, fences[0]], "n").await.unwrap();
+    let answers = b
+        .begin(&[fences[2], lost, fences[0]], Beside::Others, "n")
+        .await
+        .unwrap();
     let [Begun::Gone, Begun::Lost, Begun::Started { token: 2, .. }] = answers[..] else {
         panic!("{answers:?}");
     };
-    assert!(b.begin(&[], "n").await.unwrap().is_empty());
+    assert!(b.begin(&[], Beside::Others, "n").await.unwrap().is_empty());
 }
 
 pub(super) async fn of_two_takers_only_the_last_begins(lab: &dyn Lab) {

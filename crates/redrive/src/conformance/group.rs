@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Lab;
 use super::room::{HOUR, Room, assert_gone, ids, retry, settle, sweep, unsuccessful};
-use crate::backend::{Begun, Cursor, How, Renewed, Restored};
+use crate::backend::{Begun, Beside, Cursor, How, Renewed, Restored};
 use crate::error::ErrorKind;
 use crate::names::GroupStart;
 
@@ -29,7 +29,7 @@ pub(super) async fn a_vanished_group_is_told(lab: &dyn Lab) {
     settle(&*seat, fence, How::Ack).await;
     let renewed = seat.renew(&[fence]).await.unwrap();
     assert!(matches!(renewed[..], [Renewed::Gone]), "{renewed:?}");
-    let begun = seat.begin(&[fence], "n").await.unwrap();
+    let begun = seat.begin(&[fence], Beside::Others, "n").await.unwrap();
     assert!(matches!(begun[..], [Begun::Gone]), "{begun:?}");
     assert_eq!(room.dead_letters().await, []);
 }

@@ -100,6 +100,7 @@ pub(crate) struct StateParts {
     pub(crate) hint: u64,
     pub(crate) nonce: String,
     pub(crate) booked: u64,
+    pub(crate) alone: u64,
     pub(crate) first_failure_ms: Option<u64>,
     pub(crate) error: String,
 }

@@ -17,6 +17,7 @@ mod kept;
 mod lab;
 mod limits;
 mod look;
+mod quarantine;
 mod receive;
 mod renew;
 mod replay;
@@ -119,6 +120,24 @@ macro_rules! every_test {
                 handing_back_what_was_not_begun_forgives_nothing,
                 foreign_deliveries_are_worth_one_crash,
                 failures_survive_crashes,
+            ];
+            quarantine: [
+                the_last_crash_alone_of_too_many_is_a_dead_letter,
+                crashes_beside_others_are_never_a_dead_letter,
+                only_the_last_crash_counts_as_alone,
+                a_run_alone_that_ended_is_no_crash,
+                a_success_alone_ends_it,
+                a_verdict_waits_for_who_is_only_slow,
+                whatever_its_holder_says_while_it_is_doubted_counts,
+                a_lease_lost_alone_is_no_crash,
+                a_lost_lease_is_taken_back_from_a_later_run_alone,
+                a_begin_judges_as_a_claim_does,
+                attempts_that_are_used_up_are_the_reason_before_crashes,
+                a_crash_loop_tells_the_last_error_where_there_is_one,
+                each_layout_tells_a_crash_loop,
+                before_a_full_queue_it_is_kept_and_not_run_again,
+                foreign_crashes_convict_nobody,
+                what_is_trimmed_while_it_is_doubted_is_a_loss,
             ];
             settle: [
                 an_ack_ends_it,

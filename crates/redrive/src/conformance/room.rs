@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::{
-    Backend, Begun, Charge, Cursor, Delivery, Died, Entry, Failed, Fault, Fence, How, IdRange,
-    Lease, Membership, OnAck, Seat, Settled, Settlement, Tended, Waits,
+    Backend, Begun, Beside, Charge, Cursor, Delivery, Died, Entry, Failed, Fault, Fence, How,
+    IdRange, Lease, Membership, OnAck, Seat, Settled, Settlement, Tended, Waits,
 };
 use crate::dead_letter::{Layout, Reason, read};
 use crate::message::Fields;
@@ -49,6 +49,7 @@ impl<'a> Room<'a> {
             lease: LEASE,
             foreign_lease: FOREIGN_LEASE,
             max_attempts: 1000,
+            max_crashes: 1000,
             dead_letters: self.dlq.clone(),
             layout: Layout::Native,
             limit: None,
@@ -236,7 +237,16 @@ pub(super) async fn settle_as(seat: &dyn Seat, settlement: Settlement) -> Settle
 }
 
 pub(super) async fn begin(seat: &dyn Seat, fence: Fence, nonce: &str) -> Begun {
-    let mut answers = seat.begin(&[fence], nonce).await.unwrap();
+    begin_beside(Beside::Others, seat, fence, nonce).await
+}
+
+pub(super) async fn begin_beside(
+    beside: Beside,
+    seat: &dyn Seat,
+    fence: Fence,
+    nonce: &str,
+) -> Begun {
+    let mut answers = seat.begin(&[fence], beside, nonce).await.unwrap();
     assert_eq!(answers.len(), 1);
     answers.remove(0)
 }
@@ -305,6 +315,7 @@ pub(super) async fn sweep(seat: &dyn Seat, max: usize) -> Tended {
         whole.taken.extend(round.taken);
         whole.dead.extend(round.dead);
         whole.kept.extend(round.kept);
+        whole.doubted.extend(round.doubted);
         whole.refused.extend(round.refused);
         whole.next_due = round.next_due;
         match round.cursor {

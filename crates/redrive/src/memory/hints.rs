@@ -110,6 +110,8 @@ pub(super) struct State {
     pub(super) nonce: String,
     /// The delivery whose crash was booked last.
     pub(super) booked: u64,
+    /// The delivery that began alone in its process; 0 when it did not.
+    pub(super) alone: u64,
     pub(super) first_failure_ms: Option<u64>,
     pub(super) fault: Fault,
 }

@@ -74,6 +74,7 @@ fn parts(state: &State) -> StateParts {
         hint: state.hint,
         nonce: state.nonce.clone(),
         booked: state.booked,
+        alone: state.alone,
         first_failure_ms: state.first_failure_ms,
         error: state.fault.error.clone(),
     }

@@ -7,6 +7,7 @@ mod inspect;
 #[cfg(test)]
 pub(crate) mod lab;
 mod limit;
+mod quarantine;
 mod seat;
 mod settle;
 mod stream;

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use crate::backend::{
-    Begun, Charge, Cursor, Delivery, Fence, Lease, Membership, Renewed, RenewedOn, Restored, Seat,
-    Settled, Settlement, Tended,
+    Begun, Beside, Charge, Cursor, Delivery, Fence, Lease, Membership, Renewed, RenewedOn,
+    Restored, Seat, Settled, Settlement, Tended,
 };
 use crate::error::{Error, ErrorKind};
+use crate::gate::Gate;
 use crate::names::{EntryId, GroupStart, Source};
 
 use super::Memory;
@@ -102,11 +103,16 @@ impl Seat for MemorySeat {
         self.turn(|turn| turn.tend(max, cursor))?
     }
 
-    async fn begin(&self, leases: &[Fence], nonce: &str) -> Result<Vec<Begun>, Error> {
+    async fn begin(
+        &self,
+        leases: &[Fence],
+        beside: Beside,
+        nonce: &str,
+    ) -> Result<Vec<Begun>, Error> {
         self.turn(|turn| {
             leases
                 .iter()
-                .map(|fence| turn.begin(*fence, nonce))
+                .map(|fence| turn.begin(*fence, beside, nonce))
                 .collect()
         })
     }
@@ -159,6 +165,10 @@ impl Seat for MemorySeat {
 
     async fn probe_writes(&self) -> Result<(), Error> {
         self.turn(|_| ())
+    }
+
+    fn gate(&self) -> Gate {
+        self.memory.world.gate.clone()
     }
 
     fn renewed_on(&self) -> RenewedOn {

@@ -1,7 +1,8 @@
 //! The settle protocol: begin, renew, and the ways a delivery ends.
 
 use crate::backend::{
-    Begun, Charge, Died, Fault, Fence, How, Membership, OnAck, Renewed, Settled, Settlement, Waits,
+    Begun, Beside, Charge, Died, Fault, Fence, How, Membership, OnAck, Renewed, Settled,
+    Settlement, Waits,
 };
 use crate::dead_letter::{Reason, read};
 use crate::message::Fields;
@@ -38,7 +39,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Charges a run that is about to start.
-    pub(super) fn begin(&mut self, fence: Fence, nonce: &str) -> Begun {
+    pub(super) fn begin(&mut self, fence: Fence, beside: Beside, nonce: &str) -> Begun {
         let Fence { id, token, .. } = fence;
         let Some(pending) = self.pending(id) else {
             self.hints().forget(id);
@@ -52,7 +53,7 @@ impl<'a> Turn<'a> {
             return Begun::Started {
                 token: token + 1,
                 failures: state.failures,
-                crashes: state.crashes,
+                crashes: self.as_told(state.crashes),
             };
         }
         if pending.count != token || self.is_waiting(id, &pending) {
@@ -62,12 +63,10 @@ impl<'a> Turn<'a> {
         let payload = self.payload(id);
         let reason = match &payload {
             None => Some(Reason::Trimmed),
-            Some(_) if state.failures >= self.member.max_attempts => {
-                Some(Reason::AttemptsExhausted)
-            }
-            Some(_) => None,
+            Some(_) => self.used_up(&state, token),
         };
         if let Some(reason) = reason {
+            state.say_last_words(reason, token);
             let burial = Burial::of(reason, &state, &pending);
             return match self.bury(id, payload.as_ref(), &burial) {
                 Buried::Died(died) => Begun::Died(died),
@@ -81,11 +80,15 @@ impl<'a> Turn<'a> {
         state.crashes = crashes;
         state.open = token + 1;
         state.hint = 0;
+        state.alone = match beside {
+            Beside::Nobody => token + 1,
+            Beside::Others => 0,
+        };
         nonce.clone_into(&mut state.nonce);
         let begun = Begun::Started {
             token: token + 1,
             failures: state.failures,
-            crashes,
+            crashes: self.as_told(crashes),
         };
         self.hold(id);
         if let Some(pending) = self.group_pending(id) {
@@ -108,6 +111,7 @@ impl<'a> Turn<'a> {
         }
         if self.payload(id).is_some() {
             self.hold(id);
+            self.came_back(fence);
             return Renewed::Held;
         }
         let state = self.state(id, token);
@@ -380,7 +384,7 @@ impl<'a> Turn<'a> {
             .unwrap_or_else(|| State::unwritten(count))
     }
 
-    fn kept_due(&self, id: EntryId) -> bool {
+    pub(super) fn kept_due(&self, id: EntryId) -> bool {
         self.kept
             .hints
             .get(&self.member.source)

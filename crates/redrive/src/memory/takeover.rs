@@ -102,14 +102,19 @@ impl Turn<'_> {
     /// Takes a message over, charging nothing; or ends it if its budget is used or it is gone.
     fn offer(&mut self, id: EntryId, pending: &Pending, round: &mut Tended) {
         let state = self.state(id, pending.count);
-        let crashes = state.crashes_at(pending.count);
+        let crashes = self.told(&state, pending.count);
         let Some(fields) = self.payload(id) else {
             self.give_up(id, pending, Reason::Trimmed, round);
             return;
         };
-        if state.failures >= self.member.max_attempts {
-            self.give_up(id, pending, Reason::AttemptsExhausted, round);
-            return;
+        match self.used_up(&state, pending.count) {
+            Some(Reason::CrashLoop) if state.hint != pending.count => {
+                self.doubt(id, pending);
+                round.doubted.push(id);
+                return;
+            }
+            Some(reason) => return self.give_up(id, pending, reason, round),
+            None => {}
         }
         self.hold(id);
         round.taken.push(Delivery {
@@ -121,15 +126,16 @@ impl Turn<'_> {
     }
 
     /// Refreshes a waiting message to its owner, so that the lease does not end its wait.
-    fn keep_waiting(&mut self, id: EntryId, pending: &Pending) {
+    pub(super) fn keep_waiting(&mut self, id: EntryId, pending: &Pending) {
         if let Some(group) = self.kept.group_mut(&self.member.source) {
             group.claim(id, &pending.consumer, self.now);
         }
     }
 
     fn give_up(&mut self, id: EntryId, pending: &Pending, reason: Reason, round: &mut Tended) {
-        let state = self.state(id, pending.count);
+        let mut state = self.state(id, pending.count);
         let fields = self.payload(id);
+        state.say_last_words(reason, pending.count);
         let burial = Burial::of(reason, &state, pending);
         match self.bury(id, fields.as_ref(), &burial) {
             Buried::Died(died) => round.dead.push(died),
@@ -139,7 +145,7 @@ impl Turn<'_> {
     }
 
     /// How long this consumer may stay silent.
-    fn lease_of(&self, consumer: &ConsumerName) -> Duration {
+    pub(super) fn lease_of(&self, consumer: &ConsumerName) -> Duration {
         self.kept
             .hints
             .get(&self.member.source)

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind};
+use crate::gate::Gate;
 use crate::message::Fields;
 use crate::names::{EntryId, Source, StreamKey};
 
@@ -40,6 +41,8 @@ pub(super) struct World {
     kept: Mutex<Kept>,
     /// Rings when entries were added or a group vanished.
     pub(super) changed: Notify,
+    /// A crash in here is the end of a run, whatever its process: so each world has a gate.
+    pub(super) gate: Gate,
 }
 
 impl World {
@@ -48,6 +51,7 @@ impl World {
             began: Instant::now(),
             kept: Mutex::default(),
             changed: Notify::new(),
+            gate: Gate::default(),
         }
     }
 

@@ -99,6 +99,7 @@ impl Run {
     /// Hands back all that no handler has seen; at a stop also what waits here to be run again.
     pub(super) fn hand_back_the_queue(&mut self) {
         self.queue.clear();
+        self.quarantine.clear();
         let stays = |id: EntryId| self.stop.is_none() && self.turns.is_delayed(id);
         let mut not_started: Vec<EntryId> = self
             .held

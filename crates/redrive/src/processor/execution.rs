@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use crate::codec::{Decode, DecodeError};
 use crate::dead_letter::split_lineage;
+use crate::gate::Pass;
 use crate::handler::Handler;
 use crate::message::{Envelope, Fields, Message};
 use crate::names::{EntryId, Source};
@@ -57,6 +58,7 @@ pub(crate) struct Work {
     pub(crate) fields: Fields,
     pub(crate) cancel: CancellationToken,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) pass: Pass,
 }
 
 /// What came of a run.
@@ -73,6 +75,8 @@ pub(crate) async fn run(work: Work) -> Ran {
 }
 
 async fn run_in_span(work: Work) -> Ran {
+    // Kept until the handler is gone, however it goes: an aborted one may still be running.
+    let _inside = work.pass;
     let (fields, lineage) = split_lineage(&work.fields);
     let envelope = Arc::new(Envelope {
         id: work.id,

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::readiness::Ticket;
 use crate::backend::{Charge, Delivery, Fence, How, Lease, Settlement};
+use crate::gate::Pass;
 use crate::message::Fields;
 use crate::names::EntryId;
 use crate::verdict::History;
@@ -30,6 +31,9 @@ pub(crate) struct Held {
     /// A newer delivery of the same entry, which came while this one was not yet at its end. An
     /// id is never held twice: it is looked at when this one has ended.
     pub(crate) again: Option<Delivery>,
+    /// The right to run its handler: handed to the task that does, or, where it runs alone, kept
+    /// with it until its end is confirmed.
+    pub(crate) pass: Option<Pass>,
 }
 
 /// Where a held message is on its way.
@@ -85,7 +89,14 @@ impl Held {
             cancel: CancellationToken::new(),
             standing: Standing::Ours,
             again: None,
+            pass: None,
         }
+    }
+
+    /// The pass of the task that runs it.
+    pub(crate) fn pass_of_its_task(&mut self) -> Option<Pass> {
+        let again = self.pass.as_ref().and_then(Pass::again);
+        again.or_else(|| self.pass.take())
     }
 
     pub(crate) fn fence(&self) -> Option<Fence> {

@@ -241,7 +241,8 @@ impl Intake {
     pub(crate) fn tended(&mut self, max: usize, tended: &Tended, now: Instant) {
         self.answered();
         self.cursor = tended.cursor.unwrap_or(Cursor::START);
-        let found = tended.taken.len() + tended.dead.len() + tended.kept.len();
+        let ended = tended.dead.len() + tended.kept.len() + tended.doubted.len();
+        let found = tended.taken.len() + ended;
         let full = found >= max;
         let more = full || tended.cursor.is_some();
         self.next_tend = if more {

@@ -11,6 +11,7 @@ mod leases;
 mod losses;
 mod options;
 mod overflow;
+mod quarantine;
 mod readiness;
 mod receipt;
 mod run;

@@ -89,6 +89,7 @@ impl ProcessorOptions {
             lease: self.lease,
             foreign_lease: self.foreign_lease,
             max_attempts: self.retry.max_attempts,
+            max_crashes: self.retry.max_crashes,
             dead_letters: self.dead_letters.clone(),
             layout: self.layout,
             limit: self.dead_letter_limit,

@@ -58,6 +58,9 @@ impl Run {
         for id in tended.kept {
             self.keep_for_room(id);
         }
+        for id in tended.doubted {
+            telemetry::doubted(&self.plan.source, id);
+        }
         for delivery in tended.taken {
             self.receive(delivery, Origin::Claimed);
         }
@@ -179,6 +182,7 @@ impl Run {
     pub(super) fn release_slot(&mut self, id: EntryId) {
         self.no_longer_refused(id);
         self.leases.remove(id);
+        self.quarantine.leave(id);
         self.queue.extend(self.turns.leave(id));
         if let Some(again) = self.held.remove(&id).and_then(|held| held.again) {
             self.hold(again);

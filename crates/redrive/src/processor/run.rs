@@ -22,6 +22,7 @@ use super::leases::{Keeper, LeaseTable, Report};
 use super::losses::Losses;
 use super::options::ProcessorOptions;
 use super::overflow::Brim;
+use super::quarantine::Quarantine;
 use super::readiness::{Pace, Readiness};
 use super::receipt::restoring;
 use super::settler::Lane;
@@ -29,6 +30,7 @@ use super::totals::Summary;
 use super::turns::Turns;
 use crate::backend::{Backend, Begun, Delivery, Fence, Seat, Settled, Settlement, Tended};
 use crate::error::Error;
+use crate::gate::Pass;
 use crate::names::{EntryId, Source};
 use crate::telemetry;
 
@@ -52,6 +54,8 @@ pub(super) enum Answer {
     Settled(Part, Vec<Settlement>, Sent, Result<Vec<Settled>, Error>),
     AckedAgain,
     Woken,
+    Entered(Pass),
+    EnteredAlone(Option<Pass>),
 }
 
 /// The state of a run. Dropping it is a crash: its tasks and its keeper end, nothing is handed
@@ -89,6 +93,7 @@ pub(super) struct Run {
     pub(super) readiness: Readiness,
     /// Whether the broker takes writes, as it is known to all that talk to it.
     writes: watch::Receiver<Writes>,
+    pub(super) quarantine: Quarantine,
     pub(super) brim: Brim,
     pub(super) losses: Losses,
     pub(super) summary: Summary,
@@ -210,6 +215,7 @@ impl Run {
             health,
             readiness: Readiness::new(options.breaker),
             writes,
+            quarantine: Quarantine::new(seat.gate()),
             brim: Brim::default(),
             losses: Losses::default(),
             summary: Summary::default(),
@@ -392,6 +398,8 @@ impl Run {
             Answer::Begun(asked, answer) => self.begun(&asked, answer),
             Answer::Settled(part, batch, sent, answer) => self.settled(part, batch, sent, answer),
             Answer::AckedAgain => self.acked_again -= 1,
+            Answer::Entered(pass) => self.entered(pass),
+            Answer::EnteredAlone(pass) => self.entered_alone(pass),
             Answer::Woken => {
                 self.woken = false;
                 let paused = self.is_paused(Instant::now()) || self.reads_nothing();

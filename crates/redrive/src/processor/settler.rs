@@ -127,6 +127,8 @@ impl Run {
         let none_coming = !matches!(self.asked, Some(Call::Read { .. }));
         let at_once = self.queue.is_empty() && (none_running && none_coming || self.needs_room());
         let waited = self.acks.flush_at().is_some_and(|flush_at| flush_at <= now);
+        // All other handlers of the process wait for the end of one that ran alone.
+        let at_once = at_once || self.quarantine.is_occupied();
         if at_once || waited || self.acks.waiting.len() >= batch {
             self.send_lane(Part::Acks, batch.max(MOST_SETTLED));
         }
@@ -222,7 +224,9 @@ impl Run {
             return;
         };
         self.no_longer_refused(id);
+        self.quarantine.leave(id);
         if let Some(held) = self.held.get_mut(&id) {
+            held.pass = None;
             held.kept(lease, &how);
             if let Some(fence) = held.fence() {
                 self.leases.insert(fence);

@@ -11,7 +11,7 @@ use super::held::{Held, Stage};
 use super::readiness::Pace;
 use super::receipt::restoring;
 use super::run::{Answer, Run};
-use crate::backend::{Begun, Fence, Seat};
+use crate::backend::{Begun, Beside, Fence, Seat};
 use crate::dead_letter::Reason;
 use crate::error::{Error, ErrorKind};
 use crate::names::{EntryId, Source};
@@ -26,12 +26,13 @@ async fn charge(
     seat: Arc<dyn Seat>,
     source: Source,
     fences: Vec<Fence>,
+    beside: Beside,
     nonce: String,
     health: Health,
 ) -> Answer {
     let mut backoff = Backoff::default();
     loop {
-        let answer = seat.begin(&fences, &nonce).await;
+        let answer = seat.begin(&fences, beside, &nonce).await;
         match restoring(&*seat, &source, answer).await {
             Err(error) if error.kind().is_transient() => {
                 health.failing(Part::Begin, error);
@@ -65,41 +66,63 @@ impl Run {
         let mut to_begin = Vec::new();
         while self.may_start(now) {
             let Some(&id) = self.queue.front() else { break };
-            let queued = |held: &&mut Held| matches!(held.stage, Stage::Queued);
-            let held = self.held.get_mut(&id).filter(queued);
+            let queued = |held: &&Held| matches!(held.stage, Stage::Queued);
+            let held = self.held.get(&id).filter(queued);
             let Some(held) = held.filter(|_| self.turns.may_start(id)) else {
                 self.queue.pop_front();
                 continue;
             };
-            if !held.needs_begin() {
+            if self.is_suspect(held) {
                 self.queue.pop_front();
                 self.turns.start(id);
-                self.run(id);
+                self.quarantine.push(id);
                 continue;
             }
+            let needs_begin = held.needs_begin();
             // What becomes ready meanwhile goes together into the next call.
-            if under_way || to_begin.len() == MOST_BEGUN {
+            if needs_begin && (under_way || to_begin.len() == MOST_BEGUN) {
                 break;
             }
+            let Some(pass) = self.enter() else { break };
             self.queue.pop_front();
             self.turns.start(id);
-            held.stage = Stage::Beginning;
-            if let Some(fence) = held.fence() {
-                // Its token is about to change: a renewal with the old one would seem lost.
-                self.leases.remove(id);
-                self.beginning += 1;
-                to_begin.push(fence);
+            if let Some(held) = self.held.get_mut(&id) {
+                held.pass = Some(pass);
+            }
+            if needs_begin {
+                to_begin.extend(self.prepare_begin(id));
+            } else {
+                self.run(id);
             }
         }
+        self.quarantine.give_back();
         if !to_begin.is_empty() {
-            self.calls.push(Box::pin(charge(
-                Arc::clone(&self.seat),
-                self.plan.source.clone(),
-                to_begin,
-                format!("{:08x}", fastrand::u32(..)),
-                self.health.clone(),
-            )));
+            self.charge(to_begin, Beside::Others);
         }
+        self.approach_the_gate(now);
+    }
+
+    /// What is to be charged for a message before its handler starts.
+    pub(super) fn prepare_begin(&mut self, id: EntryId) -> Option<Fence> {
+        let held = self.held.get_mut(&id)?;
+        held.stage = Stage::Beginning;
+        let fence = held.fence()?;
+        // Its token is about to change: a renewal with the old one would seem lost.
+        self.leases.remove(id);
+        self.beginning += 1;
+        Some(fence)
+    }
+
+    /// Charges these in one call.
+    pub(super) fn charge(&mut self, fences: Vec<Fence>, beside: Beside) {
+        self.calls.push(Box::pin(charge(
+            Arc::clone(&self.seat),
+            self.plan.source.clone(),
+            fences,
+            beside,
+            format!("{:08x}", fastrand::u32(..)),
+            self.health.clone(),
+        )));
     }
 
     /// Whether one more handler may be started.
@@ -149,6 +172,9 @@ impl Run {
                 if let Some(fence) = held.fence() {
                     self.leases.insert(fence);
                 }
+                if self.quarantine.is_occupied() {
+                    telemetry::runs_alone(&self.plan.source, id, crashes);
+                }
                 self.run_charged(id);
             }
             // Trimmed: this process alone still has the bytes, so it runs.
@@ -177,6 +203,8 @@ impl Run {
             }
             Begun::Refused(error) => {
                 held.stage = Stage::Queued;
+                held.pass = None;
+                self.quarantine.leave(id);
                 self.leases.insert(fence);
                 self.refuse(id, error);
             }
@@ -225,9 +253,13 @@ impl Run {
         }
     }
 
-    fn run(&mut self, id: EntryId) {
+    pub(super) fn run(&mut self, id: EntryId) {
         let Some(held) = self.held.get_mut(&id) else {
             return;
+        };
+        // No handler runs without one.
+        let Some(pass) = held.pass_of_its_task() else {
+            return self.hand_back(id);
         };
         held.stage = Stage::Running(self.readiness.started());
         let task = self.tasks.spawn(execution::run(Work {
@@ -239,6 +271,7 @@ impl Run {
             fields: held.fields.clone(),
             cancel: held.cancel.clone(),
             timeout: self.plan.options.timeout,
+            pass,
         }));
         self.running.insert(task.id(), id);
     }

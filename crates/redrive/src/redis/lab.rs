@@ -106,6 +106,7 @@ fn parts(text: &str) -> StateParts {
             .unwrap_or_default()
             .to_owned(),
         booked: number(5),
+        alone: number(6),
         first_failure_ms: Some(number(7)).filter(|ms| *ms != 0),
         error: parts[8].to_owned(),
     }

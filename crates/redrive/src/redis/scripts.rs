@@ -22,6 +22,14 @@ impl Script {
         Self::new(&format!("{}\n{text}", include_str!("scripts/shared.lua")))
     }
 
+    /// One that judges crashes as well.
+    fn of_verdict(text: &str) -> Self {
+        Self::of_group(&format!(
+            "{}\n{text}",
+            include_str!("scripts/quarantine.lua")
+        ))
+    }
+
     pub(super) fn hash(&self) -> &str {
         &self.hash
     }
@@ -40,9 +48,9 @@ macro_rules! scripts {
 }
 
 scripts! {
-    CLAIM = of_group "claim.lua";
-    BEGIN = of_group "begin.lua";
-    RENEW = of_group "renew.lua";
+    CLAIM = of_verdict "claim.lua";
+    BEGIN = of_verdict "begin.lua";
+    RENEW = of_verdict "renew.lua";
     PUT_BACK = of_group "put_back.lua";
     DEAD_LETTER = of_group "dead_letter.lua";
     ACK = of_group "ack.lua";

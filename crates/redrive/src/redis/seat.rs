@@ -19,11 +19,12 @@ use super::reader::Reader;
 use super::wire::{self, Row};
 use super::{CALL, inspect, scripts, settle};
 use crate::backend::{
-    Begun, Charge, Cursor, Delivery, Fence, Lease, Membership, Renewed, RenewedOn, Restored, Seat,
-    Settled, Settlement, Tended,
+    Begun, Beside, Charge, Cursor, Delivery, Fence, Lease, Membership, Renewed, RenewedOn,
+    Restored, Seat, Settled, Settlement, Tended,
 };
 use crate::dead_letter::{DeadLetterLimit, Overflow, Precision};
 use crate::error::Error;
+use crate::gate::Gate;
 use crate::names::EntryId;
 use crate::telemetry;
 
@@ -153,6 +154,7 @@ impl RedisSeat {
             .number(millis(self.membership.lease))
             .number(millis(self.membership.foreign_lease))
             .number(self.membership.max_attempts)
+            .number(self.membership.max_crashes)
             .arg(self.known().scan.clone());
         let doing = "taking over messages";
         let answer = self.commands.eval(&scripts::CLAIM, &call, doing).await?;
@@ -180,6 +182,7 @@ impl RedisSeat {
             match row.word.as_str() {
                 "died" => tended.dead.push(row.died()?),
                 "full" => tended.kept.push(row.id()?),
+                "doubted" => tended.doubted.push(row.id()?),
                 _ => {
                     let id = row.id()?;
                     tended.refused.push((id, self.refusal(&row.text()?)));
@@ -275,12 +278,19 @@ impl Seat for RedisSeat {
         self.claim(max, cursor).await
     }
 
-    async fn begin(&self, leases: &[Fence], nonce: &str) -> Result<Vec<Begun>, Error> {
+    async fn begin(
+        &self,
+        leases: &[Fence],
+        beside: Beside,
+        nonce: &str,
+    ) -> Result<Vec<Begun>, Error> {
         let doing = "beginning messages taken over";
         let mut begun = Vec::with_capacity(leases.len());
         for some in leases.chunks(CALL) {
             let mut call = self.call();
             call.number(self.membership.max_attempts)
+                .number(self.membership.max_crashes)
+                .number(u8::from(beside == Beside::Nobody))
                 .arg(nonce.to_owned());
             for lease in some {
                 call.number(lease.id).number(lease.token);
@@ -371,6 +381,10 @@ impl Seat for RedisSeat {
 
     async fn probe_writes(&self) -> Result<(), Error> {
         self.try_to_write(&self.renewals).await
+    }
+
+    fn gate(&self) -> Gate {
+        Gate::of_process()
     }
 
     fn renewed_on(&self) -> RenewedOn {

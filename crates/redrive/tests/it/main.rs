@@ -17,6 +17,7 @@ mod looking;
 mod ordering;
 mod pausing;
 mod payloads;
+mod quarantine;
 mod races;
 mod retries;
 mod rig;

@@ -97,6 +97,33 @@ async fn one_field_is_given_as_its_bytes_and_as_none_where_it_is_missing() {
     assert_eq!(std::fs::read(seen).unwrap(), expected);
 }
 
+/// The death of a command is the failure of its message, never a crash of the worker: nothing is in
+/// quarantine for it, and what runs beside it goes on.
+#[tokio::test]
+async fn a_command_killed_by_a_signal_is_a_failed_attempt_and_no_crash_of_the_worker() {
+    for signal in ["KILL", "SEGV", "ABRT"] {
+        let mut rig = Rig::start().await;
+        rig.add(20).await;
+        let handler = rig.script(&format!(
+            r#"read -r body; case $body in *'"7"'*) kill -{signal} $$;; esac"#
+        ));
+        let args = ["--max-crashes", "2", "--", &*handler];
+        let ended = rig.drain(&args).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_eq!(totals(&ended), [19, 3, 2, 0, 0, 1, 0], "{}", ended.stderr);
+        assert!(!ended.stderr.contains("starts alone"), "{}", ended.stderr);
+        let dead = rig.dead().await.remove(0);
+        for (name, value) in [
+            ("redrive-reason", "attempts_exhausted"),
+            ("redrive-attempts", "3"),
+            ("redrive-crashes", "0"),
+        ] {
+            let pair = (name.to_owned(), value.to_owned());
+            assert!(dead.contains(&pair), "{pair:?} in {dead:?}");
+        }
+    }
+}
+
 /// How a handler ended, and what of that is in the dead letter: reason, error, kind, failures.
 #[tokio::test]
 async fn every_end_has_its_verdict_and_its_error() {

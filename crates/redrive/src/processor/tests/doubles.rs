@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::backend::{
-    Backend, Begun, Cursor, Delivery, Entry, Fence, IdRange, Membership, Renewed, RenewedOn,
-    Replay, Replayed, Restored, Seat, Settled, Settlement, Tended,
+    Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Membership, Renewed,
+    RenewedOn, Replay, Replayed, Restored, Seat, Settled, Settlement, Tended,
 };
 use crate::error::{Error, ErrorKind};
+use crate::gate::Gate;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
@@ -208,8 +209,13 @@ impl Seat for Faulty<dyn Seat> {
         self.faults.through(Verb::Tend, call).await
     }
 
-    async fn begin(&self, leases: &[Fence], nonce: &str) -> Result<Vec<Begun>, Error> {
-        let call = self.inner.begin(leases, nonce);
+    async fn begin(
+        &self,
+        leases: &[Fence],
+        beside: Beside,
+        nonce: &str,
+    ) -> Result<Vec<Begun>, Error> {
+        let call = self.inner.begin(leases, beside, nonce);
         self.faults.through(Verb::Begin, call).await
     }
 
@@ -243,6 +249,10 @@ impl Seat for Faulty<dyn Seat> {
     async fn probe_writes(&self) -> Result<(), Error> {
         let call = self.inner.probe_writes();
         self.faults.through(Verb::Probe, call).await
+    }
+
+    fn gate(&self) -> Gate {
+        self.inner.gate()
     }
 
     fn renewed_on(&self) -> RenewedOn {

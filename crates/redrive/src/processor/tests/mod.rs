@@ -9,6 +9,7 @@ mod logs;
 mod ordering;
 mod outcomes;
 mod pausing;
+mod quarantine;
 mod recovery;
 mod refusing;
 mod stopping;

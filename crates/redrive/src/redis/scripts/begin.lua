@@ -1,10 +1,12 @@
 -- Charges runs that are about to start on messages taken over.
 --
--- ARGV 4 max attempts, 5 nonce; then for each message: id, the delivery count it was claimed with
+-- ARGV 4 max attempts, 5 max crashes, 6 '1' if nothing else runs in this process, else '0', 7 nonce;
+--      then for each message: id, the delivery count it was claimed with
 -- Returns for each: {'ok', count, failures, crashes} · {'lost'} · {'gone'} · a row of bury
 -- Again with the same nonce answers what it answered: a lost reply charges nothing twice.
 
-local max_attempts, nonce = tonumber(ARGV[4]), ARGV[5]
+local max_attempts, max_crashes = tonumber(ARGV[4]), tonumber(ARGV[5])
+local is_alone, nonce = ARGV[6] == '1', ARGV[7]
 local out = {}
 
 local function begin(id, n)
@@ -12,20 +14,21 @@ local function begin(id, n)
   if not row then return { 'gone' } end
   if row[2] ~= ME then return { 'lost' } end
   local s = load(id, n)
-  if row[4] == n + 1 and s.nonce == nonce then return { 'ok', n + 1, s.f, s.x } end
+  if row[4] == n + 1 and s.nonce == nonce then return { 'ok', n + 1, s.f, told(s.x, max_crashes) } end
   if row[4] ~= n or waits(id, s, n) then return { 'lost' } end
   local fields, x = payload(id), crashes(s, n)
-  if not fields or s.f >= max_attempts then
-    return bury(id, fields, { reason = 'attempts_exhausted', err = s.err, n = n, f = s.f, x = x,
-      first = s.first, consumer = ME }, s)
+  local reason = used_up(s, n, max_attempts, max_crashes)
+  if not fields or reason then
+    return bury(id, fields, { reason = reason, err = fields and last_words(reason, s, x) or s.err,
+      n = n, f = s.f, x = x, first = s.first, consumer = ME }, s)
   end
   -- Not JUSTID: this is the delivery, and the count is our fencing token.
   redis.call('XCLAIM', STREAM, GROUP, ME, 0, id)
   if x > s.x then s.b = n end
-  s.x, s.o, s.h, s.nonce, s.alone = x, n + 1, 0, nonce, 0
+  s.x, s.o, s.h, s.nonce, s.alone = x, n + 1, 0, nonce, is_alone and n + 1 or 0
   save(id, s)
-  return { 'ok', n + 1, s.f, x }
+  return { 'ok', n + 1, s.f, told(x, max_crashes) }
 end
 
-for i = 6, #ARGV, 2 do out[#out + 1] = begin(ARGV[i], tonumber(ARGV[i + 1])) end
+for i = 8, #ARGV, 2 do out[#out + 1] = begin(ARGV[i], tonumber(ARGV[i + 1])) end
 return out

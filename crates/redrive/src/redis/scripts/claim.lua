@@ -1,16 +1,19 @@
 -- One round of taking over: what is due, then what nobody keeps, from a cursor on.
 --
 -- ARGV 4 cursor, 5 how many to take, 6 lease of this consumer in ms, 7 lease of foreign consumers
---      in ms, 8 max attempts, 9 cursor of the scan over the state
+--      in ms, 8 max attempts, 9 max crashes, 10 cursor of the scan over the state
 -- Returns: next cursor ('' after the end of a sweep), server ms, ms to the next due time (-1: none waits),
 --      low-water mark, entries-added (-1: the server does not tell), '1' if the mark itself is done
 --      (nothing was pending), else '0', next cursor of the state scan,
---      taken {id, count, failures, crashes, fields}, given up {rows of bury}
+--      taken {id, count, failures, crashes, fields}, given up {rows of bury, or
+--      doubted, id: a verdict of crash_loop that waits}
 -- NOGROUP is raised.
 
 local cursor, lease, foreign = ARGV[4], tonumber(ARGV[6]), tonumber(ARGV[7])
-local max_attempts, scan = tonumber(ARGV[8]), ARGV[9]
+local max_attempts, max_crashes, scan = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
 local MOST, PAGE = 100, 1000
+-- How many leases of its owner a verdict of crash_loop waits.
+local PATIENCE = 2
 local take = math.min(tonumber(ARGV[5]), MOST)
 
 redis.call('XPENDING', STREAM, GROUP)
@@ -19,16 +22,31 @@ local taken, dead = {}, {}
 
 local function room() return #taken + #dead < take end
 
+local leases = {}
+local function lease_of(consumer)
+  if not leases[consumer] then
+    leases[consumer] = tonumber(redis.call('HGET', CONSUMERS, consumer) or false)
+      or (consumer == ME and lease) or foreign
+  end
+  return leases[consumer]
+end
+
 local function offer(id, n, owner)
   local s, fields = load(id, n), payload(id)
   local x = crashes(s, n)
-  if not fields or s.f >= max_attempts then
-    dead[#dead + 1] = bury(id, fields, { reason = 'attempts_exhausted', err = s.err, n = n,
-      f = s.f, x = x, first = s.first, consumer = owner }, s)
+  local reason = used_up(s, n, max_attempts, max_crashes)
+  if fields and reason == 'crash_loop' and s.h ~= n then
+    dead[#dead + 1] = doubt(id, n, owner, s, PATIENCE * lease_of(owner))
+    return
+  end
+  if not fields or reason then
+    dead[#dead + 1] = bury(id, fields, { reason = reason,
+      err = fields and last_words(reason, s, x) or s.err, n = n, f = s.f, x = x, first = s.first,
+      consumer = owner }, s)
     return
   end
   redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')
-  taken[#taken + 1] = { id, n, s.f, x, fields }
+  taken[#taken + 1] = { id, n, s.f, told(x, max_crashes), fields }
 end
 
 -- What is due. A due time that belongs to an earlier delivery is stale and is dropped.
@@ -47,15 +65,6 @@ if take > 0 then
 end
 
 -- What nobody keeps. Without IDLE, so that one page is bounded work and the cursor always moves on.
-local leases = {}
-local function lease_of(consumer)
-  if not leases[consumer] then
-    leases[consumer] = tonumber(redis.call('HGET', CONSUMERS, consumer) or false)
-      or (consumer == ME and lease) or foreign
-  end
-  return leases[consumer]
-end
-
 if take > 0 then
   local rows = redis.call('XPENDING', STREAM, GROUP, cursor == '0-0' and '-' or '(' .. cursor, '+', PAGE)
   local stopped = false

@@ -18,6 +18,7 @@ local function renew(id, n, charged)
   end
   -- JUSTID: renewing must not look like a delivery, the count is our fencing token.
   redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')
+  if charged then came_back(id, n) end
   return { 'ok' }
 end
 

@@ -41,7 +41,8 @@ end
 
 -- f recorded failures, x booked crashes, o the charged delivery that has not ended, h the delivery
 -- for which the due time is valid, nonce of the last begin, b the delivery whose crash was booked
--- last, alone the delivery that began alone, first failure in Unix ms, err the last error.
+-- last, alone the delivery that began alone in its process (0: it did not), first failure in Unix
+-- ms, err the last error.
 -- Without state the present delivery counts as charged and open: a reader that died left nothing.
 local function load(id, present)
   local text = redis.call('HGET', STATE, id)

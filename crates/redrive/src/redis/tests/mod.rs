@@ -1,6 +1,7 @@
 //! What only Redis can show: the real server, its bytes and its commands.
 
 mod sentinel;
+mod simulation;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ fn membership(source: &Source, consumer: &str) -> Membership {
         lease: Duration::from_secs(30),
         foreign_lease: Duration::from_secs(300),
         max_attempts: 3,
+        max_crashes: 3,
         dead_letters: source.stream.default_dead_letters(),
         layout: Layout::Native,
         limit: None,
@@ -97,7 +99,10 @@ async fn one_message_is_read_retried_dead_lettered_and_replayed() {
     assert_eq!((tended.taken.len(), tended.cursor), (1, None));
     let taken = tended.taken.into_iter().next().unwrap();
     assert_eq!((taken.failures, taken.crashes), (1, 0));
-    let begun = seat.begin(&[taken.lease.fence], "n").await.unwrap();
+    let begun = seat
+        .begin(&[taken.lease.fence], Beside::Others, "n")
+        .await
+        .unwrap();
     assert!(
         matches!(
             begun[0],

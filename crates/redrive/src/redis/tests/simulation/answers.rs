@@ -1,7 +1,7 @@
 //! What the server may answer to begin, renew and settle, and what each changes.
 
-use super::truth::{End, Idle, Letter, MAX_ATTEMPTS, Message, Place, Truth, Waiting};
-use crate::backend::{Begun, Died, Failed, Fence, How, Renewed, Settled, Tended};
+use super::truth::{End, Idle, Letter, MAX_ATTEMPTS, MAX_CRASHES, Message, Place, Truth, Waiting};
+use crate::backend::{Begun, Beside, Died, Failed, Fence, How, Renewed, Settled, Tended};
 use crate::dead_letter::{Layout, Reason};
 use crate::names::EntryId;
 
@@ -43,23 +43,39 @@ impl Truth {
             let why = self.may_be_claimed(who, died.id);
             let message = self.of(died.id);
             assert!(why.is_some(), "{} given up too early", died.id);
-            let error = match died.reason {
-                Reason::AttemptsExhausted => message.last_error.clone(),
-                _ => String::new(),
-            };
+            if died.reason == Reason::CrashLoop {
+                let waited = message.doubted == Some(message.count);
+                assert!(waited, "{} was not doubted first", died.id);
+            }
+            let error = last_error(message, died.reason);
             let letter = self.letter(died, error, Failed::No, OpenCrash::Counts);
             self.buried(died.dead_letter, letter);
             self.tally.saw(match died.reason {
                 Reason::Trimmed => "tombstone by claim",
+                Reason::CrashLoop => "crash loop",
                 _ => "exhausted at claim",
             });
         }
+        for id in &answer.doubted {
+            let why = self.may_be_claimed(who, *id);
+            let message = self.of(*id);
+            assert!(why.is_some(), "{id} doubted too early");
+            assert!(message.is_guilty() && !message.trimmed, "{message:?}");
+            message.doubted = Some(message.count);
+            message.recorded = true;
+            message.idle = Idle::Busy;
+            message.waiting = Some(Waiting {
+                count: message.count,
+                due: false,
+            });
+            self.tally.saw("doubted");
+        }
         for (id, _) in &answer.refused {
             let message = self.of(*id);
-            assert!(message.trimmed || message.failures >= MAX_ATTEMPTS);
-            if message.is_due() {
-                message.waiting = None;
-            }
+            let used_up = message.failures >= MAX_ATTEMPTS || message.is_guilty();
+            assert!(message.trimmed || used_up);
+            // Its due time went as it was taken, whether it was due or trimmed while it waited.
+            message.waiting = None;
             self.tally.saw("refused");
         }
         self.registered.insert(who.to_owned());
@@ -80,7 +96,13 @@ impl Truth {
         }
     }
 
-    pub(super) fn begun(&mut self, who: &str, fence: Fence, nonce: &str, answer: &Begun) {
+    pub(super) fn begun(
+        &mut self,
+        who: &str,
+        fence: Fence,
+        (beside, nonce): (Beside, &str),
+        answer: &Begun,
+    ) {
         let message = self.of(fence.id);
         let again = message.count == fence.token + 1 && message.nonce == nonce;
         let expected = if !message.is_pending() {
@@ -91,7 +113,7 @@ impl Truth {
             Word::Ok
         } else if message.count != fence.token || message.waits() {
             Word::Lost
-        } else if message.trimmed || message.failures >= MAX_ATTEMPTS {
+        } else if message.trimmed || message.failures >= MAX_ATTEMPTS || message.is_guilty() {
             Word::Died
         } else {
             Word::Ok
@@ -114,20 +136,21 @@ impl Truth {
                 if again {
                     self.tally.saw("begin answered again");
                 } else {
-                    self.start(fence, nonce);
+                    self.start(fence, beside, nonce);
                 }
                 let message = self.of(fence.id);
                 assert_eq!(
                     (*token, *failures, *crashes),
-                    (message.count, message.failures, message.crashes),
+                    (
+                        message.count,
+                        message.failures,
+                        message.crashes.min(MAX_CRASHES - 1)
+                    ),
                     "begin of {fence:?}: {message:?}"
                 );
             }
             Begun::Died(died) => {
-                let error = match died.reason {
-                    Reason::AttemptsExhausted => message.last_error.clone(),
-                    _ => String::new(),
-                };
+                let error = last_error(message, died.reason);
                 let letter = self.letter(died, error, Failed::No, OpenCrash::Counts);
                 self.buried(died.dead_letter, letter);
             }
@@ -136,7 +159,7 @@ impl Truth {
         }
     }
 
-    fn start(&mut self, fence: Fence, nonce: &str) {
+    fn start(&mut self, fence: Fence, beside: Beside, nonce: &str) {
         let message = self.of(fence.id);
         let crashed = message.owes();
         if crashed {
@@ -146,6 +169,7 @@ impl Truth {
         message.recorded = true;
         message.count += 1;
         message.open = Some(message.count);
+        message.alone = (beside == Beside::Nobody).then_some(message.count);
         message.put_back = None;
         message.idle = Idle::Busy;
         nonce.clone_into(&mut message.nonce);
@@ -176,7 +200,15 @@ impl Truth {
         assert_answer(said, expected, "renewal", fence, message);
         match answer {
             Renewed::Held if message.trimmed => {}
-            Renewed::Held => message.idle = Idle::Busy,
+            Renewed::Held => {
+                message.idle = Idle::Busy;
+                // It was only slow.
+                if fence.is_charged() && message.owes() && message.waits() {
+                    message.waiting = None;
+                    message.doubted = None;
+                    self.tally.saw("came back");
+                }
+            }
             Renewed::Lost => self.lost(fence),
             Renewed::Trimmed { tombstone, .. } => {
                 let died = Died {
@@ -187,7 +219,8 @@ impl Truth {
                     dropped: 0,
                 };
                 let open = OpenCrash::of(fence);
-                let letter = self.letter(&died, String::new(), Failed::No, open);
+                let error = message.last_error.clone();
+                let letter = self.letter(&died, error, Failed::No, open);
                 self.buried(*tombstone, letter);
                 self.tally.saw("tombstone by renewal");
             }
@@ -242,6 +275,7 @@ impl Truth {
             // over since by this seat itself, it is handed back anew.
             How::Release => {
                 let waits = message.waiting.is_some_and(|w| w.count == fence.token);
+                let waits = waits && message.doubted != Some(fence.token);
                 waits || put_back && !mine
             }
             _ => put_back,
@@ -310,7 +344,8 @@ impl Truth {
     }
 
     fn died(&mut self, sent: &Sent, died: &Died) {
-        let (failed, error) = last_words(&sent.how);
+        let before = self.of(died.id).last_error.clone();
+        let (failed, error) = last_words(&sent.how, before);
         if died.reason == Reason::Trimmed {
             assert!(self.of(died.id).trimmed, "{} is not trimmed", died.id);
             self.tally.saw("tombstone by settling");
@@ -332,14 +367,14 @@ impl Truth {
         let id = sent.fence.id;
         let known = self.letters.contains_key(&tombstone);
         let expected = match (known, &sent.how) {
-            (false, _) => Word::Gone,
-            (true, How::Ack) => Word::Ok,
+            // Whoever took it away: this call, whose answer was lost, or a person.
+            (false, _) | (true, How::Ack) => Word::Ok,
             (true, _) => Word::Died,
         };
         let message = self.of(id);
         assert_answer(word(answer), expected, "resolution", sent.fence, message);
         match answer {
-            Settled::Done => {
+            Settled::Done if known => {
                 message.place = Place::Ended(End::Lifted);
                 self.letters.remove(&tombstone);
                 self.tally.saw("tombstone lifted");
@@ -348,7 +383,8 @@ impl Truth {
                 assert_eq!(died.reason, Reason::Trimmed);
                 message.place = Place::Pending;
                 let stone = self.letters.remove(&tombstone);
-                let (failed, error) = last_words(&sent.how);
+                let before = stone.as_ref().map(|stone| stone.error.clone());
+                let (failed, error) = last_words(&sent.how, before.unwrap_or_default());
                 let mut letter = self.letter(died, error, failed, OpenCrash::IsMine);
                 letter.crashes = stone.map_or(0, |stone| stone.crashes);
                 letter.whole = true;
@@ -360,11 +396,22 @@ impl Truth {
     }
 }
 
-fn last_words(how: &How) -> (Failed, String) {
+/// The error of a dead letter that no holder wrote.
+fn last_error(message: &Message, reason: Reason) -> String {
+    match reason {
+        Reason::CrashLoop if message.last_error.is_empty() => format!(
+            "its process ended {} times while it ran, the last time it ran alone",
+            message.crashes_and_open()
+        ),
+        _ => message.last_error.clone(),
+    }
+}
+
+fn last_words(how: &How, before: String) -> (Failed, String) {
     match how {
         How::Retry { fault, .. } => (Failed::Yes, fault.error.clone()),
         How::DeadLetter { fault, failed, .. } => (*failed, fault.error.clone()),
-        How::Ack | How::Defer { .. } | How::Release => (Failed::No, String::new()),
+        How::Ack | How::Defer { .. } | How::Release => (Failed::No, before),
     }
 }
 

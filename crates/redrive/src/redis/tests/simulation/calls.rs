@@ -4,7 +4,7 @@
 use super::Simulation;
 use super::answers::Sent;
 use super::worker::{Doubt, Held, Mode, Stage};
-use crate::backend::{Begun, Charge, Cursor, Delivery, How, Renewed, Settled};
+use crate::backend::{Begun, Beside, Charge, Cursor, Delivery, How, Renewed, Settled};
 use crate::names::EntryId;
 
 /// What becomes of one call.
@@ -71,8 +71,8 @@ impl Simulation {
         }
         let taken: Vec<_> = answer.taken.iter().map(|d| d.lease.fence).collect();
         self.note(format_args!(
-            "{name} tend {fate:?} {taken:?} dead {:?} refused {:?}",
-            answer.dead, answer.refused
+            "{name} tend {fate:?} {taken:?} dead {:?} refused {:?} doubted {:?}",
+            answer.dead, answer.refused, answer.doubted
         ));
         assert!(fate == Fate::Refused || answer.refused.is_empty());
         self.truth.tended(&name, &answer);
@@ -99,6 +99,8 @@ impl Simulation {
             fence: delivery.lease.fence,
             fields: delivery.fields,
             failures: delivery.failures,
+            crashes: delivery.crashes,
+            alone: false,
             stage: Stage::Queued,
             tombstone: None,
             lost: false,
@@ -107,17 +109,26 @@ impl Simulation {
         assert!(before.is_none(), "{id} is held twice in one process");
     }
 
-    pub(super) async fn begin(&mut self, w: usize, ids: Vec<EntryId>, nonce: String) {
+    pub(super) async fn begin(
+        &mut self,
+        w: usize,
+        ids: Vec<EntryId>,
+        beside: Beside,
+        nonce: String,
+    ) {
         let fate = self.fate();
         for &id in &ids {
             self.workers[w].stage(id, &Stage::Beginning);
         }
         let doubt = Doubt::Begin {
             ids: ids.clone(),
+            beside,
             nonce: nonce.clone(),
         };
         let name = self.workers[w].name.clone();
-        self.note(format_args!("{name} begin {fate:?} {nonce} {ids:?}"));
+        self.note(format_args!(
+            "{name} begin {fate:?} {beside:?} {nonce} {ids:?}"
+        ));
         let parts = match fate {
             Fate::NeverExecuted => 0,
             Fate::PartlyExecuted => self.rng.usize(..ids.len()),
@@ -129,13 +140,14 @@ impl Simulation {
         if fate == Fate::Refused {
             self.world.refuse().await;
         }
-        let answers = self.workers[w].seat.begin(&fences, &nonce).await.unwrap();
+        let seat = self.workers[w].seat.clone();
+        let answers = seat.begin(&fences, beside, &nonce).await.unwrap();
         if fate == Fate::Refused {
             self.world.allow().await;
         }
         self.note(format_args!("  {answers:?}"));
         for (&fence, answer) in fences.iter().zip(&answers) {
-            self.truth.begun(&name, fence, &nonce, answer);
+            self.truth.begun(&name, fence, (beside, &nonce), answer);
         }
         let lost = match fate {
             Fate::NeverExecuted => "begin: never executed",
@@ -175,7 +187,10 @@ impl Simulation {
                     self.runs(id, *token);
                 }
             }
-            Begun::Refused(_) => held.stage = Stage::Queued,
+            Begun::Refused(_) => {
+                held.stage = Stage::Queued;
+                held.alone = false;
+            }
             // A renewal saw it trimmed while it was about to begin: its bytes are still here.
             Begun::Gone if held.tombstone.is_some() => held.stage = Stage::Queued,
             Begun::Lost | Begun::Gone | Begun::Died(_) | Begun::Full => worker.drop_held(id),

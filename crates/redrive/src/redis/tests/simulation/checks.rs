@@ -6,12 +6,13 @@ use redis::cmd;
 use redrive_testkit::leaked_keys;
 
 use super::Simulation;
-use super::truth::{End, Idle, MAX_ATTEMPTS, Message, Place};
-use crate::backend::{IdRange, Order};
+use super::truth::{End, Idle, MAX_ATTEMPTS, MAX_CRASHES, Message, Place};
+use crate::backend::IdRange;
 use crate::dead_letter::Reason;
 use crate::message::Fields;
 use crate::names::EntryId;
 use crate::redis::keys;
+use crate::selection::Order;
 
 /// The state of a message as it is stored, as far as it is compared.
 struct Stored {
@@ -19,6 +20,7 @@ struct Stored {
     crashes: u32,
     open: u64,
     hint: u64,
+    alone: u64,
 }
 
 impl Stored {
@@ -35,6 +37,7 @@ impl Stored {
             crashes: small(1),
             open: number(2),
             hint: number(3),
+            alone: number(6),
         }
     }
 }
@@ -81,6 +84,8 @@ impl Simulation {
             );
             let owes = stored.open == count;
             assert_eq!(owes, message.owes(), "open crash of {id}: {message:?}");
+            let alone = message.alone.unwrap_or(0);
+            assert_eq!(stored.alone, alone, "run alone of {id}: {message:?}");
             let waits = stored.hint == count && due.contains(&id);
             assert_eq!(waits, message.waits(), "due time of {id}: {message:?}");
         }
@@ -195,6 +200,11 @@ fn judge(id: EntryId, message: &Message) {
         message.failures <= failed,
         "more failures of {id} than runs failed: {message:?}"
     );
+    let killed = message.killed.difference(&message.forgiven).count();
+    assert!(
+        killed <= MAX_CRASHES as usize,
+        "{id} was run again after too many crashes: {message:?}"
+    );
     assert!(
         message.failed_runs.is_subset(&message.runs),
         "{id} failed without a run"
@@ -210,7 +220,15 @@ fn judge_letter(id: &str, reason: Reason, attempts: u32, message: &Message) {
     match reason {
         Reason::AttemptsExhausted => assert!(attempts >= MAX_ATTEMPTS, "{id} died early"),
         Reason::Trimmed => assert!(message.trimmed, "{id} was never trimmed"),
-        Reason::CrashLoop => panic!("{id}: crashes are not limited here"),
+        Reason::CrashLoop => {
+            let last = message.alone.unwrap();
+            assert_eq!(last, message.count, "{id} did not run alone last");
+            let killed = message.killed_alone.contains(&last);
+            assert!(
+                killed || message.silent.contains(&last),
+                "nothing happened to {id}: {message:?}"
+            );
+        }
         _ => {}
     }
 }

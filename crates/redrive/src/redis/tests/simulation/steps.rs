@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Simulation;
 use super::truth::{Idle, MAX_ATTEMPTS};
 use super::worker::{Doubt, Mode, Stage, Worker};
-use crate::backend::{Charge, Failed, Fault, How};
+use crate::backend::{Beside, Charge, Failed, Fault, How, Waits};
 use crate::dead_letter::Reason;
 use crate::message::Fields;
 use crate::names::EntryId;
@@ -122,6 +122,21 @@ impl Simulation {
     /// Starts handlers: of fresh messages at once, of those taken over after their begin.
     pub(super) async fn start(&mut self, w: usize, most: usize) {
         let worker = &mut self.workers[w];
+        if worker.is_occupied() {
+            return;
+        }
+        let suspects = worker.ids(|held| held.waits_for_begin() && held.is_suspect());
+        if let Some(&suspect) = suspects.first() {
+            // At the gate: nothing else starts until it has been inside.
+            if !worker.is_busy() {
+                if let Some(held) = worker.held.get_mut(&suspect) {
+                    held.alone = true;
+                }
+                self.truth.tally.saw("begun alone");
+                self.begin_anew(w, vec![suspect], Beside::Nobody).await;
+            }
+            return;
+        }
         let fresh = worker.ids(|h| h.stage == Stage::Queued && h.fence.charge == Charge::Fresh);
         for id in fresh.into_iter().take(most) {
             self.workers[w].stage(id, &Stage::Running);
@@ -130,10 +145,14 @@ impl Simulation {
         let mut ids = self.workers[w].ids(super::worker::Held::waits_for_begin);
         ids.truncate(most);
         if !ids.is_empty() {
-            self.nonces += 1;
-            let nonce = format!("n{}", self.nonces);
-            self.begin(w, ids, nonce).await;
+            self.begin_anew(w, ids, Beside::Others).await;
         }
+    }
+
+    async fn begin_anew(&mut self, w: usize, ids: Vec<EntryId>, beside: Beside) {
+        self.nonces += 1;
+        let nonce = format!("n{}", self.nonces);
+        self.begin(w, ids, beside, nonce).await;
     }
 
     /// Handlers end, and what they said is settled.
@@ -200,6 +219,7 @@ impl Simulation {
                 How::Retry {
                     delay: LATER,
                     fault: fault(),
+                    waits: Waits::InTheGroup,
                 },
             ),
             52..77 => (
@@ -210,7 +230,13 @@ impl Simulation {
                     failed: Failed::Yes,
                 },
             ),
-            77..85 => ("defer", How::Defer { delay: LATER }),
+            77..85 => (
+                "defer",
+                How::Defer {
+                    delay: LATER,
+                    waits: Waits::InTheGroup,
+                },
+            ),
             85..88 => (
                 "rejected",
                 How::DeadLetter {
@@ -241,7 +267,7 @@ impl Simulation {
         }
         let doubt = doubts.remove(self.rng.usize(..doubts.len()));
         match doubt {
-            Doubt::Begin { ids, nonce } => self.begin(w, ids, nonce).await,
+            Doubt::Begin { ids, beside, nonce } => self.begin(w, ids, beside, nonce).await,
             Doubt::Settle { ids } => self.settle(w, ids).await,
         }
     }
@@ -293,8 +319,18 @@ impl Simulation {
         self.note(format_args!("{name} is killed"));
         self.truth.tally.saw("kill");
         for held in self.workers[w].held.values() {
+            let token = held.fence.token;
+            let message = self.truth.of(held.fence.id);
             if held.fence.is_charged() {
-                self.truth.of(held.fence.id).blamed.insert(held.fence.token);
+                message.blamed.insert(token);
+            }
+            // Still open, and its own: also where the answer to its begin was lost.
+            let begun = held.fence.is_charged() || message.count > token;
+            if begun && message.owner == name && message.open == Some(message.count) {
+                message.killed.insert(message.count);
+                if held.alone {
+                    message.killed_alone.insert(message.count);
+                }
             }
         }
         if !self.truth.registered.contains(&name) {
@@ -344,6 +380,13 @@ impl Simulation {
         }
     }
 
+    /// Whether somebody is alive and renews this delivery.
+    fn keeps(&self, id: EntryId, token: u64) -> bool {
+        let alive = self.workers.iter().filter(|worker| worker.frozen == 0);
+        let mut held = alive.filter_map(|worker| worker.held.get(&id));
+        held.any(|held| held.fence.token == token && !held.lost && held.stage != Stage::Beginning)
+    }
+
     async fn due_times_pass(&mut self) {
         let mut ids = self
             .truth
@@ -352,7 +395,18 @@ impl Simulation {
         self.pass_due(ids).await;
     }
 
-    pub(super) async fn pass_due(&mut self, ids: Vec<EntryId>) {
+    /// The wait of a verdict is longer than any live holder is silent.
+    pub(super) async fn pass_due(&mut self, mut ids: Vec<EntryId>) {
+        ids.retain(|&id| {
+            let message = &self.truth.messages[&id];
+            message.doubted != Some(message.count) || !self.keeps(id, message.count)
+        });
+        for &id in &ids {
+            let message = self.truth.of(id);
+            if message.doubted == Some(message.count) {
+                message.silent.insert(message.count);
+            }
+        }
         self.world.pass_due(&ids).await;
         for id in ids {
             if let Some(waiting) = &mut self.truth.of(id).waiting {

@@ -10,6 +10,7 @@ use crate::message::Fields;
 use crate::names::EntryId;
 
 pub(super) const MAX_ATTEMPTS: u32 = 3;
+pub(super) const MAX_CRASHES: u32 = 3;
 
 /// How long an entry has been idle, as far as anybody's rules tell lengths of time apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +66,10 @@ pub(super) struct Message {
     pub(super) open: Option<u64>,
     /// The delivery that was booked last as a crash.
     pub(super) booked: Option<u64>,
+    /// The delivery that began alone in its process.
+    pub(super) alone: Option<u64>,
+    /// The delivery for which a verdict has been put off.
+    pub(super) doubted: Option<u64>,
     /// The delivery that its own holder put back.
     pub(super) put_back: Option<u64>,
     /// The begin that made the present delivery.
@@ -78,6 +83,12 @@ pub(super) struct Message {
     pub(super) forgiven: BTreeSet<u64>,
     /// Whether somebody else ever delivered it: worth one crash, however often.
     pub(super) foreign: bool,
+    /// Deliveries whose handler ran, or might have, when its process was killed: gathered apart
+    /// from the rules above as well, and so are those of them that ran alone.
+    pub(super) killed: BTreeSet<u64>,
+    pub(super) killed_alone: BTreeSet<u64>,
+    /// Deliveries whose holder was silent for as long as a verdict waits.
+    pub(super) silent: BTreeSet<u64>,
     /// Runs that failed and whose report reached the server at least once.
     pub(super) failed_runs: BTreeSet<u64>,
 }
@@ -98,12 +109,17 @@ impl Message {
             recorded: false,
             open: None,
             booked: None,
+            alone: None,
+            doubted: None,
             put_back: None,
             nonce: String::new(),
             runs: BTreeSet::new(),
             blamed: BTreeSet::new(),
             forgiven: BTreeSet::new(),
             foreign: false,
+            killed: BTreeSet::new(),
+            killed_alone: BTreeSet::new(),
+            silent: BTreeSet::new(),
             failed_runs: BTreeSet::new(),
         }
     }
@@ -132,6 +148,22 @@ impl Message {
 
     pub(super) fn crashes_and_open(&self) -> u32 {
         self.crashes + u32::from(self.owes())
+    }
+
+    /// Whether its crashes are too many, and the last one is its own.
+    pub(super) fn is_guilty(&self) -> bool {
+        let last = if self.owes() {
+            Some(self.count)
+        } else {
+            self.booked
+        };
+        let too_many = self.crashes_and_open() >= MAX_CRASHES;
+        too_many && self.alone.is_some() && self.alone == last
+    }
+
+    /// Crashes as they are told to who is to run it.
+    pub(super) fn crashes_told(&self) -> u32 {
+        self.crashes_and_open().min(MAX_CRASHES - 1)
     }
 
     /// Takes back what a lost lease must not cost its message; answers whether it still could.
@@ -245,8 +277,12 @@ impl Truth {
         assert_eq!(delivery.failures, message.failures, "failures of {id}");
         assert_eq!(
             delivery.crashes,
-            message.crashes_and_open(),
+            message.crashes_told(),
             "crashes of {id}: {message:?}"
+        );
+        assert!(
+            !message.is_guilty(),
+            "{id} was claimed although it is guilty"
         );
         assert_eq!(delivery.fields, message.fields, "bytes of {id}");
         message.owner = who.to_owned();
@@ -289,6 +325,10 @@ impl Truth {
                 letter.attempts >= MAX_ATTEMPTS,
                 "{id} died early: {message:?}"
             );
+        }
+        if letter.reason == Reason::CrashLoop {
+            assert!(message.is_guilty(), "{id} is innocent: {message:?}");
+            assert!(message.owes(), "{id} is no longer open: {message:?}");
         }
         message.place = Place::Ended(End::Dead(letter_id));
         let before = self.letters.insert(letter_id, letter);

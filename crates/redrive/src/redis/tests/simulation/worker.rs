@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::answers::Sent;
-use crate::backend::{Charge, Cursor, Fence, How, Seat, Settlement};
+use super::truth::MAX_CRASHES;
+use crate::backend::{Beside, Charge, Cursor, Fence, How, Seat, Settlement};
 use crate::message::Fields;
 use crate::names::EntryId;
 
@@ -24,6 +25,9 @@ pub(super) struct Held {
     pub(super) fence: Fence,
     pub(super) fields: Fields,
     pub(super) failures: u32,
+    pub(super) crashes: u32,
+    /// Whether it is the one that keeps all others outside.
+    pub(super) alone: bool,
     pub(super) stage: Stage,
     pub(super) tombstone: Option<EntryId>,
     /// Told that its lease is lost: the handler still runs, and only its success counts.
@@ -33,8 +37,14 @@ pub(super) struct Held {
 /// A call whose answer never came, to be sent again as it was.
 #[derive(Clone, Debug)]
 pub(super) enum Doubt {
-    Begin { ids: Vec<EntryId>, nonce: String },
-    Settle { ids: Vec<EntryId> },
+    Begin {
+        ids: Vec<EntryId>,
+        beside: Beside,
+        nonce: String,
+    },
+    Settle {
+        ids: Vec<EntryId>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +114,17 @@ impl Worker {
         }
     }
 
+    /// Whether a handler that begins now has others beside it: those that run or are about to.
+    pub(super) fn is_busy(&self) -> bool {
+        let mut held = self.held.values();
+        held.any(|held| matches!(held.stage, Stage::Beginning | Stage::Running))
+    }
+
+    /// Whether one runs alone, or is not yet known to have ended.
+    pub(super) fn is_occupied(&self) -> bool {
+        self.held.values().any(|held| held.alone)
+    }
+
     /// No longer knows a message, nor asks about it again.
     pub(super) fn drop_held(&mut self, id: EntryId) {
         self.held.remove(&id);
@@ -124,5 +145,10 @@ impl Held {
         self.stage == Stage::Queued
             && self.fence.charge == Charge::TakenOver
             && self.tombstone.is_none()
+    }
+
+    /// One more crash would be too many.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.crashes + 1 >= MAX_CRASHES
     }
 }

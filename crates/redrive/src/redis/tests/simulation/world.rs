@@ -8,7 +8,7 @@ use redis::{Cmd, FromRedisValue, Pipeline, Value, cmd};
 use redrive_testkit::Server;
 
 use super::super::{Redis, Tls, membership};
-use super::truth::{Idle, MAX_ATTEMPTS};
+use super::truth::{Idle, MAX_ATTEMPTS, MAX_CRASHES};
 use crate::backend::{Backend, Seat};
 use crate::message::Fields;
 use crate::names::{EntryId, Source, StreamKey};
@@ -57,6 +57,7 @@ impl World {
         membership.lease = LEASE;
         membership.foreign_lease = FOREIGN_LEASE;
         membership.max_attempts = MAX_ATTEMPTS;
+        membership.max_crashes = MAX_CRASHES;
         self.backend.join(membership).await.unwrap()
     }
 
