@@ -23,7 +23,6 @@
 mod builder;
 mod commands;
 mod eventually;
-mod fuzz;
 mod keys;
 mod log;
 mod process;
@@ -35,7 +34,6 @@ mod tls;
 pub use builder::Builder;
 pub use commands::{Commands, commands, diff};
 pub use eventually::{Observation, eventually};
-pub use fuzz::{fuzz, fuzz_for};
 pub use keys::{leaked_keys, stream_name};
 pub use log::Log;
 pub use proxy::{Armed, Fault, Label, Moment, Proxy, Target};

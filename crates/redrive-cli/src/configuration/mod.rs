@@ -207,22 +207,6 @@ mod tests {
         assert_eq!(inside.get_one::<String>("n").unwrap(), "3");
     }
 
-    #[test]
-    #[ignore = "takes five seconds: run by make chaos-ci"]
-    fn fuzz_configuration_never_panics() {
-        let settings =
-            "(\\[{0,2}(send|send\\.inside|x)\\]{0,2})?\n?[a-z_.\"]{0,9} ?= ?\\PC{0,20}\n";
-        let lines = prop::collection::vec(settings, 0..8);
-        let any_bytes = prop::collection::vec(any::<u8>(), 0..300);
-        let text = prop_oneof![
-            lines.prop_map(|lines| lines.concat()),
-            any_bytes.prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
-        ];
-        redrive_testkit::fuzz("configuration", &text, |text| {
-            let _ = parsed(&text);
-        });
-    }
-
     proptest! {
         #[test]
         fn no_bytes_in_a_file_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -202,9 +202,6 @@ pub(super) fn small(number: u64) -> u32 {
 }
 
 #[cfg(test)]
-mod fuzz;
-
-#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -37,7 +37,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Any entry, and entries in which the pair that marks a native dead letter stands right.
-pub(super) fn entry() -> impl Strategy<Value = Fields> {
+fn entry() -> impl Strategy<Value = Fields> {
     (
         vec((name(), value()), 1..12),
         any::<prop::sample::Index>(),

@@ -1,6 +1,5 @@
 //! Tests of dead letters, and what they share.
 
-mod fuzz;
 mod interop;
 mod laws;
 mod reading;
