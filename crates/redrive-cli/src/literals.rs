@@ -1,5 +1,8 @@
 //! The literals of the command line and the configuration file: durations, sizes, backoff.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;

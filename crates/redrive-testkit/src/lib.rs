@@ -23,6 +23,7 @@
 mod builder;
 mod commands;
 mod eventually;
+mod fuzz;
 mod keys;
 mod log;
 mod process;
@@ -34,6 +35,7 @@ mod tls;
 pub use builder::Builder;
 pub use commands::{Commands, commands, diff};
 pub use eventually::{Observation, eventually};
+pub use fuzz::fuzz;
 pub use keys::{leaked_keys, stream_name};
 pub use log::Log;
 pub use proxy::{Armed, Fault, Label, Moment, Proxy, Target};

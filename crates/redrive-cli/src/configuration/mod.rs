@@ -1,6 +1,8 @@
 //! Where each value comes from: default, file, environment, flag; the later wins.
 
 mod file;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod show;
 pub(crate) mod usage;
 

@@ -1,6 +1,8 @@
 //! `redrive dlq`: find dead letters, look into them, put them back, remove them.
 
 mod bulk;
+#[cfg(test)]
+mod fuzz;
 mod letter;
 mod list;
 mod migration;

@@ -131,7 +131,7 @@ pub(super) async fn pending(
 }
 
 /// A row of XPENDING.
-struct Row {
+pub(super) struct Row {
     id: EntryId,
     consumer: Bytes,
     idle_ms: u64,
@@ -139,7 +139,7 @@ struct Row {
 }
 
 impl Row {
-    fn read(row: Value) -> Result<Self, Error> {
+    pub(super) fn read(row: Value) -> Result<Self, Error> {
         let mut items = wire::list(row, "a pending entry")?.into_iter();
         let mut next = || items.next().ok_or_else(|| unexpected("a pending entry"));
         Ok(Self {
@@ -152,17 +152,17 @@ impl Row {
 }
 
 /// What is told of the state of one message: the parts that `shared.lua` writes.
-struct State {
-    failures: u32,
-    crashes: u32,
-    hint: u64,
-    first_failure_ms: Option<u64>,
-    error: Option<String>,
+pub(super) struct State {
+    pub(super) failures: u32,
+    pub(super) crashes: u32,
+    pub(super) hint: u64,
+    pub(super) first_failure_ms: Option<u64>,
+    pub(super) error: Option<String>,
 }
 
 impl State {
     /// `None` for none, and for what is no state: a look never fails for it.
-    fn read(value: Value) -> Option<Self> {
+    pub(super) fn read(value: Value) -> Option<Self> {
         let Value::BulkString(bytes) = value else {
             return None;
         };
@@ -180,7 +180,7 @@ impl State {
 }
 
 /// A due time, in Unix ms: the score of a member, if it is one.
-fn score(value: Value) -> Option<u64> {
+pub(super) fn score(value: Value) -> Option<u64> {
     match value {
         Value::Nil => None,
         Value::Double(ms) => format!("{ms:.0}").parse().ok(),

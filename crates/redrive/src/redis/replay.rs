@@ -138,7 +138,7 @@ async fn replay_some(
         .collect()
 }
 
-fn read(mut row: Row, target: &StreamKey) -> Result<Replayed, Error> {
+pub(super) fn read(mut row: Row, target: &StreamKey) -> Result<Replayed, Error> {
     match row.word.as_str() {
         "added" => Ok(Replayed::Added(row.id()?)),
         "already" => Ok(Replayed::Already(row.id()?)),

@@ -93,9 +93,7 @@ impl RedisSeat {
             .commands
             .send(&cmd("TIME"), "asking for the time")
             .await?;
-        let mut parts = wire::list(time, "the server's time")?.into_iter();
-        let mut next = || wire::count(parts.next().unwrap_or(Value::Nil), "the server's time");
-        let server_ms = next()? * 1000 + next()? / 1000;
+        let server_ms = wire::clock_ms(wire::list(time, "the server's time")?)?;
         self.known().clock = Some((server_ms, Instant::now()));
         Ok(())
     }
@@ -161,9 +159,11 @@ impl RedisSeat {
         let mut answer = wire::list(answer, "a claim")?.into_iter();
         let mut next = || answer.next().ok_or_else(|| wire::unexpected("a claim"));
 
-        let cursor = match wire::text(next()?, "a cursor")?.as_str() {
-            "" => None,
-            id => Some(Cursor(id.parse()?)),
+        let cursor = match wire::bytes(next()?, "a cursor")? {
+            end if end.is_empty() => None,
+            id => Some(Cursor(
+                EntryId::from_bytes(&id).ok_or_else(|| wire::unexpected("a cursor"))?,
+            )),
         };
         let server_ms = wire::count(next()?, "the server's time")?;
         let next_due = wire::int(next()?, "a time")?;
@@ -217,7 +217,7 @@ fn overflow(limit: DeadLetterLimit) -> &'static str {
     }
 }
 
-fn taken(row: Value) -> Result<Delivery, Error> {
+pub(super) fn taken(row: Value) -> Result<Delivery, Error> {
     let mut row = wire::list(row, "a message taken over")?.into_iter();
     let mut next = || {
         row.next()

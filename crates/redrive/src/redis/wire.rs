@@ -63,7 +63,9 @@ pub(super) fn clock_ms(time: Vec<Value>) -> Result<u64, Error> {
             .next()
             .ok_or_else(|| unexpected("the server's time"))?
     };
-    Ok(next()?.saturating_mul(1_000) + next()? / 1_000)
+    Ok(next()?
+        .saturating_mul(1_000)
+        .saturating_add(next()? / 1_000))
 }
 
 pub(super) fn id(value: Value, what: &'static str) -> Result<EntryId, Error> {
@@ -226,6 +228,17 @@ mod tests {
         let pairs: Vec<_> = entries[0].fields.iter().collect();
         assert_eq!(pairs, [(&b"\xff"[..], &b""[..]), (b"\xff", b"\0\n")]);
         assert!(read_reply(Value::Nil).unwrap().is_empty());
+    }
+
+    /// The bug: seconds that are no time, from something that only speaks like a server, went over
+    /// the largest number: a panic where the build looks, a time long past where it does not.
+    #[test]
+    fn a_time_beyond_all_numbers_is_the_largest() {
+        let time = |seconds: i64, micros| clock_ms(vec![Value::Int(seconds), Value::Int(micros)]);
+        assert_eq!(time(1_700_000_000, 1_999).unwrap(), 1_700_000_000_001);
+        assert_eq!(time(18_446_744_073_709_551, 999_999).unwrap(), u64::MAX);
+        assert_eq!(time(i64::MAX, i64::MAX).unwrap(), u64::MAX);
+        assert!(clock_ms(vec![Value::Int(1)]).is_err());
     }
 
     #[test]

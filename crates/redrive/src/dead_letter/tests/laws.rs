@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// A name of ours as often as any other: where they meet the user's is where mistakes are.
-fn name() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn name() -> impl Strategy<Value = Vec<u8>> {
     let ours: Vec<&str> = field::FLAT
         .into_iter()
         .chain(field::ENVELOPE)
@@ -28,7 +28,7 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn value() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn value() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         vec(any::<u8>(), 0..40),
         (0..8_u8).prop_map(|n| n.to_string().into_bytes()),
@@ -37,7 +37,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Any entry, and entries in which the pair that marks a native dead letter stands right.
-fn entry() -> impl Strategy<Value = Fields> {
+pub(super) fn entry() -> impl Strategy<Value = Fields> {
     (
         vec((name(), value()), 1..12),
         any::<prop::sample::Index>(),

@@ -1,5 +1,6 @@
 //! Tests of dead letters, and what they share.
 
+mod fuzz;
 mod interop;
 mod laws;
 mod reading;

@@ -96,7 +96,7 @@ fn cbor(value: &Value, out: &mut Encoder<Vec<u8>>) {
 }
 
 /// Bytes that are nearly something: a payload, cut, changed or extended in places.
-fn nearly() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn nearly() -> impl Strategy<Value = Vec<u8>> {
     let payload = prop_oneof![
         value().prop_map(|value| {
             let mut bytes = Vec::new();

@@ -1,6 +1,7 @@
 //! Tests of payloads: what each codec is shown as, and that it comes back.
 
 mod entries;
+mod fuzz;
 mod laws;
 mod shown;
 
