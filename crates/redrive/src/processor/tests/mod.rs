@@ -2,6 +2,7 @@
 
 mod doubles;
 mod faults;
+mod gate;
 mod limits;
 mod logs;
 mod outcomes;
