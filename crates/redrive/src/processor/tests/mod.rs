@@ -4,6 +4,7 @@ mod breaking;
 mod diary;
 mod doubles;
 mod faults;
+mod gate;
 mod limits;
 mod logs;
 mod ordering;

@@ -1,11 +1,9 @@
 //! Messages that end their process: each runs alone before it is given up, and no other pays for it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -14,30 +12,27 @@ use super::faults::labs;
 use super::logs::logged;
 use super::{Lab, Log, SECOND};
 use crate::backend::Gate;
-use crate::broker::Broker;
 use crate::dead_letter::Reason;
 use crate::error::BoxError;
-use crate::memory::Memory;
 use crate::message::Message;
-use crate::names::{EntryId, Source};
 use crate::processor::{Processor, Totals};
 use crate::retry::RetryPolicy;
 
-const LEASE: Duration = Duration::from_secs(30);
+pub(super) const LEASE: Duration = Duration::from_secs(30);
 
 /// Whose handlers run at the moment.
 #[derive(Clone, Default)]
-struct Crowd(Arc<Mutex<Vec<u32>>>);
+pub(super) struct Crowd(Arc<Mutex<Vec<u32>>>);
 
-struct Inside(Crowd, u32);
+pub(super) struct Inside(Crowd, u32);
 
 impl Crowd {
-    fn enter(&self, number: u32) -> Inside {
+    pub(super) fn enter(&self, number: u32) -> Inside {
         self.0.lock().unwrap().push(number);
         Inside(self.clone(), number)
     }
 
-    fn numbers(&self) -> Vec<u32> {
+    pub(super) fn numbers(&self) -> Vec<u32> {
         self.0.lock().unwrap().clone()
     }
 }
@@ -49,7 +44,7 @@ impl Drop for Inside {
 }
 
 /// Leaves all messages as two crashes leave them: one more would be too many.
-async fn crash_twice(lab: &Lab) {
+pub(super) async fn crash_twice(lab: &Lab) {
     for _ in 0..2 {
         let mut victim = lab
             .worker()
@@ -65,7 +60,7 @@ async fn crash_twice(lab: &Lab) {
 }
 
 /// A worker whose handlers take so long, each noted as it starts and while it runs.
-fn slow(lab: &Lab, log: &Log, crowd: &Crowd, takes: Duration) -> Processor {
+pub(super) fn slow(lab: &Lab, log: &Log, crowd: &Crowd, takes: Duration) -> Processor {
     let (log, crowd) = (log.clone(), crowd.clone());
     lab.worker()
         .timeout(None)
@@ -78,19 +73,6 @@ fn slow(lab: &Lab, log: &Log, crowd: &Crowd, takes: Duration) -> Processor {
             }
         })
         .unwrap()
-}
-
-/// Another stream on the same broker, with messages of numbers that the first does not have.
-async fn neighbour(lab: &Lab, numbers: std::ops::Range<u32>) -> Lab {
-    let source = Source::new("parcels", "sending").unwrap();
-    let producer = lab.broker.producer(source.stream.clone());
-    let numbers: Vec<u32> = numbers.collect();
-    producer.send_all(&numbers).await.unwrap();
-    Lab {
-        broker: lab.broker.clone(),
-        source,
-        producer,
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,103 +190,6 @@ async fn a_suspect_waits_for_running_handlers_and_nothing_starts_beside_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn processors_of_one_broker_share_the_gate() {
-    let lab = Lab::with(2).await;
-    crash_twice(&lab).await;
-    sleep(LEASE).await;
-    let other = neighbour(&lab, 100..104).await;
-    let crowd = Crowd::default();
-    let (suspects, others) = (Log::new(), Log::new());
-    let mut one = slow(&lab, &suspects, &crowd, 3 * SECOND);
-    let mut two = slow(&other, &others, &crowd, 4 * SECOND);
-    let later = async {
-        sleep(SECOND).await;
-        assert_eq!(crowd.numbers().len(), 4);
-        // This one would start at once, but for the suspect that waits.
-        other.producer.send(&104).await.unwrap();
-        sleep(4 * SECOND).await;
-        assert!(
-            matches!(crowd.numbers()[..], [0 | 1]),
-            "{:?}",
-            crowd.numbers()
-        );
-    };
-    let running = async {
-        let until = async |worker: &mut Processor| worker.run_until(sleep(60 * SECOND)).await;
-        // The others are running when the suspects come.
-        let first = async {
-            sleep(SECOND / 2).await;
-            until(&mut one).await
-        };
-        tokio::join!(first, until(&mut two))
-    };
-    let ((one, two), ()) = tokio::join!(running, later);
-    assert_eq!((one.unwrap().succeeded, two.unwrap().succeeded), (2, 5));
-    // Between two suspects the others have their turn.
-    let at = |log: &Log| {
-        log.all()
-            .iter()
-            .map(|seen| seen.at.as_secs())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(at(&suspects), [4, 11]);
-    assert_eq!(at(&others), [0, 0, 0, 0, 7]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn worlds_in_memory_do_not_wait_for_each_other() {
-    let (lab, elsewhere) = (Lab::with(1).await, Lab::with(1).await);
-    crash_twice(&lab).await;
-    sleep(LEASE).await;
-    let (log, crowd) = (Log::new(), Crowd::default());
-    let mut endless = slow(&elsewhere, &Log::new(), &Crowd::default(), 3_600 * SECOND);
-    let mut suspect = slow(&lab, &log, &crowd, SECOND);
-    tokio::select! {
-        totals = suspect.run_until_idle() => assert_eq!(totals.unwrap().succeeded, 1),
-        _ = endless.run_until_idle() => panic!("it takes an hour"),
-    }
-    assert!(log.all()[0].at < 2 * SECOND);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_suspect_that_waits_is_handed_back_at_a_stop_and_keeps_nobody_outside() {
-    let lab = Lab::with(1).await;
-    crash_twice(&lab).await;
-    sleep(LEASE).await;
-    let other = neighbour(&lab, 100..101).await;
-    let (log, others, crowd) = (Log::new(), Log::new(), Crowd::default());
-    let mut long = slow(&other, &others, &crowd, 3_600 * SECOND);
-    let mut stopped = slow(&lab, &log, &crowd, SECOND);
-    let scene = async {
-        sleep(SECOND).await;
-        let stopping = Instant::now();
-        let totals = stopped.run_until(sleep(5 * SECOND)).await.unwrap();
-        let released = Totals {
-            released: 1,
-            ..Totals::default()
-        };
-        assert_eq!(totals, released);
-        assert!(stopping.elapsed() < 6 * SECOND);
-        // Nothing is charged: another worker may still run it, alone.
-        let pending = lab
-            .broker
-            .pending(&lab.source, EntryId::MIN, 10)
-            .await
-            .unwrap();
-        // One is booked, and the other still open.
-        assert_eq!((pending[0].crashes, pending[0].deliveries), (Some(1), 2));
-        other.producer.send(&101).await.unwrap();
-        sleep(SECOND).await;
-        assert_eq!(crowd.numbers(), [100, 101]);
-    };
-    tokio::select! {
-        () = scene => {}
-        _ = long.run_until_idle() => panic!("it takes an hour"),
-    }
-    assert_eq!(log.all(), []);
-}
-
-#[tokio::test(start_paused = true)]
 async fn suspects_run_one_after_another_and_those_that_succeed_are_successes() {
     let lab = Lab::with(5).await;
     crash_twice(&lab).await;
@@ -403,32 +288,6 @@ async fn a_lost_begin_or_ack_of_a_suspect_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_starts_until_the_end_of_a_suspect_is_confirmed() {
-    let (_, healthy, lab, faults) = labs();
-    healthy.send(1).await;
-    crash_twice(&healthy).await;
-    sleep(LEASE).await;
-    let other = neighbour(&healthy, 100..100).await;
-    let crowd = Crowd::default();
-    let (suspect, later) = (Log::new(), Log::new());
-    let mut one = slow(&lab, &suspect, &crowd, SECOND);
-    let mut two = slow(&other, &later, &crowd, SECOND);
-    faults.always(Verb::Settle, Wrong::NeverArrives);
-    let scene = async {
-        sleep(SECOND / 2).await;
-        other.producer.send(&100).await.unwrap();
-        sleep(10 * SECOND).await;
-        // Its handler has ended long ago. A crash of another one would be blamed on it.
-        assert!(crowd.numbers().is_empty() && later.all().is_empty());
-        faults.heal();
-    };
-    let running = async { tokio::join!(one.run_until_idle(), two.run_until(sleep(30 * SECOND))) };
-    let ((one, two), ()) = tokio::join!(running, scene);
-    assert_eq!((one.unwrap().succeeded, two.unwrap().succeeded), (1, 1));
-    assert!(later.all()[0].at > 10 * SECOND);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_run_alone_and_its_verdict_are_told() {
     let lines = logged(async || {
         let lab = Lab::with(1).await;
@@ -458,38 +317,8 @@ async fn a_run_alone_and_its_verdict_are_told() {
 }
 
 /// The gate of a lab's world.
-async fn gate_of(lab: &Lab) -> Gate {
+pub(super) async fn gate_of(lab: &Lab) -> Gate {
     let membership = lab.worker().build(Log::new().noting()).unwrap();
     let membership = membership.options().membership(&lab.source);
     lab.broker.backend().join(membership).await.unwrap().gate()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_aborted_handler_that_blocks_its_thread_keeps_suspects_outside_until_it_ends() {
-    let lab = Lab::over(Broker::over(Arc::new(Memory::new())));
-    lab.send(1).await;
-    let gate = gate_of(&lab).await;
-    let (blocks, goes_on) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
-    let (blocked, until) = (Arc::clone(&blocks), Arc::clone(&goes_on));
-    let mut worker = lab
-        .worker()
-        .drain(Duration::ZERO)
-        .grace(Duration::ZERO)
-        .build(move |_: Message<u32>| {
-            let (blocked, until) = (Arc::clone(&blocked), Arc::clone(&until));
-            async move {
-                blocked.notify_one();
-                while !until.load(Ordering::SeqCst) {
-                    std::thread::yield_now();
-                }
-            }
-        })
-        .unwrap();
-    let totals = worker.run_until(blocks.notified()).await.unwrap();
-    assert_eq!(totals.cut_off, 1);
-    drop(worker);
-    assert!(gate.clone().enter_alone().now_or_never().is_none());
-    goes_on.store(true, Ordering::SeqCst);
-    let alone = timeout(60 * SECOND, gate.enter_alone()).await;
-    assert!(alone.is_ok());
 }
