@@ -14,6 +14,7 @@ mod replay;
 mod scripts;
 mod seat;
 mod sentinel;
+mod sentinel_server;
 mod sentinel_url;
 mod settle;
 mod tls;
