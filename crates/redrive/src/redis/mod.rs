@@ -15,6 +15,7 @@ mod replay;
 mod scripts;
 mod seat;
 mod sentinel;
+mod sentinel_server;
 mod sentinel_url;
 mod settle;
 mod tls;

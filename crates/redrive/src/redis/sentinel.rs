@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
-use redis::{RedisConnectionInfo, RedisError, Value, cmd};
+use redis::{Client, ProtocolVersion, RedisConnectionInfo, RedisError, Value, cmd};
 use tokio::time::{Instant, timeout};
 
 use super::connection::{CONNECT, Reign, patient};
+use super::sentinel_server::Server;
 use super::sentinel_url::{Login, SentinelUrl};
 use super::tls::{self, Tls};
 use super::{errors, wire};
@@ -42,13 +42,6 @@ pub(super) struct Sentinels {
 struct Sentinel {
     client: Client,
     shown: String,
-}
-
-/// A server, as sentinels name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Server {
-    host: String,
-    port: u16,
 }
 
 #[derive(Default)]
@@ -368,47 +361,6 @@ fn is_primary(role: Value) -> bool {
     let word = words.into_iter().next();
     let word = word.map(|word| wire::text(word, "the role of a server"));
     matches!(word, Some(Ok(word)) if word == "master")
-}
-
-impl Server {
-    fn read(answer: Value) -> Result<Self, Error> {
-        let what = "the address of a primary";
-        let mut parts = wire::list(answer, what)?.into_iter();
-        let mut next = || wire::text(parts.next().unwrap_or(Value::Nil), what);
-        let (host, port) = (next()?, next()?);
-        let port = port.parse().map_err(|_| wire::unexpected(what))?;
-        Ok(Self { host, port })
-    }
-
-    fn info(&self, encrypted: bool, login: RedisConnectionInfo) -> Result<ConnectionInfo, Error> {
-        let Self { host, port } = self.clone();
-        let address = if encrypted {
-            ConnectionAddr::TcpTls {
-                host,
-                port,
-                insecure: false,
-                tls_params: None,
-            }
-        } else {
-            ConnectionAddr::Tcp(host, port)
-        };
-        let info = address.into_connection_info();
-        let info = info.map_err(|_| {
-            Error::new(ErrorKind::Invalid, format!("reading the address of {self}"))
-        })?;
-        Ok(info.set_redis_settings(login))
-    }
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') {
-            write!(f, "[{host}]:{port}")
-        } else {
-            write!(f, "{host}:{port}")
-        }
-    }
 }
 
 /// The service and where it is watched; never a password.
