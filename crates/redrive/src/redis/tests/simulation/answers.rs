@@ -43,10 +43,7 @@ impl Truth {
             let why = self.may_be_claimed(who, died.id);
             let message = self.of(died.id);
             assert!(why.is_some(), "{} given up too early", died.id);
-            let error = match died.reason {
-                Reason::AttemptsExhausted => message.last_error.clone(),
-                _ => String::new(),
-            };
+            let error = message.last_error.clone();
             let letter = self.letter(died, error, Failed::No, OpenCrash::Counts);
             self.buried(died.dead_letter, letter);
             self.tally.saw(match died.reason {
@@ -57,9 +54,7 @@ impl Truth {
         for (id, _) in &answer.refused {
             let message = self.of(*id);
             assert!(message.trimmed || message.failures >= MAX_ATTEMPTS);
-            if message.is_due() {
-                message.waiting = None;
-            }
+            message.waiting = None;
             self.tally.saw("refused");
         }
         self.registered.insert(who.to_owned());
@@ -124,10 +119,7 @@ impl Truth {
                 );
             }
             Begun::Died(died) => {
-                let error = match died.reason {
-                    Reason::AttemptsExhausted => message.last_error.clone(),
-                    _ => String::new(),
-                };
+                let error = message.last_error.clone();
                 let letter = self.letter(died, error, Failed::No, OpenCrash::Counts);
                 self.buried(died.dead_letter, letter);
             }
@@ -187,7 +179,8 @@ impl Truth {
                     dropped: 0,
                 };
                 let open = OpenCrash::of(fence);
-                let letter = self.letter(&died, String::new(), Failed::No, open);
+                let error = message.last_error.clone();
+                let letter = self.letter(&died, error, Failed::No, open);
                 self.buried(*tombstone, letter);
                 self.tally.saw("tombstone by renewal");
             }
@@ -300,17 +293,20 @@ impl Truth {
         }
         message.recorded = true;
         message.idle = Idle::Busy;
-        message.waiting = Some(Waiting {
+        message.waiting = (!sent.how.keeps()).then_some(Waiting {
             count: message.count,
             due: sent.how == How::Release,
         });
+        if sent.how.keeps() {
+            self.tally.saw("kept by its holder");
+        }
         if sent.how == How::Release {
             self.tally.saw("released");
         }
     }
 
     fn died(&mut self, sent: &Sent, died: &Died) {
-        let (failed, error) = last_words(&sent.how);
+        let (failed, error) = last_words(&sent.how, &self.of(died.id).last_error);
         if died.reason == Reason::Trimmed {
             assert!(self.of(died.id).trimmed, "{} is not trimmed", died.id);
             self.tally.saw("tombstone by settling");
@@ -332,14 +328,15 @@ impl Truth {
         let id = sent.fence.id;
         let known = self.letters.contains_key(&tombstone);
         let expected = match (known, &sent.how) {
-            (false, _) => Word::Gone,
+            // Replaced or removed before, by a call whose answer was lost or by a person.
+            (false, _) => Word::Ok,
             (true, How::Ack) => Word::Ok,
             (true, _) => Word::Died,
         };
         let message = self.of(id);
         assert_answer(word(answer), expected, "resolution", sent.fence, message);
         match answer {
-            Settled::Done => {
+            Settled::Done if known => {
                 message.place = Place::Ended(End::Lifted);
                 self.letters.remove(&tombstone);
                 self.tally.saw("tombstone lifted");
@@ -347,8 +344,8 @@ impl Truth {
             Settled::Died(died) => {
                 assert_eq!(died.reason, Reason::Trimmed);
                 message.place = Place::Pending;
+                let (failed, error) = last_words(&sent.how, &message.last_error);
                 let stone = self.letters.remove(&tombstone);
-                let (failed, error) = last_words(&sent.how);
                 let mut letter = self.letter(died, error, failed, OpenCrash::IsMine);
                 letter.crashes = stone.map_or(0, |stone| stone.crashes);
                 letter.whole = true;
@@ -360,11 +357,12 @@ impl Truth {
     }
 }
 
-fn last_words(how: &How) -> (Failed, String) {
+/// What a run said at last, or what was said before where it said nothing.
+fn last_words(how: &How, before: &str) -> (Failed, String) {
     match how {
         How::Retry { fault, .. } => (Failed::Yes, fault.error.clone()),
         How::DeadLetter { fault, failed, .. } => (*failed, fault.error.clone()),
-        How::Ack | How::Defer { .. } | How::Release => (Failed::No, String::new()),
+        How::Ack | How::Defer { .. } | How::Release => (Failed::No, before.to_owned()),
     }
 }
 

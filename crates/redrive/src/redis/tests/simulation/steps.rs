@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Simulation;
 use super::truth::{Idle, MAX_ATTEMPTS};
 use super::worker::{Doubt, Mode, Stage, Worker};
-use crate::backend::{Charge, Failed, Fault, How};
+use crate::backend::{Charge, Failed, Fault, How, Waits};
 use crate::dead_letter::Reason;
 use crate::message::Fields;
 use crate::names::EntryId;
@@ -189,6 +189,10 @@ impl Simulation {
             kind: Some("E".to_owned()),
             fingerprint: "0".repeat(16),
         };
+        let waits = match self.rng.u8(..4) {
+            0 => Waits::WithHolder,
+            _ => Waits::InTheGroup,
+        };
         if self.quiet && roll >= 5 {
             return Some(How::Ack);
         }
@@ -200,6 +204,7 @@ impl Simulation {
                 How::Retry {
                     delay: LATER,
                     fault: fault(),
+                    waits,
                 },
             ),
             52..77 => (
@@ -210,7 +215,13 @@ impl Simulation {
                     failed: Failed::Yes,
                 },
             ),
-            77..85 => ("defer", How::Defer { delay: LATER }),
+            77..85 => (
+                "defer",
+                How::Defer {
+                    delay: LATER,
+                    waits,
+                },
+            ),
             85..88 => (
                 "rejected",
                 How::DeadLetter {
