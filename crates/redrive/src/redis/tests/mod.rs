@@ -16,6 +16,8 @@ use crate::message::Fields;
 use crate::names::{ConsumerName, GroupStart, Source, StreamKey};
 use crate::selection::Order;
 
+mod simulation;
+
 fn membership(source: &Source, consumer: &str) -> Membership {
     Membership {
         source: source.clone(),

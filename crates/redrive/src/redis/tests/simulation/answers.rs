@@ -334,10 +334,13 @@ impl Truth {
         }
         message.recorded = true;
         message.idle = Idle::Busy;
-        message.waiting = Some(Waiting {
+        message.waiting = (!sent.how.keeps()).then_some(Waiting {
             count: message.count,
             due: sent.how == How::Release,
         });
+        if sent.how.keeps() {
+            self.tally.saw("kept by its holder");
+        }
         if sent.how == How::Release {
             self.tally.saw("released");
         }

@@ -104,6 +104,7 @@ impl Simulation {
             stage: Stage::Queued,
             tombstone: None,
             lost: false,
+            kept: false,
         };
         let before = self.workers[w].held.insert(id, held);
         assert!(before.is_none(), "{id} is held twice in one process");
@@ -180,6 +181,9 @@ impl Simulation {
                 held.fence.token = *token;
                 held.fence.charge = Charge::Begun;
                 held.failures = *failures;
+                if std::mem::take(&mut held.kept) {
+                    self.truth.tally.saw("begun again by its holder");
+                }
                 if worker.mode == Mode::Leaving {
                     held.stage = Stage::Queued;
                 } else {
@@ -295,6 +299,8 @@ impl Simulation {
                     let id = sent.fence.id;
                     if matches!(answer, Settled::Refused(_)) {
                         self.workers[w].doubts.push(Doubt::Settle { ids: vec![id] });
+                    } else if sent.how.keeps() && matches!(answer, Settled::Done) {
+                        self.workers[w].keep(id);
                     } else {
                         self.workers[w].drop_held(id);
                     }

@@ -208,6 +208,10 @@ impl Simulation {
             kind: Some("E".to_owned()),
             fingerprint: "0".repeat(16),
         };
+        let waits = match self.rng.u8(..4) {
+            0 => Waits::WithHolder,
+            _ => Waits::InTheGroup,
+        };
         if self.quiet && roll >= 5 {
             return Some(How::Ack);
         }
@@ -219,7 +223,7 @@ impl Simulation {
                 How::Retry {
                     delay: LATER,
                     fault: fault(),
-                    waits: Waits::InTheGroup,
+                    waits,
                 },
             ),
             52..77 => (
@@ -234,7 +238,7 @@ impl Simulation {
                 "defer",
                 How::Defer {
                     delay: LATER,
-                    waits: Waits::InTheGroup,
+                    waits,
                 },
             ),
             85..88 => (

@@ -39,6 +39,8 @@ pub(super) const EVERY_SEED: &[&str] = &[
 pub(super) const TOGETHER: &[&str] = &[
     "begin answered again",
     "put back already",
+    "kept by its holder",
+    "begun again by its holder",
     "crash booked",
     "crash taken back",
     "begun alone",

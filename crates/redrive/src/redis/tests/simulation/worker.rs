@@ -32,6 +32,8 @@ pub(super) struct Held {
     pub(super) tombstone: Option<EntryId>,
     /// Told that its lease is lost: the handler still runs, and only its success counts.
     pub(super) lost: bool,
+    /// Put back by this holder, to be begun again by itself.
+    pub(super) kept: bool,
 }
 
 /// A call whose answer never came, to be sent again as it was.
@@ -123,6 +125,15 @@ impl Worker {
     /// Whether one runs alone, or is not yet known to have ended.
     pub(super) fn is_occupied(&self) -> bool {
         self.held.values().any(|held| held.alone)
+    }
+
+    /// Goes on holding what is to be run again by itself.
+    pub(super) fn keep(&mut self, id: EntryId) {
+        if let Some(held) = self.held.get_mut(&id) {
+            held.fence.charge = Charge::TakenOver;
+            held.stage = Stage::Queued;
+            held.kept = true;
+        }
     }
 
     /// No longer knows a message, nor asks about it again.

@@ -34,11 +34,7 @@ impl World {
     pub(super) async fn new() -> Self {
         let server = Server::start().await;
         let url = server.unix_url();
-        let raw = redis::Client::open(url.as_str())
-            .unwrap()
-            .get_multiplexed_async_connection()
-            .await
-            .unwrap();
+        let raw = server.connect().await;
         let backend = Redis::connect(&url, &Tls::default()).await.unwrap();
         let source = Source::new("orders", "billing").unwrap();
         Self {
