@@ -10,15 +10,18 @@ use async_trait::async_trait;
 use crate::dead_letter::{DeadLetterLimit, Layout, Reason};
 use crate::error::Error;
 use crate::message::Fields;
-use crate::names::{ConsumerName, EntryId, GroupName, GroupStart, Names, Source, StreamKey};
+use crate::names::{
+    ConsumerName, EntryId, GroupName, GroupStart, Names, ProcessToken, Source, StreamKey,
+};
 use crate::selection::Order;
 use crate::stats::{Pending, Stats};
 
 /// What a broker does for anybody: add, look, replay, purge; and let a consumer in.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync + 'static {
-    /// Lets a consumer into a group, which is created if it is missing.
-    async fn join(&self, membership: Membership) -> Result<Arc<dyn Seat>, Error>;
+    /// Lets a consumer into a group, which is created if it is missing; unless another process
+    /// lives under its name.
+    async fn join(&self, membership: Membership) -> Result<Joined, Error>;
 
     /// Adds entries in this order and answers their ids. Never sent twice: after an error it is
     /// unknown which were added.
@@ -91,7 +94,8 @@ pub(crate) trait Seat: Send + Sync + 'static {
     async fn begin(&self, leases: &[Fence], nonce: &str) -> Result<Vec<Begun>, Error>;
 
     /// Keeps held messages from being taken over, and is this consumer's sign of life, with nothing
-    /// held too. Answers in this order.
+    /// held too. Answers in this order; with an error of kind `Refused`, and renews nothing, when
+    /// another process has the name by now.
     async fn renew(&self, leases: &[Fence]) -> Result<Vec<Renewed>, Error>;
 
     /// Ends deliveries. Answers in this order.
@@ -126,11 +130,22 @@ pub(crate) enum RenewedOn {
     OwnThread,
 }
 
+/// Answer of [`Backend::join`].
+pub(crate) enum Joined {
+    Seat(Arc<dyn Seat>),
+    /// Another process lives under this name, or did: its last sign of life is good for so long.
+    Taken {
+        left: Duration,
+    },
+}
+
 /// Who joins which group, and by which rules.
 #[derive(Clone, Debug)]
 pub(crate) struct Membership {
     pub(crate) source: Source,
     pub(crate) consumer: ConsumerName,
+    /// Who it is that has this name: one process at a time.
+    pub(crate) token: ProcessToken,
     pub(crate) start: GroupStart,
     pub(crate) lease: Duration,
     pub(crate) foreign_lease: Duration,

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{
-    Backend, Begun, Cursor, Delivery, Entry, Fence, IdRange, Membership, Renewed, RenewedOn,
-    Replay, Replayed, Seat, Settled, Settlement, Tended,
+    Backend, Begun, Cursor, Delivery, Entry, Fence, IdRange, Joined, Membership, Renewed,
+    RenewedOn, Replay, Replayed, Seat, Settled, Settlement, Tended,
 };
 use crate::error::Error;
 use crate::message::Fields;
@@ -42,10 +42,13 @@ impl<B: ?Sized> Closing<B> {
 
 #[async_trait]
 impl Backend for Closing<dyn Backend> {
-    async fn join(&self, membership: Membership) -> Result<Arc<dyn Seat>, Error> {
-        let seat = self.unless_closed(self.inner.join(membership)).await?;
+    async fn join(&self, membership: Membership) -> Result<Joined, Error> {
+        let joined = self.unless_closed(self.inner.join(membership)).await?;
+        let Joined::Seat(seat) = joined else {
+            return Ok(joined);
+        };
         let closing: Closing<dyn Seat> = Closing::new(seat, self.closed.clone());
-        Ok(Arc::new(closing))
+        Ok(Joined::Seat(Arc::new(closing)))
     }
 
     async fn append(&self, stream: &StreamKey, entries: &[Fields]) -> Result<Vec<EntryId>, Error> {

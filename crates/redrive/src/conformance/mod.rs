@@ -16,6 +16,7 @@ mod group;
 mod lab;
 mod limits;
 mod look;
+mod names;
 mod receive;
 mod renew;
 mod replay;
@@ -28,6 +29,7 @@ mod trimmed;
 mod waiting;
 
 pub(crate) use lab::{Bench, Lab, Row, StateParts};
+pub(crate) use room::seated;
 
 /// Calls a macro with what it was given and the list of all tests, by file.
 macro_rules! every_test {
@@ -226,6 +228,12 @@ macro_rules! every_test {
                 who_leaves_with_something_pending_stays_with_its_lease,
                 a_dead_consumer_is_removed_once_nothing_is_pending_on_it,
                 pending_counts_the_whole_group,
+            ];
+            names: [
+                a_name_belongs_to_one_process_at_a_time,
+                a_name_whose_process_fell_silent_is_free,
+                a_sign_of_life_that_ran_out_is_given_again,
+                who_leaves_gives_its_name_back,
             ];
             stats: [
                 a_missing_stream_is_missing_and_not_empty,

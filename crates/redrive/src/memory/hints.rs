@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::backend::Fault;
+use crate::backend::{Fault, Membership};
 use crate::fingerprint::clip;
-use crate::names::{ConsumerName, EntryId};
+use crate::names::{ConsumerName, EntryId, ProcessToken};
 
 use super::stream::{Group, Stream};
 use super::world::Moment;
@@ -42,18 +42,21 @@ impl Hints {
 }
 
 /// One of redrive's own consumers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Own {
+    /// The process that has the name.
+    pub(super) token: ProcessToken,
     pub(super) lease: Duration,
     /// Until when it is alive if it gives no further sign, in Unix ms.
     pub(super) alive_until_ms: u64,
 }
 
 impl Own {
-    pub(super) fn seen(lease: Duration, now: Moment) -> Self {
+    pub(super) fn seen(membership: &Membership, now: Moment) -> Self {
         Self {
-            lease,
-            alive_until_ms: now.ms().saturating_add(millis(lease)),
+            token: membership.token.clone(),
+            lease: membership.lease,
+            alive_until_ms: now.ms().saturating_add(millis(membership.lease)),
         }
     }
 }

@@ -19,7 +19,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 
-use crate::backend::{Backend, Entry, IdRange, Membership, Replay, Replayed, Seat};
+use crate::backend::{Backend, Entry, IdRange, Joined, Membership, Replay, Replayed};
 use crate::error::Error;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
@@ -78,8 +78,8 @@ impl fmt::Debug for Memory {
 
 #[async_trait]
 impl Backend for Memory {
-    async fn join(&self, membership: Membership) -> Result<Arc<dyn Seat>, Error> {
-        Ok(Arc::new(MemorySeat::take(self.clone(), membership)?))
+    async fn join(&self, membership: Membership) -> Result<Joined, Error> {
+        MemorySeat::take(self.clone(), membership)
     }
 
     async fn append(&self, stream: &StreamKey, entries: &[Fields]) -> Result<Vec<EntryId>, Error> {

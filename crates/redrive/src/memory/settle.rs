@@ -4,6 +4,7 @@ use crate::backend::{
     Begun, Charge, Died, Fault, Fence, How, Membership, OnAck, Renewed, Settled, Settlement,
 };
 use crate::dead_letter::{Reason, read};
+use crate::error::Error;
 use crate::message::Fields;
 use crate::names::EntryId;
 
@@ -328,12 +329,17 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// A sign of life, as long as the consumer is still registered.
-    pub(super) fn give_sign(&mut self) {
+    /// A sign of life, as long as the consumer is still registered; refused when the name is another
+    /// process's by now.
+    pub(super) fn give_sign(&mut self) -> Result<(), Error> {
         let (now, member) = (self.now, self.member);
-        if let Some(own) = self.hints().own.get_mut(&member.consumer) {
-            *own = Own::seen(member.lease, now);
+        if self.kept.taken_for(member, now).is_some() {
+            return Err(Error::name_taken(&member.consumer));
         }
+        if let Some(own) = self.hints().own.get_mut(&member.consumer) {
+            *own = Own::seen(member, now);
+        }
+        Ok(())
     }
 
     pub(super) fn hints(&mut self) -> &mut Hints {

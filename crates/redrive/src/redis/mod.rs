@@ -30,8 +30,9 @@ use redis::{Pipeline, cmd};
 
 pub(crate) use connection::Tls;
 use connection::{Address, Call, Link};
+use registry::Sign;
 
-use crate::backend::{Backend, Entry, IdRange, Membership, Replay, Replayed, Seat};
+use crate::backend::{Backend, Entry, IdRange, Joined, Membership, Replay, Replayed};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
@@ -64,10 +65,12 @@ impl Redis {
 
 #[async_trait]
 impl Backend for Redis {
-    async fn join(&self, membership: Membership) -> Result<Arc<dyn Seat>, Error> {
+    async fn join(&self, membership: Membership) -> Result<Joined, Error> {
         let seat = seat::RedisSeat::new(&self.address, membership);
-        seat.join().await?;
-        Ok(Arc::new(seat))
+        Ok(match seat.join().await? {
+            Sign::Given => Joined::Seat(Arc::new(seat)),
+            Sign::Taken { left } => Joined::Taken { left },
+        })
     }
 
     async fn append(&self, stream: &StreamKey, entries: &[Fields]) -> Result<Vec<EntryId>, Error> {

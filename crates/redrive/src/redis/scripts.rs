@@ -52,5 +52,6 @@ scripts! {
     REPLAY_COMPLETE = new "replay_complete.lua";
     PURGE = new "purge.lua";
     REAP = new "reap.lua";
+    ALIVE = new "alive.lua";
     CREATE_GROUP = new "create_group.lua";
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::backend::{
-    Backend, Begun, Cursor, Delivery, Entry, Fence, IdRange, Membership, Renewed, RenewedOn,
-    Replay, Replayed, Seat, Settled, Settlement, Tended,
+    Backend, Begun, Cursor, Delivery, Entry, Fence, IdRange, Joined, Membership, Renewed,
+    RenewedOn, Replay, Replayed, Seat, Settled, Settlement, Tended,
 };
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
@@ -128,11 +128,14 @@ impl<B: ?Sized> Faulty<B> {
 
 #[async_trait]
 impl Backend for Faulty<dyn Backend> {
-    async fn join(&self, membership: Membership) -> Result<Arc<dyn Seat>, Error> {
+    async fn join(&self, membership: Membership) -> Result<Joined, Error> {
         let joining = self.inner.join(membership);
-        let inner = self.faults.through(Verb::Join, joining).await?;
+        let joined = self.faults.through(Verb::Join, joining).await?;
+        let Joined::Seat(inner) = joined else {
+            return Ok(joined);
+        };
         let seat: Faulty<dyn Seat> = Faulty::new(inner, self.faults.clone());
-        Ok(Arc::new(seat))
+        Ok(Joined::Seat(Arc::new(seat)))
     }
 
     async fn append(&self, stream: &StreamKey, entries: &[Fields]) -> Result<Vec<EntryId>, Error> {

@@ -4,6 +4,7 @@ mod doubles;
 mod faults;
 mod limits;
 mod logs;
+mod naming;
 mod outcomes;
 mod pausing;
 mod recovery;
