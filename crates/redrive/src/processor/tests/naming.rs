@@ -1,6 +1,6 @@
 //! Two processes under one consumer's name: the second waits, then is refused.
 
-use std::future::{pending, ready};
+use std::future::pending;
 
 use tokio::time::{Instant, sleep, timeout};
 
@@ -130,10 +130,12 @@ async fn who_has_lost_its_name_settles_nothing_but_successes() {
     faults.always(Verb::Renew, Wrong::NeverArrives);
     let log = Log::new();
     let seen = log.clone();
+    // It takes all over at once and begins them one by one.
     let mut second = named(&healthy)
+        .concurrency(1)
         .build(move |message: Message<u32>| {
             seen.note(&message);
-            ready(())
+            sleep(10 * SECOND)
         })
         .unwrap();
     let both = async {
