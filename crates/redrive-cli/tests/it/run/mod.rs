@@ -4,6 +4,7 @@ mod commands;
 mod endings;
 mod http;
 mod mistakes;
+mod naming;
 mod pages;
 mod stderr;
 mod stopping;
