@@ -177,6 +177,11 @@ macro_rules! every_test {
                 a_tombstone_that_is_gone_is_not_replaced,
                 what_turns_out_trimmed_when_it_ends_dies_with_its_bytes,
                 an_ack_of_what_was_trimmed_leaves_nothing,
+                a_tombstone_that_nobody_was_told_of_goes_with_success,
+                a_tombstone_that_nobody_was_told_of_gets_its_bytes,
+                what_anothers_claim_buried_is_still_its_holders,
+                an_older_delivery_may_lift_a_tombstone_and_not_rewrite_it,
+                a_claim_asked_again_writes_nothing_twice,
             ];
             replay: [
                 a_replayed_dead_letter_is_one_new_entry,

@@ -9,6 +9,7 @@ use crate::fingerprint::clip;
 use crate::names::{ConsumerName, EntryId, ProcessToken};
 
 use super::stream::{Group, Stream};
+use super::tombstones::Stone;
 use super::world::Moment;
 
 /// How many bytes of an error a message's state keeps.
@@ -19,6 +20,8 @@ const ERROR_KEPT: usize = 1024;
 pub(super) struct Hints {
     pub(super) due: Due,
     pub(super) states: BTreeMap<EntryId, State>,
+    /// What stands for messages that were trimmed.
+    pub(super) stones: BTreeMap<EntryId, Stone>,
     /// redrive's own consumers. Others do not renew, and are given more time.
     pub(super) own: HashMap<ConsumerName, Own>,
     pub(super) mark: Option<Mark>,

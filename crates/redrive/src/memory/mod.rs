@@ -11,6 +11,7 @@ mod seat;
 mod settle;
 mod stream;
 mod takeover;
+mod tombstones;
 mod world;
 
 use std::collections::HashMap;

@@ -211,6 +211,7 @@ impl Kept {
             .groups
             .insert(source.group.clone(), Group::starting_after(start));
         hints.forget_all();
+        hints.stones.clear();
         Ok(())
     }
 

@@ -22,6 +22,7 @@ pub(super) struct GroupKeys {
     pub(super) state: String,
     pub(super) meta: String,
     pub(super) consumers: String,
+    pub(super) tombstones: String,
     prefix: String,
 }
 
@@ -37,6 +38,7 @@ impl GroupKeys {
             state: format!("{prefix}state"),
             meta: format!("{prefix}meta"),
             consumers: format!("{prefix}consumers"),
+            tombstones: format!("{prefix}tombstones"),
             prefix,
         }
     }

@@ -169,7 +169,13 @@ impl Backend for Redis {
         all.extend(
             (0..3).map(|age| keys::receipts(&source.stream, dlq, today.saturating_sub(age))),
         );
-        all.extend([group.due, group.state, group.meta, group.consumers]);
+        all.extend([
+            group.due,
+            group.state,
+            group.meta,
+            group.consumers,
+            group.tombstones,
+        ]);
         let mut delete = cmd("DEL");
         delete.arg(&all);
         self.link.send(&delete, doing).await.map(drop)

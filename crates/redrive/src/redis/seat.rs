@@ -114,6 +114,7 @@ impl RedisSeat {
             self.keys.meta.clone(),
             dead_letters.to_string(),
             keys::ledger(dead_letters),
+            self.keys.tombstones.clone(),
         ]);
         call.arg(source.group.to_string())
             .arg(consumer.to_string())

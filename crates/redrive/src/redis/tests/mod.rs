@@ -1,5 +1,7 @@
 //! What only Redis can show: the real server, its bytes and its commands.
 
+mod simulation;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! What the server may answer to begin, renew and settle, and what each changes.
 
-use super::truth::{End, Idle, Letter, MAX_ATTEMPTS, Message, Place, Truth, Waiting};
+use super::truth::{End, Idle, Letter, MAX_ATTEMPTS, Message, Past, Place, Truth, Waiting};
 use crate::backend::{Begun, Died, Failed, Fence, How, Renewed, Settled, Tended};
 use crate::dead_letter::{Layout, Reason};
 use crate::names::EntryId;
@@ -43,10 +43,7 @@ impl Truth {
             let why = self.may_be_claimed(who, died.id);
             let message = self.of(died.id);
             assert!(why.is_some(), "{} given up too early", died.id);
-            let error = match died.reason {
-                Reason::AttemptsExhausted => message.last_error.clone(),
-                _ => String::new(),
-            };
+            let error = message.last_error.clone();
             let letter = self.letter(died, error, Failed::No, OpenCrash::Counts);
             self.buried(died.dead_letter, letter);
             self.tally.saw(match died.reason {
@@ -57,9 +54,8 @@ impl Truth {
         for (id, _) in &answer.refused {
             let message = self.of(*id);
             assert!(message.trimmed || message.failures >= MAX_ATTEMPTS);
-            if message.is_due() {
-                message.waiting = None;
-            }
+            // Taken out of those that wait before it was tried.
+            message.waiting = None;
             self.tally.saw("refused");
         }
         self.registered.insert(who.to_owned());
@@ -83,8 +79,9 @@ impl Truth {
     pub(super) fn begun(&mut self, who: &str, fence: Fence, nonce: &str, answer: &Begun) {
         let message = self.of(fence.id);
         let again = message.count == fence.token + 1 && message.nonce == nonce;
-        let expected = if !message.is_pending() {
-            Word::Gone
+        let past = (!message.is_pending()).then(|| message.past(who, fence));
+        let expected = if let Some(past) = past {
+            past.word()
         } else if message.owner != who {
             Word::Lost
         } else if again {
@@ -123,11 +120,16 @@ impl Truth {
                     "begin of {fence:?}: {message:?}"
                 );
             }
+            Begun::Died(died) if past.is_some() => {
+                assert_eq!(
+                    past,
+                    Some(Past::Stone(died.dead_letter)),
+                    "begin of {fence:?}"
+                );
+                self.tally.saw("tombstone told again");
+            }
             Begun::Died(died) => {
-                let error = match died.reason {
-                    Reason::AttemptsExhausted => message.last_error.clone(),
-                    _ => String::new(),
-                };
+                let error = message.last_error.clone();
                 let letter = self.letter(died, error, Failed::No, OpenCrash::Counts);
                 self.buried(died.dead_letter, letter);
             }
@@ -156,8 +158,9 @@ impl Truth {
 
     pub(super) fn renewed(&mut self, who: &str, fence: Fence, answer: &Renewed) {
         let message = self.of(fence.id);
-        let expected = if !message.is_pending() {
-            Word::Gone
+        let past = (!message.is_pending()).then(|| message.past(who, fence));
+        let expected = if let Some(past) = past {
+            past.word()
         } else if message.owner != who || message.count != fence.token {
             Word::Lost
         } else if message.trimmed && !(fence.is_charged() && message.put_back == Some(fence.token))
@@ -177,6 +180,13 @@ impl Truth {
         match answer {
             Renewed::Held if message.trimmed => {}
             Renewed::Held => message.idle = Idle::Busy,
+            Renewed::Lost | Renewed::Gone if past.is_some() => {
+                message.blamed.insert(fence.token);
+            }
+            Renewed::Trimmed { tombstone, .. } if past.is_some() => {
+                assert_eq!(past, Some(Past::Stone(*tombstone)), "renewal of {fence:?}");
+                self.tally.saw("tombstone told again");
+            }
             Renewed::Lost => self.lost(fence),
             Renewed::Trimmed { tombstone, .. } => {
                 let died = Died {
@@ -187,7 +197,8 @@ impl Truth {
                     dropped: 0,
                 };
                 let open = OpenCrash::of(fence);
-                let letter = self.letter(&died, String::new(), Failed::No, open);
+                let error = message.last_error.clone();
+                let letter = self.letter(&died, error, Failed::No, open);
                 self.buried(*tombstone, letter);
                 self.tally.saw("tombstone by renewal");
             }
@@ -232,7 +243,7 @@ impl Truth {
                 message.blamed.insert(fence.token);
                 self.tally.saw("success after a lost lease");
             }
-            return self.acked(id);
+            return self.succeeded(id);
         }
         let message = self.of(id);
         let mine = message.owner == who && message.count == fence.token;
@@ -246,8 +257,9 @@ impl Truth {
             }
             _ => put_back,
         };
-        let expected = if !message.is_pending() {
-            Word::Gone
+        let past = (!message.is_pending()).then(|| message.past(who, fence));
+        let expected = if let Some(past) = past {
+            past.word()
         } else if already {
             Word::Ok
         } else if !mine {
@@ -258,6 +270,13 @@ impl Truth {
             Word::Ok
         };
         let said = word(answer);
+        if past.is_some() && said != Word::Died {
+            assert_answer(said, expected, "settlement", fence, message);
+            if said != Word::Refused {
+                message.blamed.insert(fence.token);
+            }
+            return;
+        }
         // Handed back before, by itself or another, and not its own any more: both answers are true.
         if already && !mine && said == Word::Lost && sent.how == How::Release {
             return self.lost(fence);
@@ -310,7 +329,8 @@ impl Truth {
     }
 
     fn died(&mut self, sent: &Sent, died: &Died) {
-        let (failed, error) = last_words(&sent.how);
+        let (failed, said) = last_words(&sent.how);
+        let error = said.unwrap_or_else(|| self.of(died.id).last_error.clone());
         if died.reason == Reason::Trimmed {
             assert!(self.of(died.id).trimmed, "{} is not trimmed", died.id);
             self.tally.saw("tombstone by settling");
@@ -325,6 +345,12 @@ impl Truth {
         }
         let mut letter = self.letter(died, error, failed, OpenCrash::of(sent.fence));
         letter.whole = true;
+        // It takes the place of the tombstone that its holder had not been told of.
+        if let Some(stone) = self.of(died.id).stone.take() {
+            self.letters.remove(&stone);
+            self.of(died.id).place = Place::Pending;
+            self.tally.saw("untold tombstone made whole");
+        }
         self.buried(died.dead_letter, letter);
     }
 
@@ -332,15 +358,17 @@ impl Truth {
         let id = sent.fence.id;
         let known = self.letters.contains_key(&tombstone);
         let expected = match (known, &sent.how) {
-            (false, _) => Word::Gone,
-            (true, How::Ack) => Word::Ok,
+            // Another call, of which this one may be the repetition, has seen to it.
+            (false, _) | (true, How::Ack) => Word::Ok,
             (true, _) => Word::Died,
         };
         let message = self.of(id);
         assert_answer(word(answer), expected, "resolution", sent.fence, message);
         match answer {
+            Settled::Done if !known => {}
             Settled::Done => {
                 message.place = Place::Ended(End::Lifted);
+                message.stone = None;
                 self.letters.remove(&tombstone);
                 self.tally.saw("tombstone lifted");
             }
@@ -348,7 +376,10 @@ impl Truth {
                 assert_eq!(died.reason, Reason::Trimmed);
                 message.place = Place::Pending;
                 let stone = self.letters.remove(&tombstone);
-                let (failed, error) = last_words(&sent.how);
+                let (failed, said) = last_words(&sent.how);
+                let stone = stone.as_ref();
+                let before = || stone.map_or_else(String::new, |stone| stone.error.clone());
+                let error = said.unwrap_or_else(before);
                 let mut letter = self.letter(died, error, failed, OpenCrash::IsMine);
                 letter.crashes = stone.map_or(0, |stone| stone.crashes);
                 letter.whole = true;
@@ -360,11 +391,22 @@ impl Truth {
     }
 }
 
-fn last_words(how: &How) -> (Failed, String) {
+impl Past {
+    fn word(self) -> Word {
+        match self {
+            Self::Stone(_) => Word::Died,
+            Self::Lost => Word::Lost,
+            Self::Gone => Word::Gone,
+        }
+    }
+}
+
+/// Whether its run failed, and what it said; `None` where it said nothing.
+fn last_words(how: &How) -> (Failed, Option<String>) {
     match how {
-        How::Retry { fault, .. } => (Failed::Yes, fault.error.clone()),
-        How::DeadLetter { fault, failed, .. } => (*failed, fault.error.clone()),
-        How::Ack | How::Defer { .. } | How::Release => (Failed::No, String::new()),
+        How::Retry { fault, .. } => (Failed::Yes, Some(fault.error.clone())),
+        How::DeadLetter { fault, failed, .. } => (*failed, Some(fault.error.clone())),
+        How::Ack | How::Defer { .. } | How::Release => (Failed::No, None),
     }
 }
 

@@ -7,11 +7,12 @@ use redrive_testkit::leaked_keys;
 
 use super::Simulation;
 use super::truth::{End, Idle, MAX_ATTEMPTS, Message, Place};
-use crate::backend::{IdRange, Order};
+use crate::backend::IdRange;
 use crate::dead_letter::Reason;
 use crate::message::Fields;
 use crate::names::EntryId;
 use crate::redis::keys;
+use crate::selection::Order;
 
 /// The state of a message as it is stored, as far as it is compared.
 struct Stored {
@@ -106,6 +107,7 @@ impl Simulation {
             world.source.stream.to_string(),
             world.dlq.to_string(),
             world.keys.meta.clone(),
+            world.keys.tombstones.clone(),
             keys::ledger(&world.dlq),
         ];
         let leaked = leaked_keys(&mut world.raw, world.source.stream.as_str(), &allowed).await;
