@@ -15,6 +15,7 @@ use crate::names::{
 };
 use crate::selection::Order;
 use crate::stats::{Pending, Stats};
+use crate::trim::{TrimStep, Trimmed};
 
 /// What a broker does for anybody: add, look, replay, purge; and let a consumer in.
 #[async_trait]
@@ -46,6 +47,20 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
     /// Removes dead letters for good; `true` for each that was there.
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error>;
+
+    /// The groups of a stream of which it is kept how far they had come, those that have vanished
+    /// too.
+    async fn marked(&self, stream: &StreamKey) -> Result<Vec<GroupName>, Error>;
+
+    /// One step of removing the oldest entries that every group has done with, the vanished ones
+    /// among `marked` too; `None` when there is no such stream. An entry that is pending, or that a
+    /// group has not read, stays, whoever reads or takes over meanwhile.
+    async fn trim(
+        &self,
+        stream: &StreamKey,
+        marked: &[GroupName],
+        step: TrimStep,
+    ) -> Result<Option<Trimmed>, Error>;
 
     /// Deletes a stream, its dead letters, and everything kept beside them for this group.
     async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error>;

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
+use crate::trim::{TrimStep, Trimmed};
 
 /// Any backend or seat, until it is closed.
 pub(crate) struct Closing<B: ?Sized> {
@@ -77,6 +78,20 @@ impl Backend for Closing<dyn Backend> {
 
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
         self.unless_closed(self.inner.purge(dlq, ids)).await
+    }
+
+    async fn marked(&self, stream: &StreamKey) -> Result<Vec<GroupName>, Error> {
+        self.unless_closed(self.inner.marked(stream)).await
+    }
+
+    async fn trim(
+        &self,
+        stream: &StreamKey,
+        marked: &[GroupName],
+        step: TrimStep,
+    ) -> Result<Option<Trimmed>, Error> {
+        self.unless_closed(self.inner.trim(stream, marked, step))
+            .await
     }
 
     async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error> {

@@ -59,6 +59,8 @@ mod retry;
 mod selection;
 mod stats;
 mod telemetry;
+mod trim;
+mod trimming;
 mod verdict;
 
 pub use backend::{Keep, OnAck};
@@ -81,6 +83,8 @@ pub use producer::Producer;
 pub use retry::{Backoff, Jitter, RetryPolicy};
 pub use selection::{Order, Page, Selection};
 pub use stats::{ConsumerStats, GroupState, Pending, Stats};
+pub use trim::TrimReport;
+pub use trimming::Trimming;
 
 /// The programs of the README, run with the examples of this documentation.
 #[cfg(doctest)]

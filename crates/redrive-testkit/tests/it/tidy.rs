@@ -154,11 +154,12 @@ const FLOORS: [&[&str]; 6] = [
         "selection",
         "fingerprint",
         "stats",
+        "trim",
     ],
     &["backend", "closing"],
     &["memory", "redis"],
     &["processor"],
-    &["broker", "producer", "dead_letter_queue"],
+    &["broker", "producer", "dead_letter_queue", "trimming"],
 ];
 /// May be used from anywhere.
 const ANYWHERE: [&str; 1] = ["telemetry"];

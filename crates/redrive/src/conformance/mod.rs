@@ -25,6 +25,7 @@ mod settle;
 mod stale;
 mod stats;
 mod takeover;
+mod trim;
 mod trimmed;
 mod waiting;
 
@@ -182,6 +183,14 @@ macro_rules! every_test {
                 what_anothers_claim_buried_is_still_its_holders,
                 an_older_delivery_may_lift_a_tombstone_and_not_rewrite_it,
                 a_claim_asked_again_writes_nothing_twice,
+            ];
+            trim: [
+                what_is_pending_and_what_is_unread_stays,
+                the_group_that_has_come_least_far_decides,
+                without_a_group_nothing_goes,
+                a_vanished_group_keeps_what_is_above_its_mark,
+                a_group_restored_after_a_trim_repeats_nothing_that_was_done,
+                a_long_stream_is_trimmed_to_the_entry,
             ];
             replay: [
                 a_replayed_dead_letter_is_one_new_entry,

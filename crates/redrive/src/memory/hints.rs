@@ -91,6 +91,11 @@ impl Mark {
         }
     }
 
+    /// Below which everything was done.
+    pub(super) fn below(self) -> EntryId {
+        self.done.successor()
+    }
+
     /// Where to start again: at the first entry if this may be another stream of the same name.
     pub(super) fn start_in(self, stream: &Stream) -> EntryId {
         if stream.last_id >= self.id && stream.added >= self.added {

@@ -12,6 +12,7 @@ mod settle;
 mod stream;
 mod takeover;
 mod tombstones;
+mod trim;
 mod world;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ use crate::error::Error;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
+use crate::trim::{TrimStep, Trimmed};
 
 use seat::MemorySeat;
 use world::{Kept, Moment, World};
@@ -135,6 +137,22 @@ impl Backend for Memory {
             kept.check_type(dlq)?;
         }
         Ok(ids.iter().map(|id| kept.purge(dlq, *id)).collect())
+    }
+
+    async fn marked(&self, stream: &StreamKey) -> Result<Vec<GroupName>, Error> {
+        let (kept, _) = self.open();
+        Ok(kept.marked(stream))
+    }
+
+    async fn trim(
+        &self,
+        stream: &StreamKey,
+        marked: &[GroupName],
+        step: TrimStep,
+    ) -> Result<Option<Trimmed>, Error> {
+        let (mut kept, _) = self.open();
+        kept.check_type(stream)?;
+        Ok(kept.trim(stream, marked, step))
     }
 
     async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error> {

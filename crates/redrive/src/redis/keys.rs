@@ -52,6 +52,11 @@ impl GroupKeys {
     }
 }
 
+/// What stands before and behind a group in the key of its low-water mark.
+pub(super) fn marks(stream: &StreamKey) -> (String, &'static str) {
+    (format!("{}:redrive:", tagged(stream.as_str())), ":meta")
+}
+
 /// The counts of a dead-letter queue.
 pub(super) fn ledger(dlq: &StreamKey) -> String {
     format!("{}:redrive:ledger", tagged(dlq.as_str()))

@@ -14,6 +14,7 @@ mod scripts;
 mod seat;
 mod settle;
 mod transaction;
+mod trim;
 mod url;
 mod wire;
 
@@ -38,6 +39,7 @@ use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::selection::Order;
 use crate::stats::{Pending, Stats};
+use crate::trim::{TrimStep, Trimmed};
 
 /// How many items a script call or a pipeline takes at most: bounded work for the server.
 const CALL: usize = 100;
@@ -149,6 +151,19 @@ impl Backend for Redis {
             }
         }
         Ok(removed)
+    }
+
+    async fn marked(&self, stream: &StreamKey) -> Result<Vec<GroupName>, Error> {
+        trim::marked(&self.link, stream).await
+    }
+
+    async fn trim(
+        &self,
+        stream: &StreamKey,
+        marked: &[GroupName],
+        step: TrimStep,
+    ) -> Result<Option<Trimmed>, Error> {
+        trim::trim(&self.link, stream, marked, step).await
     }
 
     async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error> {

@@ -52,6 +52,7 @@ scripts! {
     REPLAY_RESERVE = new "replay_reserve.lua";
     REPLAY_COMPLETE = new "replay_complete.lua";
     PURGE = new "purge.lua";
+    TRIM = new "trim.lua";
     REAP = new "reap.lua";
     ALIVE = new "alive.lua";
     CREATE_GROUP = new "create_group.lua";

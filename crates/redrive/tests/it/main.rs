@@ -3,6 +3,7 @@
 
 mod access;
 mod bytes;
+mod consumers;
 mod cost;
 mod crashes;
 mod envelope_system;
@@ -20,6 +21,7 @@ mod races;
 mod retries;
 mod rig;
 mod stopping;
+mod trim;
 
 use std::time::Duration;
 
