@@ -37,7 +37,10 @@ impl World {
         let url = server.unix_url();
         let raw = redis::Client::open(url.as_str())
             .unwrap()
-            .get_multiplexed_async_connection()
+            // Of its own it gives a busy machine half a second.
+            .get_multiplexed_async_connection_with_config(
+                &redis::AsyncConnectionConfig::new().set_response_timeout(None),
+            )
             .await
             .unwrap();
         let backend = Redis::connect(&url, &Tls::default()).await.unwrap();
