@@ -18,11 +18,22 @@ pub(crate) enum Consent {
 /// Asks on the terminal: what would happen (`replay 12 dead letters of orders:dlq`), with the
 /// first of what it would happen to. Without a terminal nothing happens.
 pub(crate) fn confirm(what: &str, first: &[String], more: u64) -> Result<(), Failure> {
+    let cure = "look first, with `redrive dlq list` and the same selection, then say --yes";
+    confirm_or(what, first, more, cure)
+}
+
+/// The same, with what to do instead where there is no terminal.
+pub(crate) fn confirm_or(
+    what: &str,
+    first: &[String],
+    more: u64,
+    cure: &'static str,
+) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Failure::usage(format!(
             "this would {what}, and there is no terminal to ask"
         ))
-        .hint("look first, with `redrive dlq list` and the same selection, then say --yes"));
+        .hint(cure));
     }
     let mut question = format!("this would {}:\n", shown(what));
     for line in first {

@@ -21,6 +21,7 @@ mod signals;
 mod stats;
 mod stderr;
 mod terminal;
+mod trim;
 mod when;
 
 use std::ffi::OsString;
@@ -58,6 +59,7 @@ enum Command {
     Dlq(dlq::Dlq),
     #[command(subcommand)]
     Pending(pending::Command),
+    Trim(trim::Args),
     /// See what is configured
     #[command(subcommand, disable_help_subcommand = true)]
     Config(Config),
@@ -136,6 +138,7 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
         Command::Stats(args) => stats::run(args, &mut session).await,
         Command::Dlq(command) => dlq::run(command, &mut session).await,
         Command::Pending(command) => pending::run(command, &mut session).await,
+        Command::Trim(args) => trim::run(args, &mut session).await,
         Command::Send(args) => send::run(args, &mut session).await,
         Command::Config(Config::Show(_)) => {
             show::run(&mut session, &Cli::command(), matches, configured)

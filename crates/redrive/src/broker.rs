@@ -324,7 +324,7 @@ impl Processor {
     }
 }
 
-fn no_stream(stream: &StreamKey) -> Error {
+pub(crate) fn no_stream(stream: &StreamKey) -> Error {
     Error::new(ErrorKind::NotFound, format!("stream not found: {stream}"))
         .hint("check its name, the server and the number of the database")
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{
-    Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Membership, Renewed,
+    Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Joined, Membership, Renewed,
     RenewedOn, Replay, Replayed, Restored, Seat, Settled, Settlement, Tended,
 };
 use crate::error::Error;
@@ -17,6 +17,7 @@ use crate::gate::Gate;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
+use crate::trim::{TrimStep, Trimmed};
 
 /// Any backend or seat, until it is closed.
 pub(crate) struct Closing<B: ?Sized> {
@@ -43,10 +44,13 @@ impl<B: ?Sized> Closing<B> {
 
 #[async_trait]
 impl Backend for Closing<dyn Backend> {
-    async fn join(&self, membership: Membership) -> Result<Arc<dyn Seat>, Error> {
-        let seat = self.unless_closed(self.inner.join(membership)).await?;
+    async fn join(&self, membership: Membership) -> Result<Joined, Error> {
+        let joined = self.unless_closed(self.inner.join(membership)).await?;
+        let Joined::Seat(seat) = joined else {
+            return Ok(joined);
+        };
         let closing: Closing<dyn Seat> = Closing::new(seat, self.closed.clone());
-        Ok(Arc::new(closing))
+        Ok(Joined::Seat(Arc::new(closing)))
     }
 
     async fn append(&self, stream: &StreamKey, entries: &[Fields]) -> Result<Vec<EntryId>, Error> {
@@ -75,6 +79,20 @@ impl Backend for Closing<dyn Backend> {
 
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
         self.unless_closed(self.inner.purge(dlq, ids)).await
+    }
+
+    async fn marked(&self, stream: &StreamKey) -> Result<Vec<GroupName>, Error> {
+        self.unless_closed(self.inner.marked(stream)).await
+    }
+
+    async fn trim(
+        &self,
+        stream: &StreamKey,
+        marked: &[GroupName],
+        step: TrimStep,
+    ) -> Result<Option<Trimmed>, Error> {
+        self.unless_closed(self.inner.trim(stream, marked, step))
+            .await
     }
 
     async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error> {

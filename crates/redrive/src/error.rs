@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::names::ConsumerName;
+
 /// Any error, as a handler may return it.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
@@ -30,7 +32,8 @@ pub enum ErrorKind {
     WrongType,
     /// What was asked for does not exist.
     NotFound,
-    /// It would do harm, so it was not done: nothing has changed.
+    /// It would do harm, so it was not done: nothing has changed. A processor: another process runs
+    /// under the name of its consumer.
     Refused,
     /// The broker has been closed.
     Closed,
@@ -107,6 +110,15 @@ impl Error {
     pub(crate) fn during(mut self, context: impl fmt::Display) -> Self {
         self.doing = format!("{} ({context})", self.doing).into();
         self
+    }
+
+    /// Another process has the name under which this one was to run, or ran.
+    pub(crate) fn name_taken(consumer: &ConsumerName) -> Self {
+        Self::new(
+            ErrorKind::Refused,
+            format!("running as the consumer {consumer}, under which another process runs"),
+        )
+        .hint("stop the other one, or leave the consumer's name out: then it is a random one")
     }
 
     pub(crate) fn closed() -> Self {

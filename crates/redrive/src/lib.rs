@@ -44,6 +44,7 @@ mod codec;
 mod conformance;
 mod dead_letter;
 mod dead_letter_queue;
+mod delivery;
 mod error;
 mod fingerprint;
 mod gate;
@@ -60,6 +61,8 @@ mod retry;
 mod selection;
 mod stats;
 mod telemetry;
+mod trim;
+mod trimming;
 mod verdict;
 
 pub use backend::{Keep, OnAck};
@@ -84,6 +87,8 @@ pub use producer::Producer;
 pub use retry::{Backoff, Jitter, RetryPolicy};
 pub use selection::{Order, Page, Selection};
 pub use stats::{ConsumerStats, GroupState, Pending, Stats};
+pub use trim::TrimReport;
+pub use trimming::Trimming;
 
 /// The programs of the README, run with the examples of this documentation.
 #[cfg(doctest)]

@@ -240,6 +240,21 @@ impl fmt::Display for Source {
     }
 }
 
+/// What tells two processes apart that run under the same consumer name. Drawn when a processor is
+/// built, so that a run which follows another one of the same processor is no stranger to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessToken(String);
+
+impl ProcessToken {
+    pub(crate) fn random() -> Self {
+        Self(format!("{:016x}", fastrand::u64(..)))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Names that were found on a broker, sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -28,6 +28,16 @@ pub(crate) fn joined(source: &Source, consumer: &ConsumerName) {
     info!(source = %Name(source), consumer = %Name(consumer), "processor started");
 }
 
+/// The name is another process's, or was: it is waited for.
+pub(crate) fn name_taken(source: &Source, consumer: &ConsumerName, wait: Duration) {
+    warn!(
+        source = %Name(source),
+        consumer = %Name(consumer),
+        ?wait,
+        "another process has this consumer's name: waiting for it"
+    );
+}
+
 pub(crate) fn draining(source: &Source, drain: Duration) {
     info!(source = %Name(source), ?drain, "processor stops: handing back what has not started");
 }

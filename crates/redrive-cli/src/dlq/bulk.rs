@@ -43,7 +43,7 @@ pub(super) async fn ask(
 /// How far work came.
 #[derive(Debug)]
 #[must_use = "work that was stopped has not done all that was asked"]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     Whole,
     /// Asked to end: what it does is done, the rest is left.
     Stopped(Signal),
@@ -57,7 +57,7 @@ const AGAIN: &str = "the same command goes on where this one ended: nothing is d
 
 /// Does it step by step, and shows how far it is. A step that has begun is finished, whoever asks
 /// it to end meanwhile.
-pub(super) async fn work(
+pub(crate) async fn work(
     what: &'static str,
     start: Done,
     quiet: Quiet,
@@ -93,7 +93,7 @@ pub(super) async fn work(
 }
 
 /// What work that changes something comes to: so much done, so much of what was selected not.
-pub(super) fn judge(ended: Ended, done: u64, undone: u64, verb: &str) -> Result<(), Failure> {
+pub(crate) fn judge(ended: Ended, done: u64, undone: u64, verb: &str) -> Result<(), Failure> {
     match (ended, done, undone) {
         (Ended::Insisted(signal), ..) => {
             let text = "ended in the middle of a step";

@@ -1,6 +1,6 @@
 //! `redrive dlq`: find dead letters, look into them, put them back, remove them.
 
-mod bulk;
+pub(crate) mod bulk;
 #[cfg(test)]
 mod fuzz;
 mod letter;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::backend::{Membership, OnAck};
 use crate::dead_letter::{DeadLetterLimit, Layout, Overflow};
-use crate::names::{ConsumerName, EntryId, GroupStart, Source, StreamKey};
+use crate::names::{ConsumerName, EntryId, GroupStart, ProcessToken, Source, StreamKey};
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 /// Delays are multiples of this many hours and some minutes of their own, so that no two due times
@@ -17,6 +17,7 @@ pub(super) struct Room {
     pub(super) dlq: StreamKey,
     /// The other stream that dead letters are replayed to.
     pub(super) other: StreamKey,
+    token: ProcessToken,
 }
 
 impl Room {
@@ -25,6 +26,7 @@ impl Room {
         Self {
             dlq: source.stream.default_dead_letters(),
             other: StreamKey::new(format!("{name}:other")).unwrap(),
+            token: ProcessToken::random(),
             source,
         }
     }
@@ -35,6 +37,7 @@ impl Room {
             Membership {
                 source: self.source.clone(),
                 consumer: ConsumerName::new(consumer).unwrap(),
+                token: self.token.clone(),
                 start: GroupStart::First,
                 lease: lease * HOUR,
                 foreign_lease: foreign_lease * HOUR,

@@ -10,7 +10,7 @@ use crate::backend::{
     Backend, Begun, Beside, Cursor, Delivery, Died, Fence, How, Keep, Lease, Renewed, Replay,
     Replayed, Seat, Settled, Settlement,
 };
-use crate::conformance::Lab;
+use crate::conformance::{Lab, seated};
 use crate::error::Error;
 use crate::message::Fields;
 use crate::names::{EntryId, StreamKey};
@@ -75,7 +75,7 @@ impl<'a> Side<'a> {
         let backend = lab.backend();
         let mut seats = Vec::new();
         for membership in room.memberships() {
-            seats.push(backend.join(membership).await.unwrap());
+            seats.push(seated(backend.join(membership).await));
         }
         Self {
             lab,

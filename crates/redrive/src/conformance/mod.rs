@@ -17,6 +17,7 @@ mod kept;
 mod lab;
 mod limits;
 mod look;
+mod names;
 mod quarantine;
 mod receive;
 mod renew;
@@ -26,10 +27,12 @@ mod settle;
 mod stale;
 mod stats;
 mod takeover;
+mod trim;
 mod trimmed;
 mod waiting;
 
 pub(crate) use lab::{Bench, Lab, Row, StateParts};
+pub(crate) use room::seated;
 
 /// Calls a macro with what it was given and the list of all tests, by file.
 macro_rules! every_test {
@@ -210,6 +213,19 @@ macro_rules! every_test {
                 a_tombstone_that_is_gone_is_not_replaced,
                 what_turns_out_trimmed_when_it_ends_dies_with_its_bytes,
                 an_ack_of_what_was_trimmed_leaves_nothing,
+                a_tombstone_that_nobody_was_told_of_goes_with_success,
+                a_tombstone_that_nobody_was_told_of_gets_its_bytes,
+                what_anothers_claim_buried_is_still_its_holders,
+                an_older_delivery_may_lift_a_tombstone_and_not_rewrite_it,
+                a_claim_asked_again_writes_nothing_twice,
+            ];
+            trim: [
+                what_is_pending_and_what_is_unread_stays,
+                the_group_that_has_come_least_far_decides,
+                without_a_group_nothing_goes,
+                a_vanished_group_keeps_what_is_above_its_mark,
+                a_group_restored_after_a_trim_repeats_nothing_that_was_done,
+                a_long_stream_is_trimmed_to_the_entry,
             ];
             replay: [
                 a_replayed_dead_letter_is_one_new_entry,
@@ -261,6 +277,12 @@ macro_rules! every_test {
                 who_leaves_with_something_pending_stays_with_its_lease,
                 a_dead_consumer_is_removed_once_nothing_is_pending_on_it,
                 pending_counts_the_whole_group,
+            ];
+            names: [
+                a_name_belongs_to_one_process_at_a_time,
+                a_name_whose_process_fell_silent_is_free,
+                a_sign_of_life_that_ran_out_is_given_again,
+                who_leaves_gives_its_name_back,
             ];
             stats: [
                 a_missing_stream_is_missing_and_not_empty,

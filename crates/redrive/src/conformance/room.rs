@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crate::backend::{
     Backend, Begun, Beside, Charge, Cursor, Delivery, Died, Entry, Failed, Fault, Fence, How,
-    IdRange, Lease, Membership, OnAck, Seat, Settled, Settlement, Tended, Waits,
+    IdRange, Joined, Lease, Membership, OnAck, Seat, Settled, Settlement, Tended, Waits,
 };
 use crate::dead_letter::{Layout, Reason, read};
+use crate::error::Error;
 use crate::message::Fields;
-use crate::names::{ConsumerName, EntryId, GroupStart, Source, StreamKey};
+use crate::names::{ConsumerName, EntryId, GroupStart, ProcessToken, Source, StreamKey};
 use crate::selection::Order;
 
 use super::{Lab, StateParts};
@@ -24,13 +25,20 @@ pub(super) struct Room<'a> {
     pub(super) lab: &'a dyn Lab,
     pub(super) source: Source,
     pub(super) dlq: StreamKey,
+    /// Of the one process in which all its consumers are, unless a test says otherwise.
+    token: ProcessToken,
 }
 
 impl<'a> Room<'a> {
     pub(super) fn new(lab: &'a dyn Lab) -> Self {
         let source = Source::new(format!("stream-{:016x}", fastrand::u64(..)), "group").unwrap();
         let dlq = source.stream.default_dead_letters();
-        Self { lab, source, dlq }
+        Self {
+            lab,
+            source,
+            dlq,
+            token: ProcessToken::random(),
+        }
     }
 
     pub(super) fn backend(&self) -> Arc<dyn Backend> {
@@ -45,6 +53,7 @@ impl<'a> Room<'a> {
         Membership {
             source: self.source.clone(),
             consumer: ConsumerName::new(consumer).unwrap(),
+            token: self.token.clone(),
             start: GroupStart::First,
             lease: LEASE,
             foreign_lease: FOREIGN_LEASE,
@@ -62,7 +71,7 @@ impl<'a> Room<'a> {
     }
 
     pub(super) async fn join_as(&self, membership: Membership) -> Arc<dyn Seat> {
-        self.backend().join(membership).await.unwrap()
+        seated(self.backend().join(membership).await)
     }
 
     /// Adds that many entries, each with its number.
@@ -164,6 +173,15 @@ impl<'a> Room<'a> {
             .iter()
             .map(|answer| died(answer).dead_letter)
             .collect()
+    }
+}
+
+/// The seat of who was let in.
+#[track_caller]
+pub(crate) fn seated(joined: Result<Joined, Error>) -> Arc<dyn Seat> {
+    match joined.unwrap() {
+        Joined::Seat(seat) => seat,
+        Joined::Taken { left } => panic!("the name is another's for {left:?}"),
     }
 }
 

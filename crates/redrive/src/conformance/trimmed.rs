@@ -336,3 +336,103 @@ pub(super) async fn the_error_on_an_envelopes_tombstone_survives(lab: &dyn Lab) 
     }
     assert_eq!(room.ledger().await, [1, 0, 0]);
 }
+
+/// The reply that named the tombstone was lost: whoever holds the bytes is told again, and success
+/// takes it away.
+pub(super) async fn a_tombstone_that_nobody_was_told_of_goes_with_success(lab: &dyn Lab) {
+    for asks_again in [true, false] {
+        let room = Room::new(lab);
+        let seat = room.join("a").await;
+        // The tombstone is known to the broker alone.
+        let (fence, tombstone) = seen_trimmed(&room, &*seat).await;
+        if asks_again {
+            let answers = seat.renew(&[fence]).await.unwrap();
+            let [
+                Renewed::Trimmed {
+                    tombstone: again, ..
+                },
+            ] = answers[..]
+            else {
+                panic!("{answers:?}");
+            };
+            assert_eq!(again, tombstone);
+            assert_one_tombstone(&room, fence.id).await;
+        }
+        assert_done(&settle(&*seat, fence, How::Ack).await);
+        assert_eq!(room.dead_letters().await, []);
+        assert_eq!(room.ledger().await, [0, 0, 0]);
+    }
+}
+
+pub(super) async fn a_tombstone_that_nobody_was_told_of_gets_its_bytes(lab: &dyn Lab) {
+    for how in unsuccessful() {
+        let room = Room::new(lab);
+        let seat = room.join("a").await;
+        let (fence, _) = seen_trimmed(&room, &*seat).await;
+        let told = died(&settle(&*seat, fence, how.clone()).await).clone();
+        assert_eq!((told.id, told.reason), (fence.id, Reason::Trimmed));
+        assert_full_copy(&room, fence.id, told.dead_letter, &how).await;
+        // Repeated, it makes no second one.
+        assert_gone(&settle(&*seat, fence, how.clone()).await);
+        assert_full_copy(&room, fence.id, told.dead_letter, &how).await;
+    }
+}
+
+/// Another consumer's claim buried what a silent process still held.
+pub(super) async fn what_anothers_claim_buried_is_still_its_holders(lab: &dyn Lab) {
+    for how in unsuccessful().into_iter().chain([How::Ack]) {
+        let room = Room::new(lab);
+        let (a, b) = (room.join("a").await, room.join("b").await);
+        let fence = room.hold_one(&*a).await;
+        room.expire(fence.id).await;
+        lab.trim(room.stream(), fence.id).await;
+        assert_eq!(sweep(&*b, 100).await.dead.len(), 1);
+        assert_one_tombstone(&room, fence.id).await;
+        // Who claimed it never had the bytes, and has nothing to say.
+        let renewed = b.renew(&[fence]).await.unwrap();
+        assert!(matches!(renewed[..], [Renewed::Lost]), "{renewed:?}");
+        let answer = settle(&*a, fence, how.clone()).await;
+        if how == How::Ack {
+            assert_done(&answer);
+            assert_eq!(room.dead_letters().await, []);
+            assert_eq!(room.ledger().await, [0, 0, 0]);
+        } else {
+            assert_full_copy(&room, fence.id, died(&answer).dead_letter, &how).await;
+        }
+    }
+}
+
+pub(super) async fn an_older_delivery_may_lift_a_tombstone_and_not_rewrite_it(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let (a, b) = (room.join("a").await, room.join("b").await);
+    let old = room.hold_one(&*a).await;
+    let (begun, ..) = room.run(&*b, old.id).await;
+    lab.trim(room.stream(), old.id).await;
+    let renewed = b.renew(&[begun]).await.unwrap();
+    assert!(
+        matches!(renewed[..], [Renewed::Trimmed { .. }]),
+        "{renewed:?}"
+    );
+    for how in unsuccessful() {
+        let stale = settle(&*a, old, how).await;
+        assert!(matches!(stale, crate::backend::Settled::Stale), "{stale:?}");
+        assert_one_tombstone(&room, old.id).await;
+    }
+    // Its success is one all the same.
+    assert_done(&settle(&*a, old, How::Ack).await);
+    assert_eq!(room.dead_letters().await, []);
+}
+
+/// A claim whose reply was lost, and the next one.
+pub(super) async fn a_claim_asked_again_writes_nothing_twice(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let (a, b) = (room.join("a").await, room.join("b").await);
+    let id = room.hold_one(&*a).await.id;
+    room.expire(id).await;
+    lab.trim(room.stream(), id).await;
+    for times in [1, 0, 0] {
+        let round = b.tend(100, Cursor::START).await.unwrap();
+        assert_eq!((round.dead.len(), round.taken.len()), (times, 0));
+        assert_one_tombstone(&room, id).await;
+    }
+}

@@ -48,7 +48,7 @@ pub(super) struct Burial<'a> {
     crashes: u32,
     pub(super) deliveries: u64,
     charged: bool,
-    consumer: ConsumerName,
+    pub(super) consumer: ConsumerName,
     first_failure_ms: Option<u64>,
 }
 

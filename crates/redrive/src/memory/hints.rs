@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::backend::Fault;
+use crate::backend::{Fault, Membership};
 use crate::fingerprint::clip;
-use crate::names::{ConsumerName, EntryId};
+use crate::names::{ConsumerName, EntryId, ProcessToken};
 
 use super::stream::{Group, Stream};
+use super::tombstones::Stone;
 use super::world::Moment;
 
 /// How many bytes of an error a message's state keeps.
@@ -19,6 +20,8 @@ const ERROR_KEPT: usize = 1024;
 pub(super) struct Hints {
     pub(super) due: Due,
     pub(super) states: BTreeMap<EntryId, State>,
+    /// What stands for messages that were trimmed.
+    pub(super) stones: BTreeMap<EntryId, Stone>,
     /// redrive's own consumers. Others do not renew, and are given more time.
     pub(super) own: HashMap<ConsumerName, Own>,
     pub(super) mark: Option<Mark>,
@@ -42,18 +45,21 @@ impl Hints {
 }
 
 /// One of redrive's own consumers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Own {
+    /// The process that has the name.
+    pub(super) token: ProcessToken,
     pub(super) lease: Duration,
     /// Until when it is alive if it gives no further sign, in Unix ms.
     pub(super) alive_until_ms: u64,
 }
 
 impl Own {
-    pub(super) fn seen(lease: Duration, now: Moment) -> Self {
+    pub(super) fn seen(membership: &Membership, now: Moment) -> Self {
         Self {
-            lease,
-            alive_until_ms: now.ms().saturating_add(millis(lease)),
+            token: membership.token.clone(),
+            lease: membership.lease,
+            alive_until_ms: now.ms().saturating_add(millis(membership.lease)),
         }
     }
 }
@@ -83,6 +89,11 @@ impl Mark {
                 added,
             },
         }
+    }
+
+    /// Below which everything was done.
+    pub(super) fn below(self) -> EntryId {
+        self.done.successor()
     }
 
     /// Where to start again: at the first entry if this may be another stream of the same name.

@@ -25,6 +25,13 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// `XDEL`.
+    pub(crate) fn delete_entry(&self, stream: &StreamKey, id: EntryId) -> bool {
+        self.world.kept().delete(stream, id)
+    }
+}
+
 /// A world of its own for each test.
 pub(crate) struct MemoryLab(Memory);
 

@@ -34,7 +34,11 @@ impl Turn<'_> {
         match self.write(id, fields, burial) {
             Ok(mut died) => {
                 died.dropped = self.drop_oldest();
+                let state = self.state(id, burial.deliveries);
                 self.remove(id);
+                if fields.is_none() {
+                    self.remember(&died, burial, state);
+                }
                 Buried::Died(died)
             }
             Err(error) => Buried::Refused(error),

@@ -12,6 +12,8 @@ mod seat;
 mod settle;
 mod stream;
 mod takeover;
+mod tombstones;
+mod trim;
 mod world;
 
 use std::collections::HashMap;
@@ -20,11 +22,12 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 
-use crate::backend::{Backend, Entry, IdRange, Membership, Replay, Replayed, Seat};
+use crate::backend::{Backend, Entry, IdRange, Joined, Membership, Replay, Replayed};
 use crate::error::Error;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
+use crate::trim::{TrimStep, Trimmed};
 
 use seat::MemorySeat;
 use world::{Kept, Moment, World};
@@ -79,8 +82,8 @@ impl fmt::Debug for Memory {
 
 #[async_trait]
 impl Backend for Memory {
-    async fn join(&self, membership: Membership) -> Result<Arc<dyn Seat>, Error> {
-        Ok(Arc::new(MemorySeat::take(self.clone(), membership)?))
+    async fn join(&self, membership: Membership) -> Result<Joined, Error> {
+        MemorySeat::take(self.clone(), membership)
     }
 
     async fn append(&self, stream: &StreamKey, entries: &[Fields]) -> Result<Vec<EntryId>, Error> {
@@ -135,6 +138,22 @@ impl Backend for Memory {
             kept.check_type(dlq)?;
         }
         Ok(ids.iter().map(|id| kept.purge(dlq, *id)).collect())
+    }
+
+    async fn marked(&self, stream: &StreamKey) -> Result<Vec<GroupName>, Error> {
+        let (kept, _) = self.open();
+        Ok(kept.marked(stream))
+    }
+
+    async fn trim(
+        &self,
+        stream: &StreamKey,
+        marked: &[GroupName],
+        step: TrimStep,
+    ) -> Result<Option<Trimmed>, Error> {
+        let (mut kept, _) = self.open();
+        kept.check_type(stream)?;
+        Ok(kept.trim(stream, marked, step))
     }
 
     async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error> {

@@ -1,13 +1,14 @@
 //! A consumer's place in a group in memory: each verb is one step under the world's lock.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use crate::backend::{
-    Begun, Beside, Charge, Cursor, Delivery, Fence, Lease, Membership, Renewed, RenewedOn,
+    Begun, Beside, Charge, Cursor, Delivery, Fence, Joined, Lease, Membership, Renewed, RenewedOn,
     Restored, Seat, Settled, Settlement, Tended,
 };
 use crate::error::{Error, ErrorKind};
@@ -30,18 +31,21 @@ pub(super) struct MemorySeat {
 }
 
 impl MemorySeat {
-    pub(super) fn take(memory: Memory, membership: Membership) -> Result<Self, Error> {
+    pub(super) fn take(memory: Memory, membership: Membership) -> Result<Joined, Error> {
         {
             let (mut kept, now) = memory.open();
             kept.ensure_group(&membership.source, Some(membership.start))?;
+            if let Some(left) = kept.taken_for(&membership, now) {
+                return Ok(Joined::Taken { left });
+            }
             kept.register(&membership, now);
             Turn::new(&mut kept, &membership, now).reap();
         }
-        Ok(Self {
+        Ok(Joined::Seat(Arc::new(Self {
             memory,
             membership,
             woken: Notify::new(),
-        })
+        })))
     }
 
     /// Runs one step of the model.
@@ -119,9 +123,9 @@ impl Seat for MemorySeat {
 
     async fn renew(&self, leases: &[Fence]) -> Result<Vec<Renewed>, Error> {
         self.turn(|turn| {
-            turn.give_sign();
-            leases.iter().map(|fence| turn.renew(*fence)).collect()
-        })
+            turn.give_sign()?;
+            Ok(leases.iter().map(|fence| turn.renew(*fence)).collect())
+        })?
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Error> {
@@ -135,20 +139,30 @@ impl Seat for MemorySeat {
             Err(_) => Restored::Created,
         };
         kept.ensure_group(&self.membership.source, None)?;
+        if kept.taken_for(&self.membership, now).is_some() {
+            return Err(Error::name_taken(&self.membership.consumer));
+        }
         kept.register(&self.membership, now);
         Ok(restored)
     }
 
     async fn leave(&self) -> Result<(), Error> {
-        let (mut kept, _) = self.memory.open();
+        let (mut kept, now) = self.memory.open();
+        if kept.taken_for(&self.membership, now).is_some() {
+            return Ok(());
+        }
         let Membership {
             source, consumer, ..
         } = &self.membership;
         let removed = kept
             .group_mut(source)
             .is_none_or(|group| group.remove_idle(consumer));
-        if removed && let Some(hints) = kept.hints.get_mut(source) {
-            hints.own.remove(consumer);
+        if let Some(hints) = kept.hints.get_mut(source) {
+            if removed {
+                hints.own.remove(consumer);
+            } else if let Some(own) = hints.own.get_mut(consumer) {
+                own.alive_until_ms = 0;
+            }
         }
         Ok(())
     }
@@ -215,24 +229,33 @@ impl Kept {
             .groups
             .insert(source.group.clone(), Group::starting_after(start));
         hints.forget_all();
+        hints.stones.clear();
         Ok(())
     }
 
-    /// Makes the consumer known as one of redrive's own, and notes that it is alive.
+    /// How long another process's sign of life under this name is good; `None` where there is none.
+    pub(super) fn taken_for(&self, membership: &Membership, now: Moment) -> Option<Duration> {
+        let hints = self.hints.get(&membership.source)?;
+        let own = hints.own.get(&membership.consumer)?;
+        let left_ms = own.alive_until_ms.saturating_sub(now.ms());
+        (own.token != membership.token && left_ms > 0).then(|| Duration::from_millis(left_ms))
+    }
+
+    /// Makes the consumer known as one of redrive's own, and notes that it is alive; unless another
+    /// process has its name by now.
     pub(super) fn register(&mut self, membership: &Membership, now: Moment) {
         let Membership {
-            source,
-            consumer,
-            lease,
-            ..
+            source, consumer, ..
         } = membership;
         if let Some(group) = self.group_mut(source) {
             group.see(consumer, now);
         }
-        self.hints
-            .entry(source.clone())
-            .or_default()
-            .own
-            .insert(consumer.clone(), Own::seen(*lease, now));
+        if self.taken_for(membership, now).is_none() {
+            self.hints
+                .entry(source.clone())
+                .or_default()
+                .own
+                .insert(consumer.clone(), Own::seen(membership, now));
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! The settle protocol: begin, renew, and the ways a delivery ends.
 
 use crate::backend::{
-    Begun, Beside, Charge, Died, Fault, Fence, How, Membership, OnAck, Renewed, Settled,
-    Settlement, Waits,
+    Begun, Beside, Charge, Died, Fence, How, Membership, OnAck, Renewed, Settled, Settlement, Waits,
 };
-use crate::dead_letter::{Reason, read};
+use crate::dead_letter::Reason;
+use crate::error::Error;
 use crate::message::Fields;
 use crate::names::EntryId;
 
@@ -12,6 +12,7 @@ use super::dead_letters::Burial;
 use super::hints::{Hints, Own, State, millis};
 use super::limit::Buried;
 use super::stream::Pending;
+use super::tombstones::{Past, Stone};
 use super::world::{Kept, Moment};
 
 /// One step of one seat: all there is, who acts, and when.
@@ -27,6 +28,8 @@ enum Found {
     Mine(State),
     /// Mine, this delivery, and the entry was trimmed.
     Trimmed(State),
+    /// No longer pending, and its tombstone is this delivery's to resolve.
+    Buried(Stone),
     /// This delivery was ended before.
     Already,
     Lost,
@@ -42,8 +45,11 @@ impl<'a> Turn<'a> {
     pub(super) fn begin(&mut self, fence: Fence, beside: Beside, nonce: &str) -> Begun {
         let Fence { id, token, .. } = fence;
         let Some(pending) = self.pending(id) else {
-            self.hints().forget(id);
-            return Begun::Gone;
+            return match self.past(fence) {
+                Past::Mine(stone) => Begun::Died(stone.died(id)),
+                Past::Lost => Begun::Lost,
+                Past::Gone => Begun::Gone,
+            };
         };
         let mut state = self.state(id, token);
         if !self.is_mine(&pending) {
@@ -102,8 +108,18 @@ impl<'a> Turn<'a> {
     pub(super) fn renew(&mut self, fence: Fence) -> Renewed {
         let Fence { id, token, .. } = fence;
         let Some(pending) = self.pending(id) else {
-            self.hints().forget(id);
-            return Renewed::Gone;
+            return match self.past(fence) {
+                Past::Mine(stone) => {
+                    let Died {
+                        dead_letter: tombstone,
+                        dropped,
+                        ..
+                    } = stone.died(id);
+                    Renewed::Trimmed { tombstone, dropped }
+                }
+                Past::Lost => Renewed::Lost,
+                Past::Gone => Renewed::Gone,
+            };
         };
         if !self.is_mine(&pending) || pending.count != token {
             self.unbook(fence, &pending);
@@ -147,6 +163,7 @@ impl<'a> Turn<'a> {
             // What a full queue kept pending, and that answer was lost.
             Found::Already if dies && self.stops() => return Settled::Full,
             Found::Already => return Settled::Done,
+            Found::Buried(stone) => return self.resolve_mine(settlement, &stone),
             Found::Lost => return Settled::Stale,
             Found::Gone => return Settled::Gone,
         };
@@ -164,8 +181,11 @@ impl<'a> Turn<'a> {
     fn find(&mut self, fence: Fence, how: &How) -> Found {
         let Fence { id, token, .. } = fence;
         let Some(pending) = self.pending(id) else {
-            self.hints().forget(id);
-            return Found::Gone;
+            return match self.past(fence) {
+                Past::Mine(stone) => Found::Buried(stone),
+                Past::Lost => Found::Lost,
+                Past::Gone => Found::Gone,
+            };
         };
         let state = self.state(id, token);
         // Before the fence: after a lost reply somebody else may have it already, and this is
@@ -245,42 +265,6 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Ends what was trimmed while it was held, and has a tombstone: success takes that back,
-    /// anything else puts the bytes in its place.
-    fn resolve(&mut self, settlement: &Settlement, tombstone: EntryId) -> Settled {
-        let fence = settlement.lease.fence;
-        let dlq = &self.member.dead_letters;
-        let queue = self.kept.streams.get(dlq);
-        let Some(stands) = queue.and_then(|queue| queue.entries.get(&tombstone)) else {
-            return Settled::Done;
-        };
-        let stands = read(tombstone, stands.clone());
-        let answer = if settlement.how == How::Ack {
-            Settled::Done
-        } else {
-            let before = Fault {
-                error: stands.error.clone().unwrap_or_default(),
-                kind: stands.error_kind.clone(),
-                // As it is stored: one that reading computed is nothing to write.
-                fingerprint: String::new(),
-            };
-            let burial = Burial::remembered(fence, &self.member.consumer, &before, &stands)
-                .with(&settlement.how, self.now);
-            match self.write(fence.id, Some(&settlement.fields), &burial) {
-                Ok(died) => Settled::Died(died),
-                Err(error) => return Settled::Refused(error),
-            }
-        };
-        self.kept.delete(dlq, tombstone);
-        let ledger = self.kept.ledger(dlq);
-        ledger.dead_lettered = ledger.dead_lettered.saturating_sub(1);
-        let dropped = self.drop_oldest();
-        match answer {
-            Settled::Died(died) => Settled::Died(Died { dropped, ..died }),
-            answer => answer,
-        }
-    }
-
     /// Not fenced: the work is done, refusing it would only add a run.
     fn ack(&mut self, fence: Fence) -> Settled {
         let id = fence.id;
@@ -292,10 +276,11 @@ impl<'a> Turn<'a> {
         } else {
             self.remove(id);
         }
+        let lifted = !was_pending && self.lift(id);
         if self.member.on_ack == OnAck::Delete {
             self.kept.delete(&self.member.source.stream, id);
         }
-        if was_pending {
+        if was_pending || lifted {
             Settled::Done
         } else {
             Settled::Gone
@@ -343,12 +328,17 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// A sign of life, as long as the consumer is still registered.
-    pub(super) fn give_sign(&mut self) {
+    /// A sign of life, as long as the consumer is still registered; refused when the name is another
+    /// process's by now.
+    pub(super) fn give_sign(&mut self) -> Result<(), Error> {
         let (now, member) = (self.now, self.member);
-        if let Some(own) = self.hints().own.get_mut(&member.consumer) {
-            *own = Own::seen(member.lease, now);
+        if self.kept.taken_for(member, now).is_some() {
+            return Err(Error::name_taken(&member.consumer));
         }
+        if let Some(own) = self.hints().own.get_mut(&member.consumer) {
+            *own = Own::seen(member, now);
+        }
+        Ok(())
     }
 
     pub(super) fn hints(&mut self) -> &mut Hints {

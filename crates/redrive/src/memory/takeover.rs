@@ -31,6 +31,7 @@ impl Turn<'_> {
         let left = max - self.take_due(max, &mut round).min(max);
         self.scan(left, cursor, &mut round);
         self.sweep();
+        self.forget_stones();
         self.reap();
         self.set_mark();
         let now = self.now;

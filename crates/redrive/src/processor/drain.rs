@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::health::Backoff;
-use super::held::Standing;
+use super::held::{Stage, Standing};
 use super::run::{Plan, Run};
-use crate::backend::Seat;
+use crate::backend::{How, Seat};
 use crate::error::{Error, ErrorKind};
 use crate::names::EntryId;
 use crate::telemetry;
@@ -63,8 +63,37 @@ impl Run {
 
     /// Retrying cannot cure this: the run ends, as politely as that leaves possible.
     pub(super) fn fail(&mut self, error: Error) {
+        if error.kind() == ErrorKind::Refused {
+            self.disown();
+        }
         self.stop(Instant::now());
         self.fatal.get_or_insert(error);
+    }
+
+    /// Another process has this consumer's name. To the broker what is held here is that one's as well
+    /// as ours, so nothing more is settled but what succeeds: that work is done.
+    fn disown(&mut self) {
+        self.queue.clear();
+        let mut dropped = Vec::new();
+        for (id, held) in &mut self.held {
+            held.again = None;
+            match &held.stage {
+                Stage::Queued => dropped.push(*id),
+                Stage::Running(_) => {
+                    held.standing = Standing::Lost;
+                    held.cancel.cancel();
+                }
+                Stage::Settling(ending) => match ending.how {
+                    Some(How::Ack) | None => {}
+                    Some(_) => dropped.push(*id),
+                },
+                // The broker says whose it is.
+                Stage::Beginning => {}
+            }
+        }
+        for id in dropped {
+            self.release_slot(id);
+        }
     }
 
     /// Takes the next step of stopping when its time has come. Answers the error with which the

@@ -7,6 +7,7 @@ mod execution;
 mod health;
 mod held;
 mod intake;
+mod joining;
 mod leases;
 mod losses;
 mod options;
@@ -84,7 +85,8 @@ use crate::names::Source;
 /// What the broker may recover from is retried with growing pauses for as long as it takes, and
 /// logged once per change. A run ends with an error only when retrying cannot help:
 /// [`Denied`](crate::ErrorKind::Denied), [`WrongType`](crate::ErrorKind::WrongType),
-/// [`Closed`](crate::ErrorKind::Closed); and when the broker does not answer to the very end of a
+/// [`Closed`](crate::ErrorKind::Closed), and [`Refused`](crate::ErrorKind::Refused), where another
+/// process runs under the name of its [`consumer`](ProcessorOptions::consumer); and when the broker does not answer to the very end of a
 /// drain. [`totals`](Self::totals) then says what had been
 /// done.
 pub struct Processor {

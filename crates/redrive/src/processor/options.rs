@@ -14,7 +14,7 @@ use crate::codec::{Decode, Json};
 use crate::dead_letter::{DeadLetterLimit, Layout};
 use crate::error::{Error, ErrorKind};
 use crate::handler::Handler;
-use crate::names::{ConsumerName, GroupStart, Source, StreamKey};
+use crate::names::{ConsumerName, GroupStart, ProcessToken, Source, StreamKey};
 use crate::retry::RetryPolicy;
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
@@ -55,7 +55,9 @@ pub struct ProcessorOptions {
     /// How long a cancelled handler may take to stop before it is aborted. Default 1 s.
     pub grace: Duration,
     /// The name under which the processor joins the group, one per running processor. Default
-    /// `consumer_` and 8 random hex digits.
+    /// `consumer_` and 8 random hex digits. A run that finds another process under a name that was
+    /// chosen waits for it until its sign of life has run out, one lease at most, and is refused if
+    /// that was renewed meanwhile; so does one after a crash, which nobody has signed off.
     pub consumer: ConsumerName,
     /// Where the group begins, if it has to be created. Default: with the first entry.
     pub group_start: GroupStart,
@@ -81,10 +83,11 @@ impl ProcessorOptions {
         self.concurrency.saturating_add(self.prefetch)
     }
 
-    pub(crate) fn membership(&self, source: &Source) -> Membership {
+    pub(crate) fn membership(&self, source: &Source, token: &ProcessToken) -> Membership {
         Membership {
             source: source.clone(),
             consumer: self.consumer.clone(),
+            token: token.clone(),
             start: self.group_start,
             lease: self.lease,
             foreign_lease: self.foreign_lease,
@@ -255,6 +258,7 @@ impl<C> ProcessorBuilder<C> {
         }
         let plan = Plan {
             source: self.source,
+            token: ProcessToken::random(),
             options,
             runner: Runner::new(self.codec, handler),
         };

@@ -11,13 +11,14 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::{self, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
-use super::drain::{LAST_ANSWERS, Stop, leave};
+use super::drain::Stop;
 use super::execution::{Ran, Runner};
 use super::health::{Backoff, Health, Part, Writes};
 use super::held::{Held, Sent};
 use super::intake::{Call, Extent, Intake, Next, View};
+use super::joining::join_unless;
 use super::leases::{Keeper, LeaseTable, Report};
 use super::losses::Losses;
 use super::options::ProcessorOptions;
@@ -31,7 +32,7 @@ use super::turns::Turns;
 use crate::backend::{Backend, Begun, Delivery, Fence, Seat, Settled, Settlement, Tended};
 use crate::error::Error;
 use crate::gate::Pass;
-use crate::names::{EntryId, Source};
+use crate::names::{EntryId, ProcessToken, Source};
 use crate::telemetry;
 
 /// How often a read that is to end is told so.
@@ -41,6 +42,8 @@ const WAKE_AGAIN: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) source: Source,
+    /// Of this processor, whichever of its runs it is.
+    pub(crate) token: ProcessToken,
     pub(crate) options: ProcessorOptions,
     pub(crate) runner: Runner,
 }
@@ -130,48 +133,6 @@ pub(crate) async fn run<S: Future<Output = ()>>(
         Err(error) => telemetry::fatal(&plan.source, error),
     }
     ended
-}
-
-/// Joins the group, unless the signal comes first.
-async fn join_unless<S: Future<Output = ()>>(
-    mut signal: Pin<&mut S>,
-    plan: &Plan,
-    backend: &dyn Backend,
-    health: &Health,
-) -> Result<Option<Arc<dyn Seat>>, Error> {
-    if futures_util::poll!(&mut signal).is_ready() {
-        return Ok(None);
-    }
-    let mut joining = std::pin::pin!(join(plan, backend, health));
-    tokio::select! {
-        biased;
-        () = signal => {
-            // Half a consumer would be left behind: it finishes joining, and leaves.
-            if let Ok(Ok(seat)) = timeout(LAST_ANSWERS, joining).await {
-                leave(&*seat, plan).await;
-            }
-            Ok(None)
-        }
-        seat = &mut joining => seat.map(Some),
-    }
-}
-
-async fn join(plan: &Plan, backend: &dyn Backend, health: &Health) -> Result<Arc<dyn Seat>, Error> {
-    let mut backoff = Backoff::default();
-    loop {
-        match backend.join(plan.options.membership(&plan.source)).await {
-            Ok(seat) => {
-                health.well(Part::Join);
-                health.writes_taken();
-                return Ok(seat);
-            }
-            Err(error) if error.kind().is_transient() => {
-                health.failing(Part::Join, error);
-                tokio::time::sleep(backoff.pause()).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 impl Run {

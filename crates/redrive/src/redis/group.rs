@@ -92,7 +92,12 @@ pub(super) async fn restore(
 
 async fn create_at(link: &Link, source: &Source, at: &str) -> Result<Restored, Error> {
     let keys = GroupKeys::of(source);
-    let mut call = Call::new([source.stream.to_string(), keys.due, keys.state]);
+    let mut call = Call::new([
+        source.stream.to_string(),
+        keys.due,
+        keys.state,
+        keys.tombstones,
+    ]);
     call.arg(source.group.to_string()).arg(at.to_owned());
     let doing = "creating the consumer group";
     let created = link.eval(&scripts::CREATE_GROUP, &call, doing).await?;

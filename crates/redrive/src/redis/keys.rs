@@ -22,6 +22,7 @@ pub(super) struct GroupKeys {
     pub(super) state: String,
     pub(super) meta: String,
     pub(super) consumers: String,
+    pub(super) tombstones: String,
     prefix: String,
 }
 
@@ -37,6 +38,7 @@ impl GroupKeys {
             state: format!("{prefix}state"),
             meta: format!("{prefix}meta"),
             consumers: format!("{prefix}consumers"),
+            tombstones: format!("{prefix}tombstones"),
             prefix,
         }
     }
@@ -48,6 +50,11 @@ impl GroupKeys {
     pub(super) fn alive_of(&self, consumer: &ConsumerName) -> String {
         self.alive(consumer.as_str())
     }
+}
+
+/// What stands before and behind a group in the key of its low-water mark.
+pub(super) fn marks(stream: &StreamKey) -> (String, &'static str) {
+    (format!("{}:redrive:", tagged(stream.as_str())), ":meta")
 }
 
 /// The counts of a dead-letter queue.

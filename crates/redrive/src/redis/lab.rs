@@ -43,11 +43,9 @@ impl Bench for RedisLab {
             let kind: String = self.run(cmd("TYPE").arg(&key)).await;
             let ours = key.contains(":redrive:");
             let known = [":due", ":state", ":meta", ":consumers", ":ledger"];
-            let known = known.iter().any(|end| key.ends_with(end))
-                || key.contains(":alive:")
-                || key.contains(":replayed:");
+            let known = known.iter().any(|end| key.ends_with(end)) || expires(&key);
             assert!(!ours || known, "a key that nobody knows: {key} ({kind})");
-            if key.contains(":alive:") || key.contains(":replayed:") {
+            if expires(&key) {
                 let left: i64 = self.run(cmd("PTTL").arg(&key)).await;
                 assert!(left > 0, "{key} would stay for ever");
             }
@@ -70,7 +68,7 @@ impl RedisLab {
     /// All keys but those that expire.
     pub(crate) async fn keys_left(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.run(cmd("KEYS").arg("*")).await;
-        keys.retain(|key| !key.contains(":alive:") && !key.contains(":replayed:"));
+        keys.retain(|key| !expires(key));
         keys
     }
 
@@ -83,6 +81,11 @@ impl RedisLab {
         let rows = self.pel(source).await;
         rows.into_iter().find(|row| row.id == id).unwrap()
     }
+}
+
+/// Whether this key is one of those that end by themselves.
+fn expires(key: &str) -> bool {
+    key.contains(":alive:") || key.contains(":replayed:") || key.ends_with(":tombstones")
 }
 
 fn on(name: &str, source: &Source) -> redis::Cmd {

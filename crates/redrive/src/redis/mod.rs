@@ -20,6 +20,7 @@ mod sentinel_url;
 mod settle;
 mod tls;
 mod transaction;
+mod trim;
 mod url;
 mod wire;
 
@@ -35,14 +36,16 @@ use async_trait::async_trait;
 use redis::{Pipeline, cmd};
 
 use connection::{Address, Call, Link};
+use registry::Sign;
 pub(crate) use tls::Tls;
 
-use crate::backend::{Backend, Entry, IdRange, Membership, Replay, Replayed, Seat};
+use crate::backend::{Backend, Entry, IdRange, Joined, Membership, Replay, Replayed};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::selection::Order;
 use crate::stats::{Pending, Stats};
+use crate::trim::{TrimStep, Trimmed};
 
 /// How many items a script call or a pipeline takes at most: bounded work for the server.
 const CALL: usize = 100;
@@ -70,10 +73,12 @@ impl Redis {
 
 #[async_trait]
 impl Backend for Redis {
-    async fn join(&self, membership: Membership) -> Result<Arc<dyn Seat>, Error> {
+    async fn join(&self, membership: Membership) -> Result<Joined, Error> {
         let seat = seat::RedisSeat::new(&self.address, membership);
-        seat.join().await?;
-        Ok(Arc::new(seat))
+        Ok(match seat.join().await? {
+            Sign::Given => Joined::Seat(Arc::new(seat)),
+            Sign::Taken { left } => Joined::Taken { left },
+        })
     }
 
     async fn append(&self, stream: &StreamKey, entries: &[Fields]) -> Result<Vec<EntryId>, Error> {
@@ -154,6 +159,19 @@ impl Backend for Redis {
         Ok(removed)
     }
 
+    async fn marked(&self, stream: &StreamKey) -> Result<Vec<GroupName>, Error> {
+        trim::marked(&self.link, stream).await
+    }
+
+    async fn trim(
+        &self,
+        stream: &StreamKey,
+        marked: &[GroupName],
+        step: TrimStep,
+    ) -> Result<Option<Trimmed>, Error> {
+        trim::trim(&self.link, stream, marked, step).await
+    }
+
     async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error> {
         let doing = "erasing a stream";
         let group = keys::GroupKeys::of(source);
@@ -172,7 +190,13 @@ impl Backend for Redis {
         all.extend(
             (0..3).map(|age| keys::receipts(&source.stream, dlq, today.saturating_sub(age))),
         );
-        all.extend([group.due, group.state, group.meta, group.consumers]);
+        all.extend([
+            group.due,
+            group.state,
+            group.meta,
+            group.consumers,
+            group.tombstones,
+        ]);
         let mut delete = cmd("DEL");
         delete.arg(&all);
         self.link.send(&delete, doing).await.map(drop)

@@ -11,17 +11,30 @@ use super::connection::{Call, Link};
 use super::seat::{RedisSeat, millis};
 use super::wire::{self, Table};
 use super::{CALL, scripts};
+use crate::backend::Membership;
 use crate::error::{Error, ErrorKind};
 
 /// How long a consumer that is not redrive's may be silent, with nothing pending, before it is
 /// taken for dead.
 const FOREIGN_IDLE: Duration = Duration::from_secs(3600);
 
+/// What became of a sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    Given,
+    /// Another process has the name: its own sign of life is good for so long.
+    Taken {
+        left: Duration,
+    },
+}
+
 impl RedisSeat {
     /// Makes this consumer known, as redrive's and in the group.
-    pub(super) async fn enter(&self) -> Result<(), Error> {
-        self.register("registering the consumer").await?;
-        self.announce(&self.commands).await?;
+    pub(super) async fn enter(&self) -> Result<Sign, Error> {
+        let sign = self.sign(&self.commands, "enter", "announcing the consumer");
+        if let taken @ Sign::Taken { .. } = sign.await? {
+            return Ok(taken);
+        }
         // Seen in the group from the start, not only with its first message.
         let mut create = cmd("XGROUP");
         create
@@ -30,34 +43,19 @@ impl RedisSeat {
             .arg(self.membership.source.group.as_str())
             .arg(self.membership.consumer.as_str());
         let doing = "creating the consumer";
-        self.commands.send(&create, doing).await.map(drop)
-    }
-
-    async fn register(&self, doing: &'static str) -> Result<(), Error> {
-        let mut register = cmd("HSET");
-        register
-            .arg(&self.keys.consumers)
-            .arg(self.membership.consumer.as_str())
-            .arg(millis(self.membership.lease));
-        self.commands.send(&register, doing).await.map(drop)
+        self.commands.send(&create, doing).await?;
+        Ok(Sign::Given)
     }
 
     /// Gives a sign of life, good for one lease.
-    pub(super) async fn stay_alive(&self, link: &Link) -> Result<(), Error> {
-        let doing = "renewing the consumer";
-        let key = self.keys.alive_of(&self.membership.consumer);
-        let lease = millis(self.membership.lease);
-        // First what is never refused for want of memory: a full server must not make the living
-        // look dead.
-        let mut prolong = cmd("PEXPIRE");
-        prolong.arg(&key).arg(lease);
-        if wire::int(link.send(&prolong, doing).await?, "a count")? == 1 {
-            return Ok(());
-        }
-        if self.leaving.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        self.announce(link).await
+    pub(super) async fn stay_alive(&self, link: &Link) -> Result<Sign, Error> {
+        // Who has signed off must not come back to life by a renewal that was still under way.
+        let how = if self.leaving.load(Ordering::Acquire) {
+            "prolong"
+        } else {
+            "stay"
+        };
+        self.sign(link, how, "renewing the consumer").await
     }
 
     /// A write that is refused as any other is, by a server without memory, disk or replicas, and that
@@ -69,14 +67,34 @@ impl RedisSeat {
         link.send(&nothing, doing).await.map(drop)
     }
 
-    async fn announce(&self, link: &Link) -> Result<(), Error> {
-        let mut alive = cmd("SET");
-        alive
-            .arg(self.keys.alive_of(&self.membership.consumer))
-            .arg(&self.token)
-            .arg("PX")
-            .arg(millis(self.membership.lease));
-        link.send(&alive, "announcing the consumer").await.map(drop)
+    async fn sign(
+        &self,
+        link: &Link,
+        how: &'static str,
+        doing: &'static str,
+    ) -> Result<Sign, Error> {
+        let Membership {
+            consumer,
+            token,
+            lease,
+            ..
+        } = &self.membership;
+        let mut call = Call::new([self.keys.alive_of(consumer), self.keys.consumers.clone()]);
+        call.arg(how)
+            .arg(token.as_str().to_owned())
+            .number(millis(*lease))
+            .arg(consumer.to_string());
+        let left = link.eval(&scripts::ALIVE, &call, doing).await?;
+        Ok(match u64::try_from(wire::int(left, "a sign of life")?) {
+            Ok(left) => Sign::Taken {
+                left: Duration::from_millis(left),
+            },
+            Err(_) => Sign::Given,
+        })
+    }
+
+    pub(super) fn name_taken(&self) -> Error {
+        Error::name_taken(&self.membership.consumer)
     }
 
     /// Removes the consumers of this group that are no more and have nothing pending.
@@ -127,12 +145,9 @@ impl RedisSeat {
     pub(super) async fn exit(&self) -> Result<(), Error> {
         let doing = "leaving the group";
         self.leaving.store(true, Ordering::Release);
-        // Others may have taken it for dead while it was silent. Removed as redrive's own, it goes
-        // now; as a stranger, only when it has been idle for an hour.
-        self.register(doing).await?;
-        let mut gone = cmd("DEL");
-        gone.arg(self.keys.alive_of(&self.membership.consumer));
-        self.commands.send(&gone, doing).await?;
+        if let Sign::Taken { .. } = self.sign(&self.commands, "leave", doing).await? {
+            return Ok(());
+        }
         self.reap_some(&[self.membership.consumer.to_string()], doing)
             .await?;
         // Those whose last messages this one took over have nothing pending only now, and nobody

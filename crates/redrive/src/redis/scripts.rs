@@ -54,11 +54,14 @@ scripts! {
     PUT_BACK = of_group "put_back.lua";
     DEAD_LETTER = of_group "dead_letter.lua";
     ACK = of_group "ack.lua";
+    LIFT = of_group "lift.lua";
     RESOLVE = of_group "resolve.lua";
     REPLAY = new "replay.lua";
     REPLAY_RESERVE = new "replay_reserve.lua";
     REPLAY_COMPLETE = new "replay_complete.lua";
     PURGE = new "purge.lua";
+    TRIM = new "trim.lua";
     REAP = new "reap.lua";
+    ALIVE = new "alive.lua";
     CREATE_GROUP = new "create_group.lua";
 }

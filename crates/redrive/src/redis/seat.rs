@@ -16,6 +16,7 @@ use super::errors;
 use super::group::{self, Mark};
 use super::keys::{self, GroupKeys};
 use super::reader::Reader;
+use super::registry::Sign;
 use super::wire::{self, Row};
 use super::{CALL, inspect, scripts, settle};
 use crate::backend::{
@@ -37,8 +38,6 @@ pub(super) struct RedisSeat {
     /// whether the server takes writes.
     renewals: Link,
     reader: Reader,
-    /// What says in Redis that this consumer lives, against a second one of the same name.
-    pub(super) token: String,
     /// Set by who leaves: a renewal that is still under way must not bring it back to life.
     pub(super) leaving: AtomicBool,
     known: StdMutex<Known>,
@@ -66,7 +65,6 @@ impl RedisSeat {
             renewals: Link::of(address.clone(), era.clone()),
             reader: Reader::new(address.clone(), era),
             leaving: AtomicBool::new(false),
-            token: format!("{:016x}", fastrand::u64(..)),
             known: StdMutex::new(Known {
                 scan: "0".to_owned(),
                 ..Known::default()
@@ -75,17 +73,20 @@ impl RedisSeat {
     }
 
     /// Creates what is missing, makes this consumer known as redrive's, and clears away those that
-    /// are no more.
-    pub(super) async fn join(&self) -> Result<(), Error> {
+    /// are no more; unless another process lives under its name.
+    pub(super) async fn join(&self) -> Result<Sign, Error> {
         group::create(
             &self.commands,
             &self.membership.source,
             self.membership.start,
         )
         .await?;
-        self.enter().await?;
-        self.read_clock().await?;
-        self.reap().await
+        let sign = self.enter().await?;
+        if sign == Sign::Given {
+            self.read_clock().await?;
+            self.reap().await?;
+        }
+        Ok(sign)
     }
 
     async fn read_clock(&self) -> Result<(), Error> {
@@ -117,6 +118,7 @@ impl RedisSeat {
             self.keys.meta.clone(),
             dead_letters.to_string(),
             keys::ledger(dead_letters),
+            self.keys.tombstones.clone(),
         ]);
         call.arg(source.group.to_string())
             .arg(consumer.to_string())
@@ -316,12 +318,15 @@ impl Seat for RedisSeat {
 
     async fn renew(&self, leases: &[Fence]) -> Result<Vec<Renewed>, Error> {
         let doing = "renewing leases";
-        let alive = self.stay_alive(&self.renewals).await;
-        if leases.is_empty() {
-            return alive.map(|()| Vec::new());
+        match self.stay_alive(&self.renewals).await {
+            Ok(Sign::Given) => {}
+            // What this consumer holds is the other's to renew.
+            Ok(Sign::Taken { .. }) => return Err(self.name_taken()),
+            Err(error) if leases.is_empty() => return Err(error),
+            // What is said of the leases must not be lost with the sign of life: that is given
+            // again with the next renewal, and a server that does not answer refuses both.
+            Err(_) => {}
         }
-        // What is said of the leases must not be lost with the sign of life: that is given again
-        // with the next renewal, and a server that does not answer refuses both.
         let mut renewed = Vec::with_capacity(leases.len());
         for some in leases.chunks(CALL) {
             let mut call = self.call();
@@ -357,8 +362,10 @@ impl Seat for RedisSeat {
     async fn restore(&self) -> Result<Restored, Error> {
         let mark = self.known().mark;
         let restored = group::restore(&self.commands, &self.membership.source, mark).await?;
-        self.enter().await?;
-        Ok(restored)
+        match self.enter().await? {
+            Sign::Given => Ok(restored),
+            Sign::Taken { .. } => Err(self.name_taken()),
+        }
     }
 
     async fn leave(&self) -> Result<(), Error> {

@@ -77,19 +77,23 @@ async fn ack(seat: &RedisSeat, some: &[&Settlement], which: Way) -> Result<Vec<S
     let doing = "acknowledging";
     let ids: Vec<String> = some.iter().map(|s| s.lease.fence.id.to_string()).collect();
     let stream = seat.membership.source.stream.as_str();
+    let mut with_ids = seat.call();
+    for id in &ids {
+        with_ids.arg(id.clone());
+    }
     if which == Way::AckWithHints {
-        let mut call = seat.call();
-        for id in &ids {
-            call.arg(id.clone());
-        }
-        seat.commands.eval(&scripts::ACK, &call, doing).await?;
+        seat.commands.eval(&scripts::ACK, &with_ids, doing).await?;
     } else {
         let mut command = cmd("XACK");
         command
             .arg(stream)
             .arg(seat.membership.source.group.as_str())
             .arg(&ids);
-        seat.commands.send(&command, doing).await?;
+        let acked = seat.commands.send(&command, doing).await?;
+        // A tombstone may stand for what was no longer pending.
+        if wire::count(acked, "how many were acknowledged")? < ids.len() as u64 {
+            seat.commands.eval(&scripts::LIFT, &with_ids, doing).await?;
+        }
     }
     if seat.membership.on_ack == OnAck::Delete {
         let mut command = cmd("XDEL");

@@ -3,6 +3,7 @@
 
 mod access;
 mod bytes;
+mod consumers;
 mod cost;
 mod crashes;
 mod envelope_system;
@@ -23,6 +24,7 @@ mod retries;
 mod rig;
 mod sentinel;
 mod stopping;
+mod trim;
 
 use std::time::Duration;
 

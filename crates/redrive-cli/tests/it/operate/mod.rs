@@ -14,3 +14,4 @@ mod replaying;
 pub(crate) mod rig;
 mod runbook;
 mod terminal;
+mod trim;

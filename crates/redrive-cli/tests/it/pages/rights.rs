@@ -128,6 +128,8 @@ async fn a_producer_a_worker_and_an_operator_need_what_the_page_gives_them() {
     ];
     does(&worker.0, &fails);
     does(&operator.0, &["dlq", "purge", "orders", "--all", "--yes"]);
+    does(&operator.0, &["trim", "orders", "--dry-run"]);
+    does(&operator.0, &["trim", "orders", "--yes"]);
 
     let refused: Vec<redis::Value> = redis::cmd("ACL")
         .arg("LOG")

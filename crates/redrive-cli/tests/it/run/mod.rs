@@ -5,6 +5,7 @@ mod commands;
 mod endings;
 mod http;
 mod mistakes;
+mod naming;
 mod ordering;
 mod pages;
 mod stderr;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::backend::{
-    Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Membership, Renewed,
+    Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Joined, Membership, Renewed,
     RenewedOn, Replay, Replayed, Restored, Seat, Settled, Settlement, Tended,
 };
 use crate::error::{Error, ErrorKind};
@@ -15,6 +15,7 @@ use crate::gate::Gate;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
+use crate::trim::{TrimStep, Trimmed};
 
 /// A call of the seam that may go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,11 +132,14 @@ impl<B: ?Sized> Faulty<B> {
 
 #[async_trait]
 impl Backend for Faulty<dyn Backend> {
-    async fn join(&self, membership: Membership) -> Result<Arc<dyn Seat>, Error> {
+    async fn join(&self, membership: Membership) -> Result<Joined, Error> {
         let joining = self.inner.join(membership);
-        let inner = self.faults.through(Verb::Join, joining).await?;
+        let joined = self.faults.through(Verb::Join, joining).await?;
+        let Joined::Seat(inner) = joined else {
+            return Ok(joined);
+        };
         let seat: Faulty<dyn Seat> = Faulty::new(inner, self.faults.clone());
-        Ok(Arc::new(seat))
+        Ok(Joined::Seat(Arc::new(seat)))
     }
 
     async fn append(&self, stream: &StreamKey, entries: &[Fields]) -> Result<Vec<EntryId>, Error> {
@@ -164,6 +168,19 @@ impl Backend for Faulty<dyn Backend> {
 
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
         self.inner.purge(dlq, ids).await
+    }
+
+    async fn marked(&self, stream: &StreamKey) -> Result<Vec<GroupName>, Error> {
+        self.inner.marked(stream).await
+    }
+
+    async fn trim(
+        &self,
+        stream: &StreamKey,
+        marked: &[GroupName],
+        step: TrimStep,
+    ) -> Result<Option<Trimmed>, Error> {
+        self.inner.trim(stream, marked, step).await
     }
 
     async fn erase(&self, source: &Source, dlq: &StreamKey) -> Result<(), Error> {

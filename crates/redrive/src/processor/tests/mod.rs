@@ -7,6 +7,7 @@ mod faults;
 mod gate;
 mod limits;
 mod logs;
+mod naming;
 mod ordering;
 mod outcomes;
 mod pausing;

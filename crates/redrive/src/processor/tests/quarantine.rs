@@ -12,9 +12,11 @@ use super::faults::labs;
 use super::logs::logged;
 use super::{Lab, Log, SECOND};
 use crate::backend::Gate;
+use crate::conformance::seated;
 use crate::dead_letter::Reason;
 use crate::error::BoxError;
 use crate::message::Message;
+use crate::names::ProcessToken;
 use crate::processor::{Processor, Totals};
 use crate::retry::RetryPolicy;
 
@@ -319,6 +321,7 @@ async fn a_run_alone_and_its_verdict_are_told() {
 /// The gate of a lab's world.
 pub(super) async fn gate_of(lab: &Lab) -> Gate {
     let membership = lab.worker().build(Log::new().noting()).unwrap();
-    let membership = membership.options().membership(&lab.source);
-    lab.broker.backend().join(membership).await.unwrap().gate()
+    let token = ProcessToken::random();
+    let membership = membership.options().membership(&lab.source, &token);
+    seated(lab.broker.backend().join(membership).await).gate()
 }

@@ -4,6 +4,8 @@ use std::future::ready;
 
 use tokio::time::sleep;
 
+use super::doubles::{Verb, Wrong};
+use super::faults::labs;
 use super::{Lab, Log, SECOND};
 use crate::broker::Broker;
 use crate::conformance::{Bench, Lab as Access};
@@ -13,7 +15,7 @@ use crate::message::Message;
 use crate::names::EntryId;
 use crate::outcome::Outcome;
 
-async fn labs() -> (MemoryLab, Lab) {
+async fn open() -> (MemoryLab, Lab) {
     let access = MemoryLab::open().await;
     let lab = Lab::over(Broker::over(access.backend()));
     (access, lab)
@@ -32,7 +34,7 @@ async fn leaves_nothing(access: &MemoryLab, lab: &Lab, dead_letters: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn a_held_message_that_was_trimmed_still_runs_and_its_tombstone_goes_or_gets_its_bytes() {
-    let (access, lab) = labs().await;
+    let (access, lab) = open().await;
     let sent = lab.producer.send_all(&[0, 1, 2, 3]).await.unwrap();
     let log = Log::new();
     let seen = log.clone();
@@ -75,7 +77,7 @@ async fn a_held_message_that_was_trimmed_still_runs_and_its_tombstone_goes_or_ge
 
 #[tokio::test(start_paused = true)]
 async fn what_was_taken_over_and_trimmed_while_it_waited_runs_without_being_charged() {
-    let (access, lab) = labs().await;
+    let (access, lab) = open().await;
     let sent = lab.producer.send_all(&[0, 1]).await.unwrap();
     let mut failing = lab
         .worker()
@@ -102,4 +104,38 @@ async fn what_was_taken_over_and_trimmed_while_it_waited_runs_without_being_char
     assert_eq!(log.attempts(), [2, 2]);
     assert!(lab.dead_letters().await.is_empty());
     leaves_nothing(&access, &lab, 0).await;
+}
+
+/// The tombstone is written, and the reply that names it is lost: the next one names it again.
+#[tokio::test(start_paused = true)]
+async fn a_tombstone_whose_reply_is_lost_is_resolved_all_the_same() {
+    for handled_at in [15, 25] {
+        let (memory, healthy, lab, faults) = labs();
+        let sent = healthy.producer.send_all(&[0, 1]).await.unwrap();
+        let mut worker = lab
+            .worker()
+            .build(move |message: Message<u32>| async move {
+                sleep(handled_at * SECOND).await;
+                match *message {
+                    0 => Outcome::Ack,
+                    _ => Outcome::dead_letter("never"),
+                }
+            })
+            .unwrap();
+        let trimming = async {
+            sleep(SECOND).await;
+            for id in &sent {
+                assert!(memory.delete_entry(&lab.source.stream, *id));
+            }
+            // The renewal at 10 s; the handlers end before, or after, the next one.
+            faults.next(Verb::Renew, [Wrong::ReplyLost]);
+        };
+        let (totals, ()) = tokio::join!(worker.run_until_idle(), trimming);
+        let totals = totals.unwrap();
+        assert_eq!((totals.succeeded, totals.dead_lettered), (1, 1));
+        let dead = lab.dead_letters().await;
+        assert_eq!(dead.len(), 1, "{dead:?}");
+        assert_eq!(dead[0].original_id, Some(sent[1]));
+        assert_eq!(dead[0].fields.len(), 1);
+    }
 }

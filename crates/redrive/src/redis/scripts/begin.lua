@@ -11,7 +11,7 @@ local out = {}
 
 local function begin(id, n)
   local row = still_pending(id)
-  if not row then return { 'gone' } end
+  if not row then return no_longer_pending(id, n, false) end
   if row[2] ~= ME then return { 'lost' } end
   local s = load(id, n)
   if row[4] == n + 1 and s.nonce == nonce then return { 'ok', n + 1, s.f, told(s.x, max_crashes) } end

@@ -1,16 +1,17 @@
 -- One round of taking over: what is due, then what nobody keeps, from a cursor on.
 --
 -- ARGV 4 cursor, 5 how many to take, 6 lease of this consumer in ms, 7 lease of foreign consumers
---      in ms, 8 max attempts, 9 max crashes, 10 cursor of the scan over the state
+--      in ms, 8 max attempts, 9 max crashes, 10 cursors of the scans over the state and the tombstones
 -- Returns: next cursor ('' after the end of a sweep), server ms, ms to the next due time (-1: none waits),
 --      low-water mark, entries-added (-1: the server does not tell), '1' if the mark itself is done
---      (nothing was pending), else '0', next cursor of the state scan,
+--      (nothing was pending), else '0', next cursors of these scans,
 --      taken {id, count, failures, crashes, fields}, given up {rows of bury, or
 --      doubted, id: a verdict of crash_loop that waits}
 -- NOGROUP is raised.
 
 local cursor, lease, foreign = ARGV[4], tonumber(ARGV[6]), tonumber(ARGV[7])
-local max_attempts, max_crashes, scan = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
+local max_attempts, max_crashes = tonumber(ARGV[8]), tonumber(ARGV[9])
+local scan, stones = string.match(ARGV[10], '^(%d+) ?(%d*)$')
 local MOST, PAGE = 100, 1000
 -- How many leases of its owner a verdict of crash_loop waits.
 local PATIENCE = 2
@@ -101,6 +102,14 @@ else
   end
 end
 
+-- Tombstones that nobody can be asking for any more.
+local page = redis.call('HSCAN', TOMBSTONES, stones == '' and '0' or stones, 'COUNT', 100)
+stones = page[1]
+for i = 1, #page[2], 2 do
+  local till = tonumber(string.match(page[2][i + 1], '^%S+ (%d+)') or 0)
+  if till <= NOW then redis.call('HDEL', TOMBSTONES, page[2][i]) end
+end
+
 -- A registry that was lost makes this consumer foreign to the others until it is back.
 if not redis.call('HGET', CONSUMERS, ME) then redis.pcall('HSET', CONSUMERS, ME, int(lease)) end
 
@@ -129,4 +138,4 @@ end
 local next_due = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
 next_due = next_due and math.max(0, tonumber(next_due) - NOW) or -1
 
-return { cursor, NOW, next_due, mark or '0-0', added, done, scan, taken, dead }
+return { cursor, NOW, next_due, mark or '0-0', added, done, scan .. ' ' .. stones, taken, dead }

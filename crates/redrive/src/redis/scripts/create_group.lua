@@ -1,6 +1,6 @@
 -- Creates a group that is missing.
 --
--- KEYS 1 stream, 2 due, 3 state; ARGV 1 group, 2 the id after which it starts
+-- KEYS 1 stream, 2 due, 3 state, 4 tombstones; ARGV 1 group, 2 the id after which it starts
 -- Returns 1 if it was created, 0 if it was there.
 
 local created = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2], 'MKSTREAM')
@@ -10,5 +10,5 @@ if type(created) == 'table' and created.err then
 end
 -- Delivery counts start again at 1: what an earlier group of this name ended under such a number
 -- must not end a delivery of this one.
-redis.call('DEL', KEYS[2], KEYS[3])
+redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 return 1

@@ -8,7 +8,7 @@ local out = {}
 
 local function give_up(id, n, charged, reason, failed, err, kind, fingerprint)
   local row = still_pending(id)
-  if not row then return { 'gone' } end
+  if not row then return no_longer_pending(id, n, charged) end
   if lost(row, n, charged) then return { 'lost' } end
   local s = load(id, n)
   -- What a full queue kept pending, and that answer was lost.

@@ -10,7 +10,7 @@ local out = {}
 
 local function put_back(id, n, charged, how, delay, err)
   local row = still_pending(id)
-  if not row then return { 'gone' } end
+  if not row then return no_longer_pending(id, n, charged) end
   local s = load(id, n)
   if ended(id, s, n, charged) then return { 'already' } end
   if lost(row, n, charged) then return { 'lost' } end

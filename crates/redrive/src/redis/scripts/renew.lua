@@ -7,7 +7,7 @@ local out = {}
 
 local function renew(id, n, charged)
   local row = still_pending(id)
-  if not row then return { 'gone' } end
+  if not row then return no_longer_pending(id, n, charged) end
   if lost(row, n, charged) then return { 'lost' } end
   if not payload(id) then
     -- Put back before, and the reply was lost: its failure stands in the state and would be counted

@@ -10,11 +10,15 @@
 
 local tombstone, how, id = ARGV[4], ARGV[5], ARGV[6]
 local stone = redis.call('XRANGE', DLQ, tombstone, tombstone)[1]
-if not stone then return { 'already' } end
+if not stone then
+  redis.call('HDEL', TOMBSTONES, id)
+  return { 'already' }
+end
 
 if how == 'done' then
   redis.call('XDEL', DLQ, tombstone)
   redis.call('HINCRBY', LEDGER, 'dead_lettered', -1)
+  redis.call('HDEL', TOMBSTONES, id)
   return { 'ok' }
 end
 
@@ -44,6 +48,7 @@ local added, layout = add_dead_letter(id, fields, { reason = 'trimmed', err = sa
   consumer = ME })
 if not added then return { 'refused', id, layout } end
 redis.call('XDEL', DLQ, tombstone)
+redis.call('HDEL', TOMBSTONES, id)
 -- It replaces its tombstone, which was counted: one death, one dead letter.
 redis.pcall('HINCRBY', LEDGER, 'dead_lettered', -1)
 -- Only now: before, the tombstone itself might have been the oldest.

@@ -1,7 +1,7 @@
 -- Shared by every script that ends or keeps deliveries; loaded in front of each.
 --
 -- KEYS 1 stream, 2 due (sorted set), 3 state (hash), 4 consumers (hash), 5 meta (hash),
---      6 dead-letter stream, 7 its ledger (hash)
+--      6 dead-letter stream, 7 its ledger (hash), 8 tombstones (hash)
 -- ARGV 1 group, 2 this consumer, 3 layout of dead letters and, where their queue has a limit, behind
 --      spaces 'stop', 'drop' or 'about' and how many it may hold; the rest belongs to each script.
 --
@@ -9,8 +9,8 @@
 -- through writes something first that is never refused for want of memory: Redis refuses only
 -- the first write of a script. Numbers are doubles: ids are never computed here.
 
-local STREAM, DUE, STATE, CONSUMERS, META, DLQ, LEDGER =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local STREAM, DUE, STATE, CONSUMERS, META, DLQ, LEDGER, TOMBSTONES =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local GROUP, ME = ARGV[1], ARGV[2]
 local LAYOUT, OVERFLOW, MOST = string.match(ARGV[3], '^(%a+) ?(%a*) ?(%d*)$')
 -- How long a message waits that a full queue keeps pending, in ms.
@@ -44,23 +44,24 @@ end
 -- last, alone the delivery that began alone in its process (0: it did not), first failure in Unix
 -- ms, err the last error.
 -- Without state the present delivery counts as charged and open: a reader that died left nothing.
-local function load(id, present)
-  local text = redis.call('HGET', STATE, id)
-  if text then
-    local f, x, o, h, nonce, b, alone, first, err =
-      string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%S+) (%d+) (%d+) (%d+) (.*)$')
-    if f then
-      return { f = tonumber(f), x = tonumber(x), o = tonumber(o), h = tonumber(h), nonce = nonce,
-        b = tonumber(b), alone = tonumber(alone), first = tonumber(first), err = err }
-    end
+local function parse(text, present)
+  local f, x, o, h, nonce, b, alone, first, err =
+    string.match(text or '', '^(%d+) (%d+) (%d+) (%d+) (%S+) (%d+) (%d+) (%d+) (.*)$')
+  if f then
+    return { f = tonumber(f), x = tonumber(x), o = tonumber(o), h = tonumber(h), nonce = nonce,
+      b = tonumber(b), alone = tonumber(alone), first = tonumber(first), err = err }
   end
   return { f = 0, x = 0, o = present, h = 0, nonce = '-', b = 0, alone = 0, first = 0, err = '' }
 end
 
-local function save(id, s)
-  redis.call('HSET', STATE, id, table.concat({ int(s.f), int(s.x), int(s.o), int(s.h), s.nonce,
-    int(s.b), int(s.alone), int(s.first), s.err }, ' '))
+local function written(s)
+  return table.concat({ int(s.f), int(s.x), int(s.o), int(s.h), s.nonce, int(s.b), int(s.alone),
+    int(s.first), s.err }, ' ')
 end
+
+local function load(id, present) return parse(redis.call('HGET', STATE, id), present) end
+
+local function save(id, s) redis.call('HSET', STATE, id, written(s)) end
 
 local function crashes(s, present)
   if s.o == present then return s.x + 1 end
@@ -113,6 +114,54 @@ end
 local function lost(row, n, charged)
   if row[2] == ME and row[4] == n then return false end
   if charged then unbook(row[1], n, row[4]) end
+  return true
+end
+
+-- ==== what stands for a message that was trimmed
+
+-- A tombstone is remembered under its entry's id, for whoever still holds the bytes and was not told:
+-- the reply was lost, or somebody else wrote it. Until when it is remembered, in Unix ms, delivery
+-- count, owner and state are those of the message when it went.
+local function remember(id, tombstone, layout, n, owner, s)
+  local lease = tonumber(redis.call('HGET', CONSUMERS, ME) or false) or 0
+  local kept = math.max(600000, 10 * lease)
+  -- What it stands for has left the PEL already, whatever becomes of this.
+  redis.pcall('HSET', TOMBSTONES, id, table.concat({ tombstone, int(NOW + kept), layout, int(n),
+    int(#owner), owner, written(s) }, ' '))
+  if redis.call('PTTL', TOMBSTONES) < kept then redis.call('PEXPIRE', TOMBSTONES, int(kept)) end
+end
+
+local function remembered(id)
+  local tombstone, till, layout, n, length, rest = string.match(
+    redis.call('HGET', TOMBSTONES, id) or '', '^(%d+%-%d+) (%d+) (%a+) (%d+) (%d+) (.*)$')
+  if not tombstone or tonumber(till) <= NOW then return nil end
+  return { tombstone = tombstone, layout = layout, n = tonumber(n),
+    owner = string.sub(rest, 1, tonumber(length)),
+    s = parse(string.sub(rest, tonumber(length) + 2), tonumber(n)) }
+end
+
+-- The row for a message that is no longer pending. Where a tombstone stands for it, whoever had its
+-- last delivery is told again; any other delivery was lost before.
+local function no_longer_pending(id, n, charged)
+  local stone = remembered(id)
+  if not stone then return { 'gone' } end
+  if stone.owner ~= ME or stone.n ~= n then return { 'lost' } end
+  local s = stone.s
+  -- Put back before it was trimmed, and that reply was lost: what it said is on the tombstone.
+  if charged and s.h == n and s.o ~= n then return { 'gone' } end
+  return { 'died', id, 'trimmed', stone.tombstone, stone.layout, 0, int(s.f),
+    int(charged and s.x or crashes(s, n)), int(s.first), s.err }
+end
+
+-- Its message has succeeded after all. Answers whether a tombstone stood for it.
+local function lift(id)
+  local stone = remembered(id)
+  if not stone then return false end
+  -- The work is done: what the queue answers must not make its ack fail.
+  local gone = redis.pcall('XDEL', DLQ, stone.tombstone)
+  if type(gone) ~= 'number' then return false end
+  if gone == 1 then redis.pcall('HINCRBY', LEDGER, 'dead_lettered', -1) end
+  redis.call('HDEL', TOMBSTONES, id)
   return true
 end
 
@@ -297,6 +346,7 @@ local function bury(id, fields, about, s)
   local dropped = drop_oldest()
   redis.call('XACK', STREAM, GROUP, id)
   forget(id)
+  if about.reason == 'trimmed' then remember(id, added, layout, about.n, about.consumer, s) end
   return { 'died', id, about.reason, added, layout, dropped, int(about.f), int(about.x), int(about.first),
     about.err }
 end
@@ -306,5 +356,5 @@ end
 local function entomb(id, n, charged)
   local s = load(id, n)
   return bury(id, nil, { err = s.err, n = n, f = s.f, x = charged and s.x or crashes(s, n),
-    first = s.first, consumer = ME })
+    first = s.first, consumer = ME }, s)
 end

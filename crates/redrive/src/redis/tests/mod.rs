@@ -11,17 +11,17 @@ use redrive_testkit::{Server, eventually};
 
 use super::{Redis, Tls};
 use crate::backend::*;
+use crate::conformance::seated;
 use crate::dead_letter::{Layout, Reason};
 use crate::message::Fields;
-use crate::names::{ConsumerName, GroupStart, Source, StreamKey};
+use crate::names::{ConsumerName, GroupStart, ProcessToken, Source, StreamKey};
 use crate::selection::Order;
-
-mod simulation;
 
 fn membership(source: &Source, consumer: &str) -> Membership {
     Membership {
         source: source.clone(),
         consumer: ConsumerName::new(consumer).unwrap(),
+        token: ProcessToken::random(),
         start: GroupStart::First,
         lease: Duration::from_secs(30),
         foreign_lease: Duration::from_secs(300),
@@ -63,7 +63,7 @@ async fn one_message_is_read_retried_dead_lettered_and_replayed() {
     let backend = connect(&server).await;
     let source = Source::new("orders", "billing").unwrap();
     let dlq = source.stream.default_dead_letters();
-    let seat = backend.join(membership(&source, "a")).await.unwrap();
+    let seat = seated(backend.join(membership(&source, "a")).await);
     let fields = Fields::from_iter([("a", "1"), ("a", ""), ("redrive-v", "1")]);
     backend
         .append(&source.stream, std::slice::from_ref(&fields))
@@ -237,7 +237,7 @@ async fn a_stream_that_is_gone_is_a_group_to_create_again() {
     let source = Source::new("orders", "billing").unwrap();
     let mut short = membership(&source, "a");
     short.lease = Duration::from_millis(1);
-    let seat = backend.join(short).await.unwrap();
+    let seat = seated(backend.join(short).await);
     let mut plain = server.connect().await;
     eventually(
         Duration::from_secs(20),
@@ -266,7 +266,7 @@ async fn what_is_no_id_among_the_hints_ends_nobody() {
     let server = Server::start().await;
     let backend = connect(&server).await;
     let source = Source::new("orders", "billing").unwrap();
-    let seat = backend.join(membership(&source, "a")).await.unwrap();
+    let seat = seated(backend.join(membership(&source, "a")).await);
     let fields = Fields::from_iter([("data", "1")]);
     backend.append(&source.stream, &[fields]).await.unwrap();
     assert_eq!(seat.receive(1, None).await.unwrap().len(), 1);

@@ -1,13 +1,14 @@
 //! What the server may answer to begin, renew and settle, and what each changes.
 
-use super::truth::{End, Idle, Letter, MAX_ATTEMPTS, MAX_CRASHES, Message, Place, Truth, Waiting};
+use super::burials::{OpenCrash, last_error};
+use super::truth::{Idle, MAX_ATTEMPTS, MAX_CRASHES, Message, Past, Truth, Waiting};
 use crate::backend::{Begun, Beside, Died, Failed, Fence, How, Renewed, Settled, Tended};
 use crate::dead_letter::{Layout, Reason};
 use crate::names::EntryId;
 
 /// An answer without what belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
+pub(super) enum Word {
     Ok,
     Died,
     Lost,
@@ -15,7 +16,7 @@ enum Word {
     Refused,
 }
 
-fn word(answer: &Settled) -> Word {
+pub(super) fn word(answer: &Settled) -> Word {
     match answer {
         Settled::Done => Word::Ok,
         Settled::Died(_) => Word::Died,
@@ -81,21 +82,6 @@ impl Truth {
         self.registered.insert(who.to_owned());
     }
 
-    fn letter(&mut self, died: &Died, error: String, failed: Failed, open: OpenCrash) -> Letter {
-        let message = self.of(died.id);
-        Letter {
-            id: died.id,
-            reason: died.reason,
-            attempts: message.failures + u32::from(failed == Failed::Yes),
-            crashes: match open {
-                OpenCrash::Counts => message.crashes_and_open(),
-                OpenCrash::IsMine => message.crashes,
-            },
-            error,
-            whole: died.reason != Reason::Trimmed,
-        }
-    }
-
     pub(super) fn begun(
         &mut self,
         who: &str,
@@ -105,8 +91,9 @@ impl Truth {
     ) {
         let message = self.of(fence.id);
         let again = message.count == fence.token + 1 && message.nonce == nonce;
-        let expected = if !message.is_pending() {
-            Word::Gone
+        let past = (!message.is_pending()).then(|| message.past(who, fence));
+        let expected = if let Some(past) = past {
+            past.word()
         } else if message.owner != who {
             Word::Lost
         } else if again {
@@ -149,6 +136,14 @@ impl Truth {
                     "begin of {fence:?}: {message:?}"
                 );
             }
+            Begun::Died(died) if past.is_some() => {
+                assert_eq!(
+                    past,
+                    Some(Past::Stone(died.dead_letter)),
+                    "begin of {fence:?}"
+                );
+                self.tally.saw("tombstone told again");
+            }
             Begun::Died(died) => {
                 let error = last_error(message, died.reason);
                 let letter = self.letter(died, error, Failed::No, OpenCrash::Counts);
@@ -180,8 +175,9 @@ impl Truth {
 
     pub(super) fn renewed(&mut self, who: &str, fence: Fence, answer: &Renewed) {
         let message = self.of(fence.id);
-        let expected = if !message.is_pending() {
-            Word::Gone
+        let past = (!message.is_pending()).then(|| message.past(who, fence));
+        let expected = if let Some(past) = past {
+            past.word()
         } else if message.owner != who || message.count != fence.token {
             Word::Lost
         } else if message.trimmed && !(fence.is_charged() && message.put_back == Some(fence.token))
@@ -208,6 +204,13 @@ impl Truth {
                     message.doubted = None;
                     self.tally.saw("came back");
                 }
+            }
+            Renewed::Lost | Renewed::Gone if past.is_some() => {
+                message.blamed.insert(fence.token);
+            }
+            Renewed::Trimmed { tombstone, .. } if past.is_some() => {
+                assert_eq!(past, Some(Past::Stone(*tombstone)), "renewal of {fence:?}");
+                self.tally.saw("tombstone told again");
             }
             Renewed::Lost => self.lost(fence),
             Renewed::Trimmed { tombstone, .. } => {
@@ -265,7 +268,7 @@ impl Truth {
                 message.blamed.insert(fence.token);
                 self.tally.saw("success after a lost lease");
             }
-            return self.acked(id);
+            return self.succeeded(id);
         }
         let message = self.of(id);
         let mine = message.owner == who && message.count == fence.token;
@@ -280,8 +283,9 @@ impl Truth {
             }
             _ => put_back,
         };
-        let expected = if !message.is_pending() {
-            Word::Gone
+        let past = (!message.is_pending()).then(|| message.past(who, fence));
+        let expected = if let Some(past) = past {
+            past.word()
         } else if already {
             Word::Ok
         } else if !mine {
@@ -292,6 +296,13 @@ impl Truth {
             Word::Ok
         };
         let said = word(answer);
+        if past.is_some() && said != Word::Died {
+            assert_answer(said, expected, "settlement", fence, message);
+            if said != Word::Refused {
+                message.blamed.insert(fence.token);
+            }
+            return;
+        }
         // Handed back before, by itself or another, and not its own any more: both answers are true.
         if already && !mine && said == Word::Lost && sent.how == How::Release {
             return self.lost(fence);
@@ -345,98 +356,26 @@ impl Truth {
             self.tally.saw("released");
         }
     }
-
-    fn died(&mut self, sent: &Sent, died: &Died) {
-        let before = self.of(died.id).last_error.clone();
-        let (failed, error) = last_words(&sent.how, before);
-        if died.reason == Reason::Trimmed {
-            assert!(self.of(died.id).trimmed, "{} is not trimmed", died.id);
-            self.tally.saw("tombstone by settling");
-        } else {
-            let How::DeadLetter { reason, .. } = sent.how else {
-                unreachable!("{sent:?} made {died:?}")
-            };
-            assert_eq!(died.reason, reason);
-            if reason == Reason::AttemptsExhausted {
-                self.tally.saw("exhausted by its holder");
-            }
-        }
-        let mut letter = self.letter(died, error, failed, OpenCrash::of(sent.fence));
-        letter.whole = true;
-        self.buried(died.dead_letter, letter);
-    }
-
-    fn resolved(&mut self, sent: &Sent, tombstone: EntryId, answer: &Settled) {
-        let id = sent.fence.id;
-        let known = self.letters.contains_key(&tombstone);
-        let expected = match (known, &sent.how) {
-            // Whoever took it away: this call, whose answer was lost, or a person.
-            (false, _) | (true, How::Ack) => Word::Ok,
-            (true, _) => Word::Died,
-        };
-        let message = self.of(id);
-        assert_answer(word(answer), expected, "resolution", sent.fence, message);
-        match answer {
-            Settled::Done if known => {
-                message.place = Place::Ended(End::Lifted);
-                self.letters.remove(&tombstone);
-                self.tally.saw("tombstone lifted");
-            }
-            Settled::Died(died) => {
-                assert_eq!(died.reason, Reason::Trimmed);
-                message.place = Place::Pending;
-                let stone = self.letters.remove(&tombstone);
-                let before = stone.as_ref().map(|stone| stone.error.clone());
-                let (failed, error) = last_words(&sent.how, before.unwrap_or_default());
-                let mut letter = self.letter(died, error, failed, OpenCrash::IsMine);
-                letter.crashes = stone.map_or(0, |stone| stone.crashes);
-                letter.whole = true;
-                self.buried(died.dead_letter, letter);
-                self.tally.saw("tombstone made whole");
-            }
-            _ => {}
-        }
-    }
 }
 
-/// The error of a dead letter that no holder wrote.
-fn last_error(message: &Message, reason: Reason) -> String {
-    match reason {
-        Reason::CrashLoop if message.last_error.is_empty() => format!(
-            "its process ended {} times while it ran, the last time it ran alone",
-            message.crashes_and_open()
-        ),
-        _ => message.last_error.clone(),
-    }
-}
-
-fn last_words(how: &How, before: String) -> (Failed, String) {
-    match how {
-        How::Retry { fault, .. } => (Failed::Yes, fault.error.clone()),
-        How::DeadLetter { fault, failed, .. } => (*failed, fault.error.clone()),
-        How::Ack | How::Defer { .. } | How::Release => (Failed::No, before),
-    }
-}
-
-/// Whether the present delivery is one that somebody else left open, or the caller's own.
-#[derive(Clone, Copy)]
-enum OpenCrash {
-    Counts,
-    IsMine,
-}
-
-impl OpenCrash {
-    fn of(fence: Fence) -> Self {
-        if fence.is_charged() {
-            Self::IsMine
-        } else {
-            Self::Counts
+impl Past {
+    fn word(self) -> Word {
+        match self {
+            Self::Stone(_) => Word::Died,
+            Self::Lost => Word::Lost,
+            Self::Gone => Word::Gone,
         }
     }
 }
 
 #[track_caller]
-fn assert_answer(said: Word, expected: Word, what: &str, fence: Fence, message: &Message) {
+pub(super) fn assert_answer(
+    said: Word,
+    expected: Word,
+    what: &str,
+    fence: Fence,
+    message: &Message,
+) {
     let refused = said == Word::Refused && expected == Word::Died;
     assert!(
         said == expected || refused,

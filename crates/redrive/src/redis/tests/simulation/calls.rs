@@ -273,7 +273,9 @@ impl Simulation {
         let mut fate = self.fate();
         let worker = &self.workers[w];
         let sent: Vec<_> = ids.iter().filter_map(|&id| worker.sent(id)).collect();
-        if fate == Fate::Refused && (sent.len() != 1 || sent[0].tombstone.is_some()) {
+        // Of the queue nothing is refused to an ack.
+        let refusable = |sent: &Sent| sent.tombstone.is_none() && sent.how != How::Ack;
+        if fate == Fate::Refused && !(sent.len() == 1 && refusable(&sent[0])) {
             fate = Fate::Answered;
         }
         let parts = match fate {

@@ -111,6 +111,7 @@ impl Simulation {
             world.source.stream.to_string(),
             world.dlq.to_string(),
             world.keys.meta.clone(),
+            world.keys.tombstones.clone(),
             keys::ledger(&world.dlq),
         ];
         let leaked = leaked_keys(&mut world.raw, world.source.stream.as_str(), &allowed).await;

@@ -4,6 +4,7 @@
 //! `REDRIVE_SIM_SEED=7 cargo test -p redrive simulation` runs one seed alone.
 
 mod answers;
+mod burials;
 mod calls;
 mod checks;
 mod foreign;

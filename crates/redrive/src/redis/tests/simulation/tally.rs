@@ -55,6 +55,9 @@ pub(super) const TOGETHER: &[&str] = &[
     "tombstone by settling",
     "tombstone lifted",
     "tombstone made whole",
+    "tombstone told again",
+    "tombstone lifted by an ack",
+    "untold tombstone made whole",
     "refused",
     "held id claimed again",
 ];

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::tally::Tally;
-use crate::backend::Delivery;
+use crate::backend::{Delivery, Fence};
 use crate::dead_letter::Reason;
 use crate::message::Fields;
 use crate::names::EntryId;
@@ -91,6 +91,18 @@ pub(super) struct Message {
     pub(super) silent: BTreeSet<u64>,
     /// Runs that failed and whose report reached the server at least once.
     pub(super) failed_runs: BTreeSet<u64>,
+    /// The tombstone that stands for it, as long as its last holder has not resolved it.
+    pub(super) stone: Option<EntryId>,
+}
+
+/// What a delivery is told of a message that is no longer pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Past {
+    /// This tombstone stands for it, and is this delivery's to resolve.
+    Stone(EntryId),
+    /// One does, and another delivery was the last.
+    Lost,
+    Gone,
 }
 
 impl Message {
@@ -121,6 +133,7 @@ impl Message {
             killed_alone: BTreeSet::new(),
             silent: BTreeSet::new(),
             failed_runs: BTreeSet::new(),
+            stone: None,
         }
     }
 
@@ -139,6 +152,16 @@ impl Message {
 
     pub(super) fn is_due(&self) -> bool {
         self.waits() && self.waiting.is_some_and(|waiting| waiting.due)
+    }
+
+    pub(super) fn past(&self, who: &str, fence: Fence) -> Past {
+        match self.stone {
+            None => Past::Gone,
+            Some(_) if self.owner != who || self.count != fence.token => Past::Lost,
+            // What it said before it was trimmed stands on the tombstone.
+            Some(_) if fence.is_charged() && self.put_back == Some(fence.token) => Past::Gone,
+            Some(stone) => Past::Stone(stone),
+        }
     }
 
     /// Whether the present delivery is a crash if its holder is no more.
@@ -331,14 +354,28 @@ impl Truth {
             assert!(message.owes(), "{id} is no longer open: {message:?}");
         }
         message.place = Place::Ended(End::Dead(letter_id));
+        message.stone = (!letter.whole).then_some(letter_id);
         let before = self.letters.insert(letter_id, letter);
         assert!(before.is_none(), "the dead letter {letter_id} came twice");
     }
 
+    /// A plain `XACK`, by whomever.
     pub(super) fn acked(&mut self, id: EntryId) {
         let message = self.of(id);
         if message.is_pending() {
             message.place = Place::Ended(End::Acked);
+        }
+    }
+
+    /// The ack of one of redrive's, which takes a tombstone away that stands for its message.
+    pub(super) fn succeeded(&mut self, id: EntryId) {
+        let message = self.of(id);
+        if message.is_pending() {
+            message.place = Place::Ended(End::Acked);
+        } else if let Some(stone) = message.stone.take() {
+            message.place = Place::Ended(End::Lifted);
+            self.letters.remove(&stone);
+            self.tally.saw("tombstone lifted by an ack");
         }
     }
 }

@@ -10,6 +10,7 @@ use redrive_testkit::Server;
 use super::super::{Redis, Tls, membership};
 use super::truth::{Idle, MAX_ATTEMPTS, MAX_CRASHES};
 use crate::backend::{Backend, Seat};
+use crate::conformance::seated;
 use crate::message::Fields;
 use crate::names::{EntryId, Source, StreamKey};
 use crate::redis::keys::GroupKeys;
@@ -54,7 +55,7 @@ impl World {
         membership.foreign_lease = FOREIGN_LEASE;
         membership.max_attempts = MAX_ATTEMPTS;
         membership.max_crashes = MAX_CRASHES;
-        self.backend.join(membership).await.unwrap()
+        seated(self.backend.join(membership).await)
     }
 
     pub(super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> T {
