@@ -5,6 +5,7 @@ use std::ops::Bound;
 use crate::names::{EntryId, GroupName, StreamKey};
 use crate::trim::{Reach, TrimStep, Trimmed, least};
 
+use super::hints::Mark;
 use super::world::Kept;
 
 /// How many entries one step removes or counts.
@@ -45,7 +46,7 @@ impl Kept {
             let there = stream.groups.contains_key(&source.group);
             (ours && !there).then(|| Reach {
                 group: source.group.clone(),
-                below: hints.mark.map_or(EntryId::MIN, |mark| mark.below()),
+                below: hints.mark.map_or(EntryId::MIN, Mark::below),
             })
         });
         let least = least(groups.chain(vanished));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Simulation;
 use super::truth::{Idle, MAX_ATTEMPTS};
 use super::worker::{Doubt, Mode, Stage, Worker};
-use crate::backend::{Beside, Charge, Failed, Fault, How, Waits};
+use crate::backend::{Beside, Charge, Cursor, Failed, Fault, How, Waits};
 use crate::dead_letter::Reason;
 use crate::message::Fields;
 use crate::names::EntryId;
@@ -433,9 +433,18 @@ impl Simulation {
         // Left alone, somebody else's claim would nearly always see it first.
         let holds = |w: &Worker| w.mode == Mode::Working && w.held.contains_key(&id);
         if let Some(w) = self.workers.iter().position(holds) {
-            match self.rng.u8(..4) {
+            match self.rng.u8(..6) {
                 0..2 => self.renew(w).await,
                 2 => self.finish(w, SLOTS).await,
+                // Another's claim buries it, and whoever holds it ends its run without having heard.
+                3..5 => {
+                    let other = (w + 1) % self.workers.len();
+                    if self.workers[other].mode == Mode::Working {
+                        self.workers[other].cursor = Cursor::START;
+                        self.tend(other, SLOTS).await;
+                    }
+                    self.finish(w, SLOTS).await;
+                }
                 _ => {}
             }
         }
