@@ -67,11 +67,14 @@ where
         failure_persistence: None,
         ..Config::with_cases(AT_ONCE)
     };
-    let mut runner = TestRunner::new_with_rng(config, dice);
+    let mut runner = TestRunner::new_with_rng(config.clone(), dice);
     let end = Instant::now() + time;
     let mut ran = 0;
     while Instant::now() < end {
-        let done = runner.run(input, |value| {
+        // A runner has only so many cases in it, however often it is run.
+        let dice = runner.new_rng();
+        let mut round = TestRunner::new_with_rng(config.clone(), dice);
+        let done = round.run(input, |value| {
             check(value);
             Ok::<(), TestCaseError>(())
         });

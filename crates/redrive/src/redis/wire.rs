@@ -63,7 +63,9 @@ pub(super) fn clock_ms(time: Vec<Value>) -> Result<u64, Error> {
             .next()
             .ok_or_else(|| unexpected("the server's time"))?
     };
-    Ok(next()?.saturating_mul(1_000) + next()? / 1_000)
+    Ok(next()?
+        .saturating_mul(1_000)
+        .saturating_add(next()? / 1_000))
 }
 
 pub(super) fn id(value: Value, what: &'static str) -> Result<EntryId, Error> {
@@ -229,6 +231,14 @@ mod tests {
         let pairs: Vec<_> = entries[0].fields.iter().collect();
         assert_eq!(pairs, [(&b"\xff"[..], &b""[..]), (b"\xff", b"\0\n")]);
         assert!(read_reply(Value::Nil).unwrap().is_empty());
+    }
+
+    /// Found by fuzzing: the seconds were multiplied with a bound, and the rest was added without one.
+    #[test]
+    fn a_time_of_any_numbers_is_a_time() {
+        let time = |seconds, micros| clock_ms(vec![Value::Int(seconds), Value::Int(micros)]);
+        assert_eq!(time(1_700_000_000, 123_999).unwrap(), 1_700_000_000_123);
+        assert_eq!(time(i64::MAX, i64::MAX).unwrap(), u64::MAX);
     }
 
     #[test]

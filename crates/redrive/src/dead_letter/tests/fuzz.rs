@@ -25,10 +25,7 @@ fn fuzz_dead_letter_layouts_never_panic() {
         };
         for user in [Some(&entry), None] {
             let again = read(id(), compose(layout, user, &about).1);
-            assert_eq!(
-                again.is_tombstone(),
-                user.is_none() && about.reason == Reason::Trimmed
-            );
+            assert!(user.is_none() || !again.is_tombstone());
             let _ = replay_fields(&again);
         }
     });
