@@ -35,6 +35,12 @@ impl Load {
         }
     }
 
+    /// Takes over the books of another producer.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.attempted.extend(other.attempted);
+        self.acknowledged.extend(other.acknowledged);
+    }
+
     /// Adds these in one pipeline. After an error nobody knows which of them were added.
     async fn try_add(
         &mut self,
