@@ -151,6 +151,7 @@ fn is_refusal(kind: ErrorKind) -> bool {
         ErrorKind::Denied
             | ErrorKind::WrongType
             | ErrorKind::Unavailable
+            | ErrorKind::WritesRefused
             | ErrorKind::Refused
             | ErrorKind::Invalid
     )

@@ -144,7 +144,7 @@ async fn a_lost_lease_ends_the_handler() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(totals(&ended), [0; 7], "{}", ended.stderr);
     assert!(
-        ended.stdout.contains("\"leases_lost\":5"),
+        ended.stdout.contains("\"leases_lost\": 5"),
         "{}",
         ended.stdout
     );
