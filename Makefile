@@ -3,11 +3,13 @@
 .DEFAULT_GOAL := help
 # The steps of `make test` stand in the order in which they should fail.
 .NOTPARALLEL:
-.PHONY: help demo test test-needs fmt fmt-check lint doc doctest unit sabotage reference send-speed clean
+.PHONY: help demo test test-needs fmt fmt-check lint doc doctest unit sabotage fuzz reference send-speed clean
 
 CARGO ?= cargo
 # What runs the tests: nextest or cargo.
 RUNNER ?= nextest
+# How long each fuzz test runs by hand; in the gate it is 5 seconds.
+FUZZ_SECONDS ?= 600
 
 help: ## List these commands (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +46,10 @@ endif
 
 sabotage: ## Break one guarantee after another and see its test fail
 	@scripts/sabotage.sh
+
+fuzz: ## Hold random input against the laws of every parser; FUZZ_SECONDS=600 each
+	REDRIVE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --profile fuzz --locked --lib --bins \
+		-p redrive -p redrive-cli -p redrive-testkit fuzz_of -- --nocapture
 
 reference: ## Make docs/cli.md and docs/configuration.md from the commands
 	@for page in cli configuration; do \
