@@ -3,11 +3,13 @@
 .DEFAULT_GOAL := help
 # The steps of `make test` stand in the order in which they should fail.
 .NOTPARALLEL:
-.PHONY: help demo test test-needs fmt fmt-check lint doc doctest unit sabotage reference send-speed chaos chaos-ci chaos-build clean
+.PHONY: help demo test-all test test-needs fmt fmt-check lint doc doctest unit sabotage chaos chaos-ci chaos-build fuzz reference send-speed clean
 
 CARGO ?= cargo
 # What runs the tests: nextest or cargo.
 RUNNER ?= nextest
+# How long each fuzz test runs by hand; in the gate it is 5 seconds.
+FUZZ_SECONDS ?= 600
 
 help: ## List these commands (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -15,7 +17,9 @@ help: ## List these commands (the default)
 demo: ## Watch messages being retried, recovered and dead-lettered; no server needed
 	$(CARGO) run --locked -p redrive-cli --bin redrive -- demo
 
-test: test-needs fmt-check lint doc doctest unit ## Everything that has to pass; RUNNER=cargo does without nextest
+test-all: test-needs sabotage chaos-ci test ## All that CI runs: the sabotages, the chaos suite at its small size, the tests
+
+test: test-needs fmt-check lint doc doctest unit ## What every change has to pass; RUNNER=cargo does without nextest
 
 test-needs: ## Install what the tests need and is missing: a Redis server, nextest
 	@RUNNER='$(RUNNER)' CARGO='$(CARGO)' sh scripts/install-test-needs.sh
@@ -45,6 +49,10 @@ endif
 sabotage: ## Break one guarantee after another and see its test fail
 	@scripts/sabotage.sh
 
+fuzz: ## Hold random input against the laws of every parser; FUZZ_SECONDS=600 each
+	REDRIVE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --profile fuzz --locked --lib --bins \
+		-p redrive -p redrive-cli -p redrive-testkit fuzz_of -- --nocapture
+
 reference: ## Make docs/cli.md and docs/configuration.md from the commands
 	@for page in cli configuration; do \
 		$(CARGO) run --quiet --locked -p redrive-cli --bin redrive -- reference $$page > docs/$$page.md.new \
@@ -58,19 +66,15 @@ send-speed: ## Measure `redrive send` beside a raw loop of XADD; fails below 0.3
 # Each prints its verdict line; `make test` runs none of these.
 ifeq ($(RUNNER),cargo)
 CHAOS = $(CARGO) test -p redrive-chaos --locked -- --ignored --nocapture --test-threads
-FUZZ = $(CARGO) test -p redrive -p redrive-cli --lib --bins --locked -- --ignored --nocapture fuzz_
 else
 CHAOS = $(CARGO) nextest run -p redrive-chaos --locked --run-ignored only --success-output immediate --test-threads
-FUZZ = $(CARGO) nextest run -p redrive -p redrive-cli --lib --bins --locked --run-ignored only --success-output immediate -E 'test(/fuzz_/)'
 endif
 
 chaos: chaos-build ## Hurt the binary, the library and servers at full size: hours; REDRIVE_SOAK=1h for the soak
 	REDRIVE_CHAOS=full $(CHAOS) 1$(if $(filter nextest,$(RUNNER)), -P chaos-full)
-	REDRIVE_FUZZ_SECONDS=60 $(FUZZ)
 
 chaos-ci: chaos-build ## The same at the size of the gate: minutes
 	$(CHAOS) 2
-	$(FUZZ)
 
 # What is hurt, before any clock runs.
 chaos-build:
