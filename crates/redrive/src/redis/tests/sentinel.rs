@@ -156,7 +156,7 @@ async fn a_primary_without_replicas_is_asked_for_again() {
     run(&sentinel, &monitor).await;
     run(&cut_off, "CONFIG SET min-replicas-to-write 1").await;
     let error = link.send(&set, "writing").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(error.kind(), ErrorKind::WritesRefused);
     link.send(&set, "writing").await.unwrap();
 }
 

@@ -133,6 +133,7 @@ impl Worker {
             held.fence.charge = Charge::TakenOver;
             held.stage = Stage::Queued;
             held.kept = true;
+            held.alone = false;
         }
     }
 
