@@ -83,7 +83,7 @@ fn told(report: &TrimReport, session: &mut Session) -> Result<(), Failure> {
         match held(report) {
             Some(held) => note(&format!("there is nothing to remove: {held}")),
             None => {
-                note("there is nothing to remove: without a group nobody has said what is done")
+                note("there is nothing to remove: without a group nobody has said what is done");
             }
         }
     }
