@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 # The steps of `make test` stand in the order in which they should fail.
 .NOTPARALLEL:
-.PHONY: help demo test test-needs fmt fmt-check lint doc doctest unit sabotage reference send-speed clean
+.PHONY: help demo test test-needs fmt fmt-check lint doc doctest unit sabotage sweep-table reference send-speed clean
 
 CARGO ?= cargo
 # What runs the tests: nextest or cargo.
@@ -44,6 +44,9 @@ endif
 
 sabotage: ## Break one guarantee after another and see its test fail
 	@scripts/sabotage.sh
+
+sweep-table: ## Sweep every command, and put what each kill led to into docs/guarantees.md
+	@CARGO='$(CARGO)' scripts/sweep-table.sh
 
 reference: ## Make docs/cli.md and docs/configuration.md from the commands
 	@for page in cli configuration; do \
