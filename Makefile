@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 # The steps of `make test` stand in the order in which they should fail.
 .NOTPARALLEL:
-.PHONY: help demo test-all test test-needs fmt fmt-check lint doc doctest unit sabotage chaos chaos-ci chaos-build fuzz reference send-speed clean
+.PHONY: help demo test-all test test-needs fmt fmt-check lint doc doctest unit sabotage sweep-table chaos chaos-ci chaos-build fuzz reference send-speed clean
 
 CARGO ?= cargo
 # What runs the tests: nextest or cargo.
@@ -52,6 +52,9 @@ sabotage: ## Break one guarantee after another and see its test fail
 fuzz: ## Hold random input against the laws of every parser; FUZZ_SECONDS=600 each
 	REDRIVE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --profile fuzz --locked --lib --bins \
 		-p redrive -p redrive-cli -p redrive-testkit fuzz_of -- --nocapture
+
+sweep-table: ## Sweep every command, and put what each kill led to into docs/guarantees.md
+	@CARGO='$(CARGO)' scripts/sweep-table.sh
 
 reference: ## Make docs/cli.md and docs/configuration.md from the commands
 	@for page in cli configuration; do \

@@ -127,7 +127,7 @@ impl From<redrive::Error> for Failure {
     fn from(error: redrive::Error) -> Self {
         Self {
             text: with_causes(&error),
-            hint: error.cure().map(str::to_owned),
+            hint: error.cure().map(str::to_owned).or_else(|| lost(&error)),
             code: match error.kind() {
                 ErrorKind::Invalid => Code::Usage,
                 ErrorKind::NotFound => Code::Nothing,
@@ -136,6 +136,12 @@ impl From<redrive::Error> for Failure {
             passing: error.kind().is_transient(),
         }
     }
+}
+
+/// What to do when a connection broke under a command, of which the error itself knows no cure.
+fn lost(error: &redrive::Error) -> Option<String> {
+    let is_lost = matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::TimedOut);
+    is_lost.then(|| "is the server still there? give the command again when it is".to_owned())
 }
 
 impl From<std::io::Error> for Failure {

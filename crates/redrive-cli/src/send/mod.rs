@@ -135,7 +135,9 @@ async fn send_one(producer: &Producer, fields: Fields, out: &mut Output) -> Resu
         if refused {
             failure
         } else {
-            failure.also("it is unknown whether the message was added")
+            failure
+                .also("it is unknown whether the message was added")
+                .hint("look whether it is in the stream before you send it again")
         }
     })?;
     let mut ids = Ids::new(out);

@@ -78,7 +78,12 @@ impl Dead {
 
 impl World<'_> {
     /// Something is as it should be, or the case is a violation.
-    pub(super) fn same<T: PartialEq + Debug>(&mut self, what: &str, expected: T, seen: T) {
+    pub(super) fn same<T: PartialEq + Debug + ?Sized>(
+        &mut self,
+        what: &str,
+        expected: &T,
+        seen: &T,
+    ) {
         if expected != seen {
             let what = format!("{what}: expected {expected:?}, seen {seen:?}");
             self.wrong.push(what);
@@ -182,7 +187,7 @@ impl World<'_> {
             kept += u64::from(fate == Fate::Kept);
         }
         let pending = self.pending().await;
-        self.same("pending", kept, pending);
+        self.same("pending", &kept, &pending);
     }
 
     async fn pending(&mut self) -> u64 {
@@ -206,7 +211,7 @@ impl World<'_> {
         let gone = ["replayed", "purged", "spilled", "dropped"];
         let sum = kept + gone.iter().map(|name| count(name)).sum::<i64>();
         let what = format!("the books balance ({ledger:?} with {kept} kept)");
-        self.same(&what, sum, came);
+        self.same(&what, &sum, &came);
     }
 
     async fn check_keys(&mut self, left: Left) {
@@ -215,7 +220,7 @@ impl World<'_> {
         }
         let keys: Vec<String> = self.ask(&["KEYS", "*"]).await;
         let leaked: Vec<String> = keys.into_iter().filter(|key| !may_stay(key)).collect();
-        self.same("leaked keys", Vec::new(), leaked);
+        self.same("leaked keys", &Vec::new(), &leaked);
         let mut consumers = redis::cmd("XINFO");
         consumers.arg("CONSUMERS").arg(STREAM).arg(GROUP);
         let consumers: redis::RedisResult<Vec<BTreeMap<String, redis::Value>>> =
@@ -224,7 +229,7 @@ impl World<'_> {
         let names = names.filter_map(|consumer| consumer.get("name").map(text));
         // Not redrive's: it is left alone for an hour.
         let leaked: Vec<String> = names.filter(|name| name != "plain").collect();
-        self.same("consumers left behind", Vec::new(), leaked);
+        self.same("consumers left behind", &Vec::new(), &leaked);
     }
 }
 

@@ -68,7 +68,8 @@ async fn lane(waiting: Arc<Mutex<VecDeque<Case>>>) -> Vec<Verdict> {
         let Some(case) = next else { return verdicts };
         let verdict = one(&server, case).await;
         if std::env::var_os("REDRIVE_SWEEP_TIMES").is_some() {
-            println!("{:>8.2?} {}", verdict.took, verdict.case);
+            let mark = if verdict.wrong.is_empty() { ' ' } else { '!' };
+            println!("{mark} {:>8.2?} {}", verdict.took, verdict.case);
         }
         verdicts.push(verdict);
     }

@@ -64,6 +64,8 @@ fn scenarios() -> Vec<&'static Scenario> {
 async fn every_command_sweep() {
     let names: Vec<&'static str> = scenarios().iter().map(|known| known.name).collect();
     let asked = std::env::var("REDRIVE_SWEEP").unwrap_or_default();
+    // Built before any case is timed.
+    tokio::task::spawn_blocking(binary::redrive).await.unwrap();
     if asked.contains('/') {
         let case = Case::read(&asked, &names).unwrap();
         let verdicts = run_all(vec![case]).await;
@@ -84,10 +86,14 @@ async fn every_command_sweep() {
         .filter(|name| asked.is_empty() || asked == "all" || **name == asked);
     let undisturbed = chosen.map(|name| Case::undisturbed(name)).collect();
     let mut verdicts: Vec<Verdict> = run_all(undisturbed).await;
+    for verdict in verdicts.iter().filter(|verdict| !verdict.wrong.is_empty()) {
+        report::print_one(verdict);
+    }
     let healthy = verdicts.iter().all(|verdict| verdict.wrong.is_empty());
+    assert!(healthy, "wrong without any harm");
     let mut plan = Plan::new(size);
     plan.learn(&verdicts);
-    while healthy {
+    loop {
         let cases = plan.next();
         if cases.is_empty() {
             break;

@@ -23,9 +23,9 @@ fn check_sent(world: &mut World<'_>, ended: &Ended, added: u64, all: u64) {
     world.insist("added more than once", added <= all, added);
     match ended.code {
         Some(0) => {
-            world.same("added", all, added);
+            world.same("added", &all, &added);
             let told = ended.stdout.lines().count() as u64;
-            world.same("ids told", all, told);
+            world.same("ids told", &all, &told);
         }
         Some(_) if added > 0 => {
             let unknown = ended.stderr.contains("unknown");
@@ -88,9 +88,9 @@ async fn looking(world: &mut World<'_>) {
     let mut after: Vec<String> = world.ask(&["KEYS", "*"]).await;
     before.sort();
     after.sort();
-    world.same("keys", before, after);
+    world.same("keys", &before, &after);
     let length = world.length(DLQ).await;
-    world.same("dead letters", 1, length);
+    world.same("dead letters", &1, &length);
 }
 
 /// Three dead letters are put back, each once, and handled.
@@ -102,11 +102,11 @@ async fn put_back(world: &mut World<'_>, options: &[&str], kept: u64) {
     words.extend(options);
     world.step(Step::redrive(&words)).await;
     let lengths = (world.length(STREAM).await, world.length(DLQ).await);
-    world.same("put back, and kept", (3, kept), lengths);
+    world.same("put back, and kept", &(3, kept), &lengths);
     let finish = world.worker(&["--until-idle"]);
     world.settle(Some(finish), Left::Drained).await;
     let runs = world.starts().len();
-    world.same("runs of what was put back", 3, runs);
+    world.same("runs of what was put back", &3, &runs);
 }
 
 async fn replay(world: &mut World<'_>) {
@@ -144,7 +144,7 @@ async fn replay_elsewhere(world: &mut World<'_>) {
     ];
     world.step(Step::redrive(&words)).await;
     let lengths = (world.length("elsewhere").await, world.length(DLQ).await);
-    world.same("put back, and kept", (3, 0), lengths);
+    world.same("put back, and kept", &(3, 0), &lengths);
     world.settle(None, Left::Drained).await;
 }
 
@@ -160,15 +160,15 @@ async fn packed(world: &mut World<'_>) {
     let worker = world.worker(&["--until-idle"]);
     world.step(worker).await;
     let length = world.length(DLQ).await;
-    world.same("dead letters", 1, length);
+    world.same("dead letters", &1, &length);
     let words = ["dlq", "replay", STREAM, "--all", "--yes"];
     world.step(Step::redrive(&words)).await;
     let lengths = (world.length(STREAM).await, world.length(DLQ).await);
-    world.same("put back, and kept", (2, 0), lengths);
+    world.same("put back, and kept", &(2, 0), &lengths);
     let finish = world.worker(&["--until-idle"]);
     world.settle(Some(finish), Left::Drained).await;
     let runs = world.starts().into_iter().filter(|id| *id != first).count();
-    world.same("runs of what was put back", 1, runs);
+    world.same("runs of what was put back", &1, &runs);
 }
 
 async fn purge(world: &mut World<'_>) {
@@ -180,7 +180,7 @@ async fn purge(world: &mut World<'_>) {
     let words = ["dlq", "purge", STREAM, "--all", "--yes", "-o", "json"];
     world.step(Step::redrive(&words)).await;
     let length = world.length(DLQ).await;
-    world.same("dead letters", 0, length);
+    world.same("dead letters", &0, &length);
     let finish = world.worker(&["--until-idle"]);
     world.settle(Some(finish), Left::Drained).await;
 }

@@ -13,7 +13,7 @@ const TRIES: usize = 6;
 /// How much of what could be run is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Size {
-    /// Each command in each way, in two scenarios where there are two.
+    /// Each command in each way; what changes something in two scenarios, where there are two.
     Choice,
     /// Each command in each way, in each place where it was seen.
     All,
@@ -89,8 +89,9 @@ impl Plan {
                 let way = self.ways.entry((label.clone(), harm)).or_default();
                 let wanted = match self.size {
                     Size::All if way.tried.is_empty() => usize::MAX,
-                    // The longest scenario is for what only it does.
-                    Size::Choice if way.tried.is_empty() && spread(sites) > 1 => 2,
+                    Size::Choice if way.tried.is_empty() && changes(label) && spread(sites) > 1 => {
+                        2
+                    }
                     _ if way.met == 0 && way.tried.len() < TRIES => 1,
                     _ => 0,
                 };
@@ -128,9 +129,17 @@ impl Plan {
     }
 }
 
+/// Whether a command may change something, as scripts do, or only looks or prepares.
+fn changes(label: &Label) -> bool {
+    let names = ["EVALSHA", "XACK", "XADD", "XDEL", "XREADGROUP", "EXEC"];
+    let first = label.as_str().split(' ').next();
+    first.is_some_and(|first| names.contains(&first))
+}
+
+/// In how many scenarios, but for the longest, which is for what only it does.
 fn spread(sites: &BTreeMap<Site, u64>) -> usize {
     let scenarios: BTreeSet<_> = sites.keys().map(|site| site.before.scenario).collect();
-    scenarios.len()
+    scenarios.iter().filter(|name| **name != "demo").count()
 }
 
 /// Where to harm a command, the first choice first: another scenario with each way, the first such command at each

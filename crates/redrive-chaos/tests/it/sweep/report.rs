@@ -8,7 +8,12 @@ use super::lanes::Verdict;
 use super::plan::Plan;
 
 /// Known to be wrong, and why: told, and not taken for right. Scenario, command, way; `*` is any.
-const KNOWN: [(&str, &str, &str, &str); 0] = [];
+const KNOWN: [(&str, &str, &str, &str); 1] = [(
+    "trimmed_then_done",
+    "EVALSHA renew",
+    "reply-lost",
+    "a tombstone named in an answer that was lost is not found again, and stays beside the success",
+)];
 
 /// The commands in the order of a message's life.
 const LIFE: [&str; 28] = [

@@ -206,7 +206,10 @@ impl<'a> World<'a> {
     pub(super) fn worker(&self, options: &[&str]) -> Step {
         let mut args = vec!["run", STREAM, "-g", GROUP, "--lease", "400ms"];
         args.extend(["--foreign-lease", "500ms", "--block", "100ms"]);
-        args.extend(["--backoff", "20ms", "--field", "data", "-o", "json"]);
+        args.extend(["--field", "data", "-o", "json"]);
+        if !options.contains(&"--backoff") {
+            args.extend(["--backoff", "20ms"]);
+        }
         args.extend(options);
         let (runs, go) = (self.runs(), self.folder.path().join("go"));
         let paths = [runs.to_str().unwrap(), go.to_str().unwrap()];
@@ -303,7 +306,10 @@ impl<'a> World<'a> {
                     // Gone by itself: then there is nobody left to be killed.
                     let _ = kill_process(pid, Signal::KILL);
                     armed.cut();
-                    self.let_go();
+                    // What it had in hand would wait for ever for what happens beside it.
+                    if step.during != During::Nothing {
+                        self.let_go();
+                    }
                 }
             }
         };

@@ -1,5 +1,6 @@
 //! `redrive send` on a real server.
 
+mod lost;
 mod stopping;
 
 use std::ffi::{OsStr, OsString};
