@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use redrive_testkit::eventually;
 
-use super::world::{DLQ, GROUP, STREAM, Step, World};
+use super::step::Step;
+use super::world::{DLQ, GROUP, STREAM, World};
 
 /// What is to become of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ mod plan;
 mod report;
 mod scenarios;
 mod scripts;
+mod step;
 mod world;
 
 use self::case::Case;

@@ -2,7 +2,8 @@
 
 use super::check::{Fate, Left};
 use super::scenarios::{Scenario, bury, scenario};
-use super::world::{DLQ, Ended, GROUP, STREAM, Step, World};
+use super::step::{Ended, Step};
+use super::world::{DLQ, GROUP, STREAM, World};
 
 pub(super) const OPERATORS: [Scenario; 11] = [
     scenario!(send),

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::check::{Fate, Left};
-use super::world::{DLQ, During, GROUP, STREAM, World};
+use super::step::During;
+use super::world::{DLQ, GROUP, STREAM, World};
 
 pub(super) type Running<'w> = Pin<Box<dyn Future<Output = ()> + 'w>>;
 

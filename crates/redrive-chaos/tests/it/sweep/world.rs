@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::case::{Case, Place};
 use super::check::Fate;
+use super::step::{During, Ended, Program, Repeat, Step};
 
 /// How long a worker of the sweep may be silent.
 pub(super) const LEASE: Duration = Duration::from_millis(400);
@@ -42,84 +43,6 @@ case $what in
 esac
 echo "$REDRIVE_ID done" >> "$0"
 "#;
-
-/// Which program a step starts.
-#[derive(Clone, Copy)]
-pub(super) enum Program {
-    Redrive,
-    SweepWorker,
-}
-
-/// What happens beside a process while it runs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum During {
-    Nothing,
-    /// SIGTERM when the first message is running.
-    Term,
-    /// What runs is deleted from the stream, then let go.
-    Trim,
-    /// The group is destroyed, then what runs is let go.
-    DestroyGroup,
-    /// The server forgets its scripts, then what runs is let go.
-    FlushScripts,
-}
-
-/// What to do with a process that was killed, or failed because of what was done to it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repeat {
-    Yes,
-    /// What it does is not safe to do twice.
-    No,
-}
-
-/// A process of a scenario.
-pub(super) struct Step {
-    program: Program,
-    args: Vec<String>,
-    during: During,
-    repeat: Repeat,
-    stdin: Option<PathBuf>,
-}
-
-impl Step {
-    pub(super) fn redrive(args: &[&str]) -> Self {
-        Self {
-            program: Program::Redrive,
-            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-            during: During::Nothing,
-            repeat: Repeat::Yes,
-            stdin: None,
-        }
-    }
-
-    /// With this file on stdin.
-    pub(super) fn reading(self, file: &str) -> Self {
-        Self {
-            stdin: Some(PathBuf::from(file)),
-            ..self
-        }
-    }
-
-    pub(super) fn during(self, during: During) -> Self {
-        Self { during, ..self }
-    }
-
-    pub(super) fn never_again(self) -> Self {
-        Self {
-            repeat: Repeat::No,
-            ..self
-        }
-    }
-}
-
-/// How a process ended.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ended {
-    /// None if it was killed.
-    pub(super) code: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
-}
 
 /// What was seen of a step.
 #[derive(Default)]
