@@ -29,7 +29,7 @@ enum Found {
     /// Mine, this delivery, and the entry was trimmed.
     Trimmed(State),
     /// No longer pending, and its tombstone is this delivery's to resolve.
-    Buried(Stone),
+    Buried(Box<Stone>),
     /// This delivery was ended before.
     Already,
     Lost,

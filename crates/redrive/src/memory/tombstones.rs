@@ -29,7 +29,7 @@ pub(super) struct Stone {
 /// What is known of a message that is no longer pending.
 pub(super) enum Past {
     /// Its tombstone is this delivery's to resolve.
-    Mine(Stone),
+    Mine(Box<Stone>),
     /// A tombstone stands for it, and another delivery was its last.
     Lost,
     Gone,
@@ -81,7 +81,7 @@ impl Turn<'_> {
         if fence.is_charged() && stone.state.has_ended(fence.token) {
             return Past::Gone;
         }
-        Past::Mine(stone.clone())
+        Past::Mine(Box::new(stone.clone()))
     }
 
     /// Its message has succeeded after all: whether a tombstone stood for it.
