@@ -121,7 +121,6 @@ async fn mistakes_of_usage_end_with_2_before_anything_is_read() {
             &["--dlq", &rig.stream, "--", "true"],
             "dead_letters is the stream itself",
         ),
-        (&["--ordered-by", "n", "--", "true"], "--ordered-by"),
         (&["--breaker", "half", "--", "true"], "--breaker"),
         (&["--listen", "127.0.0.1:0", "--", "true"], "--listen"),
     ] {

@@ -106,7 +106,7 @@ async fn a_stderr_that_nobody_reads_stops_nothing() {
     let mut rig = Rig::start().await;
     rig.add(300).await;
     let (reader, writer) = full();
-    let args = "--concurrency 8 --lease 2s --max-attempts 1 -- sh -c".split(' ');
+    let args = "--concurrency 8 --lease 2s --breaker off --max-attempts 1 -- sh -c".split(' ');
     let mut args: Vec<&str> = args.collect();
     args.push("echo no >&2; exit 1");
     let mut run = Worker::start(&rig, &args, writer);
@@ -124,7 +124,7 @@ async fn a_reader_that_comes_back_gets_what_was_kept() {
     let mut rig = Rig::start().await;
     rig.add(300).await;
     let (mut reader, writer) = full();
-    let args = "--max-attempts 1 -- sh -c".split(' ');
+    let args = "--breaker off --max-attempts 1 -- sh -c".split(' ');
     let mut args: Vec<&str> = args.collect();
     args.push("echo this is $REDRIVE_ID >&2; exit 1");
     let mut run = Worker::start(&rig, &args, writer);

@@ -10,6 +10,7 @@ mod checks;
 mod foreign;
 mod steps;
 mod tally;
+mod trims;
 mod truth;
 mod worker;
 mod world;

@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::Simulation;
 use super::truth::{Idle, MAX_ATTEMPTS};
 use super::worker::{Doubt, Mode, Stage, Worker};
-use crate::backend::{Beside, Charge, Cursor, Failed, Fault, How, Waits};
+use crate::backend::{Beside, Charge, Failed, Fault, How, Waits};
 use crate::dead_letter::Reason;
 use crate::message::Fields;
 use crate::names::EntryId;
 
 /// How many a worker holds at most.
-const SLOTS: usize = 24;
+pub(super) const SLOTS: usize = 24;
 /// Longer than a simulation takes: what waits is due when a step says so.
 const LATER: Duration = Duration::from_secs(3_600);
 
@@ -415,37 +415,6 @@ impl Simulation {
         for id in ids {
             if let Some(waiting) = &mut self.truth.of(id).waiting {
                 waiting.due = true;
-            }
-        }
-    }
-
-    async fn trim_one(&mut self) {
-        let ids = self.truth.ids(|m| m.is_pending() && !m.trimmed);
-        if ids.is_empty() {
-            return;
-        }
-        let id = ids[self.rng.usize(..ids.len())];
-        self.note(format_args!("{id} is trimmed"));
-        self.truth.tally.saw("trim");
-        self.age(vec![id], Idle::ForeignLease).await;
-        self.world.trim(id).await;
-        self.truth.of(id).trimmed = true;
-        // Left alone, somebody else's claim would nearly always see it first.
-        let holds = |w: &Worker| w.mode == Mode::Working && w.held.contains_key(&id);
-        if let Some(w) = self.workers.iter().position(holds) {
-            match self.rng.u8(..6) {
-                0..2 => self.renew(w).await,
-                2 => self.finish(w, SLOTS).await,
-                // Another's claim buries it, and whoever holds it ends its run without having heard.
-                3..5 => {
-                    let other = (w + 1) % self.workers.len();
-                    if self.workers[other].mode == Mode::Working {
-                        self.workers[other].cursor = Cursor::START;
-                        self.tend(other, SLOTS).await;
-                    }
-                    self.finish(w, SLOTS).await;
-                }
-                _ => {}
             }
         }
     }
