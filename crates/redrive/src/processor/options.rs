@@ -332,8 +332,7 @@ impl<C> ProcessorBuilder<C> {
     /// nor where one crashes, loses a lease or stops.
     ///
     /// ```
-    /// use redrive::codec::Raw;
-    /// use redrive::{Broker, Fields, Message, Processor, Source};
+    /// use redrive::{Broker, Fields, Message, Processor, Raw, Source};
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// let broker = Broker::connect("memory:").await?;
     /// let producer = broker.producer("orders".parse()?);
