@@ -34,6 +34,8 @@ pub struct Fault {
     pub held: BTreeSet<Number>,
     /// Of these, what it had begun to run.
     pub running: BTreeSet<Number>,
+    /// Leases that it said it had lost, without saying whose.
+    pub unnamed: u64,
 }
 
 /// A dead letter as it stands in the queue.
@@ -149,7 +151,11 @@ impl Account {
             .filter(handled)
             .collect();
         let extra = self.extra_runs();
-        let explained = self.faults.iter().map(|fault| count(&fault.held)).sum();
+        let explained = self
+            .faults
+            .iter()
+            .map(|fault| count(&fault.held) + fault.unnamed)
+            .sum();
         let mut violations = Vec::new();
         let mut check = |wrong: u64, violation: fn(u64) -> Violation| {
             if wrong > 0 {
@@ -203,9 +209,6 @@ impl Account {
 
     /// At how many kills a message was running.
     fn kills_of(&self, number: Number) -> u64 {
-        if self.killers.contains(&number) {
-            return self.runs_of(number).started;
-        }
         let killed = self
             .faults
             .iter()
@@ -215,8 +218,17 @@ impl Account {
 
     fn innocents(&self) -> u64 {
         let convicted = self.dead.iter().filter(|dead| dead.reason == "crash_loop");
-        let kills = |dead: &&Dead| dead.number.map_or(0, |number| self.kills_of(number));
-        count(convicted.filter(|dead| kills(dead) < self.max_crashes))
+        count(convicted.filter(|dead| {
+            dead.number.is_none_or(|number| {
+                // A killer is guilty. What it was read for and not run at is among its crashes, so it
+                // may have been run less often; but never convicted unheard.
+                if self.killers.contains(&number) {
+                    self.runs_of(number).started == 0
+                } else {
+                    self.kills_of(number) < self.max_crashes
+                }
+            })
+        }))
     }
 
     fn wrongly_dead(&self) -> u64 {

@@ -21,6 +21,7 @@ fn right() -> Account {
         hurt: Hurt::Killed,
         held: held.into(),
         running: running.into(),
+        unnamed: 0,
     };
     Account {
         attempted: numbers.clone(),
@@ -111,6 +112,7 @@ fn a_message_that_was_running_at_too_few_kills_is_innocent() {
                 Hurt::Killed => [].into(),
                 Hurt::Stalled => [2].into(),
             },
+            unnamed: 0,
         });
     }
     only(&account, Violation::Innocent(1));
@@ -121,9 +123,9 @@ fn a_message_that_was_running_at_too_few_kills_is_innocent() {
 }
 
 #[test]
-fn a_killer_that_was_given_up_before_its_time_is_innocent() {
+fn a_killer_that_was_given_up_without_a_run_is_innocent() {
     let mut account = right();
-    account.runs.insert(KILLER, runs_of(2, 0));
+    account.runs.insert(KILLER, runs_of(0, 0));
     only(&account, Violation::Innocent(1));
 }
 

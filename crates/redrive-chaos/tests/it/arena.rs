@@ -170,6 +170,7 @@ impl Arena {
                 hurt: wound.hurt,
                 held,
                 running,
+                unnamed: wound.unnamed,
             });
         }
         Account {

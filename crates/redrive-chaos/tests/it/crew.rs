@@ -22,6 +22,8 @@ pub(crate) struct Wound {
     pub(crate) consumer: String,
     pub(crate) hurt: Hurt,
     pub(crate) held: Vec<String>,
+    /// Leases that it said it had lost, without saying whose.
+    pub(crate) unnamed: u64,
 }
 
 /// One process, killed when dropped.
@@ -113,11 +115,12 @@ impl Worker {
         self.child.kill().await.unwrap();
         let consumer = self.consumer.clone();
         let (_, said) = self.ended().await;
-        let mut wounds = lost_leases(&consumer, &said);
+        let mut wounds = Vec::from_iter(lost_leases(&consumer, &said));
         wounds.push(Wound {
             consumer,
             hurt: Hurt::Killed,
             held,
+            unnamed: 0,
         });
         wounds
     }
@@ -177,6 +180,7 @@ impl Crew {
             consumer: worker.consumer.clone(),
             hurt: Hurt::Stalled,
             held,
+            unnamed: 0,
         });
     }
 
@@ -187,6 +191,7 @@ impl Crew {
                 consumer: worker.consumer.clone(),
                 hurt: Hurt::Stalled,
                 held: arena.held_by(&worker.consumer).await,
+                unnamed: 0,
             });
         }
     }
@@ -233,21 +238,21 @@ impl Crew {
     }
 }
 
-/// A worker that loses a lease says so: on a machine that is too busy that happens to one that nobody hurt.
-fn lost_leases(consumer: &str, said: &[String]) -> Vec<Wound> {
-    let lost = said.iter().filter(|line| line.contains("lease lost"));
-    lost.map(|line| {
-        let id = line
-            .split("id=")
-            .nth(1)
-            .and_then(|rest| rest.split(' ').next());
-        Wound {
-            consumer: consumer.to_owned(),
-            hurt: Hurt::Stalled,
-            held: vec![id.unwrap().to_owned()],
-        }
+/// A worker that loses leases says how many: on a machine that is too busy that happens to one that nobody hurt.
+fn lost_leases(consumer: &str, said: &[String]) -> Option<Wound> {
+    let told = said.iter().filter(|line| line.contains("leases lost"));
+    let unnamed = told.map(|line| {
+        let number = line.split("leases=").nth(1);
+        let number = number.and_then(|rest| rest.split(' ').next());
+        number.unwrap().parse::<u64>().unwrap()
+    });
+    let unnamed = unnamed.sum();
+    (unnamed > 0).then(|| Wound {
+        consumer: consumer.to_owned(),
+        hurt: Hurt::Stalled,
+        held: Vec::new(),
+        unnamed,
     })
-    .collect()
 }
 
 /// A command with nothing of the environment that would change what it does.

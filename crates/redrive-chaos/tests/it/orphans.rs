@@ -91,7 +91,7 @@ async fn orphans_behind_live_leases_are_all_reached_in_one_sweep() {
     let taken = sweep(&arena, "taker").await;
     let lost = lives.workers[0].said();
     assert!(
-        lost.iter().all(|line| !line.contains("lease lost")),
+        lost.iter().all(|line| !line.contains("leases lost")),
         "the living one lost leases"
     );
     assert_eq!(taken, orphans);

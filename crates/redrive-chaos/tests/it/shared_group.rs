@@ -124,6 +124,7 @@ async fn a_group_shared_with_plain_workers_loses_nothing_and_doubles_only_what_k
             held: arena.held_by(&consumer).await,
             consumer,
             hurt: Hurt::Killed,
+            unnamed: 0,
         });
     }
     arena.settled(SOON).await;
