@@ -31,7 +31,7 @@ fn fails_once(number: Number) -> bool {
 
 /// What was said of what happened, beside the lines that belong to one message each: failures that handlers asked for,
 /// and leases that were lost, which the account knows.
-fn of_the_event(said: Vec<String>) -> Vec<String> {
+pub(crate) fn of_the_event(said: Vec<String>) -> Vec<String> {
     let of_a_message = [
         "failed, will be run again",
         "lease lost",
