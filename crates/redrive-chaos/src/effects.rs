@@ -104,6 +104,21 @@ impl Effects {
         command.query_async(&mut self.connection.clone()).await
     }
 
+    /// Whether a consumer has begun to run any of these.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not answer.
+    pub async fn has_begun_any(&self, consumer: &str, numbers: &[Number]) -> RedisResult<bool> {
+        if numbers.is_empty() {
+            return Ok(false);
+        }
+        let mut command = redis::cmd("SMISMEMBER");
+        command.arg(by(consumer)).arg(numbers);
+        let begun: Vec<bool> = command.query_async(&mut self.connection.clone()).await?;
+        Ok(begun.contains(&true))
+    }
+
     async fn counts(&self, key: &str) -> RedisResult<BTreeMap<Number, u64>> {
         let mut command = redis::cmd("HGETALL");
         command.arg(key);

@@ -288,7 +288,16 @@ pub(crate) fn redrive_run(url: &str, target: &Target, consumer: &str, options: &
 
 /// The library in a process of its own, with these options.
 pub(crate) fn library(arena: &Arena, options: &str) -> impl Fn(&str) -> Command + Send + use<> {
-    let (url, effects) = (arena.server.url(), arena.effects_url());
+    library_on(&arena.server.url(), arena, options)
+}
+
+/// The same, on the server of another URL.
+pub(crate) fn library_on(
+    url: &str,
+    arena: &Arena,
+    options: &str,
+) -> impl Fn(&str) -> Command + Send + use<> {
+    let (url, effects) = (url.to_owned(), arena.effects_url());
     let options = options.to_owned();
     move |consumer| {
         let mut command = clean(program::worker());

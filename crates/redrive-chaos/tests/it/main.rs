@@ -14,6 +14,7 @@ mod flat;
 mod load;
 mod orphans;
 mod outages;
+mod partitions;
 mod poison;
 mod program;
 mod replays;

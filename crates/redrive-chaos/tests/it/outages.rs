@@ -30,7 +30,7 @@ fn fails_once(number: Number) -> bool {
 }
 
 /// What was said of what happened, beside the failures that handlers asked for.
-fn of_the_event(said: Vec<String>) -> Vec<String> {
+pub(crate) fn of_the_event(said: Vec<String>) -> Vec<String> {
     let of_the_event = |line: &String| !line.contains("failed, will be run again");
     said.into_iter().filter(of_the_event).collect()
 }

@@ -165,8 +165,8 @@ impl Proxy {
         self.board.name_script(request::hash(text), name.to_owned());
     }
 
-    /// Calls the scripts of a folder by the names of their files; each is known by itself and with `shared.lua` in
-    /// front, as the library puts it.
+    /// Calls the scripts of a folder by the names of their files; each is known by itself, with `shared.lua` in front,
+    /// and with `shared.lua` and `quarantine.lua`, as the library puts them.
     ///
     /// # Panics
     ///
@@ -250,14 +250,17 @@ impl std::fmt::Debug for Proxy {
 /// Name and text of each script, as it is sent.
 fn scripts(folder: &Path) -> io::Result<Vec<(String, String)>> {
     let shared = fs::read_to_string(folder.join("shared.lua")).unwrap_or_default();
+    let quarantine = fs::read_to_string(folder.join("quarantine.lua")).unwrap_or_default();
     let mut scripts = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "lua") {
             let text = fs::read_to_string(&path)?;
             let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            scripts.push((name.clone().into_owned(), format!("{shared}\n{text}")));
-            scripts.push((name.into_owned(), text));
+            let name = name.into_owned();
+            scripts.push((name.clone(), format!("{shared}\n{text}")));
+            scripts.push((name.clone(), format!("{shared}\n{quarantine}\n{text}")));
+            scripts.push((name, text));
         }
     }
     Ok(scripts)

@@ -209,6 +209,15 @@ impl Link {
         }
     }
 
+    /// Forgets a connection that has been silent for longer than its user can wait. It may only be slow: the
+    /// other links of the era keep theirs.
+    pub(super) fn give_up(&self) {
+        // Where somebody makes one just now, it is another one already.
+        if let Ok(mut live) = self.live.try_lock() {
+            *live = None;
+        }
+    }
+
     async fn raw(
         &self,
         command: &Cmd,
@@ -284,6 +293,12 @@ impl Call {
             keys: keys.into_iter().collect(),
             args: Vec::new(),
         }
+    }
+
+    /// One more key, behind those of all.
+    pub(super) fn key(&mut self, key: String) -> &mut Self {
+        self.keys.push(key);
+        self
     }
 
     pub(super) fn arg(&mut self, arg: impl Into<bytes::Bytes>) -> &mut Self {

@@ -11,6 +11,7 @@ mod keys;
 mod look;
 mod reader;
 mod registry;
+mod renewal;
 mod replay;
 mod scripts;
 mod seat;

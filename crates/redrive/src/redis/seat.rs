@@ -36,7 +36,7 @@ pub(super) struct RedisSeat {
     pub(super) commands: Link,
     /// Renewals wait behind nothing else. Used from the renewing runtime only, also for the look
     /// whether the server takes writes.
-    renewals: Link,
+    pub(super) renewals: Link,
     reader: Reader,
     /// Set by who leaves: a renewal that is still under way must not bring it back to life.
     pub(super) leaving: AtomicBool,
@@ -317,42 +317,7 @@ impl Seat for RedisSeat {
     }
 
     async fn renew(&self, leases: &[Fence]) -> Result<Vec<Renewed>, Error> {
-        let doing = "renewing leases";
-        match self.stay_alive(&self.renewals).await {
-            Ok(Sign::Given) => {}
-            // What this consumer holds is the other's to renew.
-            Ok(Sign::Taken { .. }) => return Err(self.name_taken()),
-            Err(error) if leases.is_empty() => return Err(error),
-            // What is said of the leases must not be lost with the sign of life: that is given
-            // again with the next renewal, and a server that does not answer refuses both.
-            Err(_) => {}
-        }
-        let mut renewed = Vec::with_capacity(leases.len());
-        for some in leases.chunks(CALL) {
-            let mut call = self.call();
-            for lease in some {
-                call.number(lease.id)
-                    .number(lease.token)
-                    .number(u8::from(lease.is_charged()));
-            }
-            let answer = self.renewals.eval(&scripts::RENEW, &call, doing).await?;
-            for mut row in wire::rows(answer, some.len())? {
-                renewed.push(match row.word.as_str() {
-                    "ok" => Renewed::Held,
-                    "lost" => Renewed::Lost,
-                    "gone" => Renewed::Gone,
-                    "died" => {
-                        let died = row.died()?;
-                        Renewed::Trimmed {
-                            tombstone: died.dead_letter,
-                            dropped: died.dropped,
-                        }
-                    }
-                    _ => Renewed::Refused(self.refused(&mut row)?),
-                });
-            }
-        }
-        Ok(renewed)
+        self.renew_in_time(leases).await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Error> {

@@ -1,9 +1,14 @@
 -- Keeps held messages from being taken over.
 --
--- ARGV from 4 on, for each message: id, delivery count, '1' if that delivery is charged, else '0'
--- Returns for each: {'ok'} · {'lost'} · {'gone'} · a row of bury (trimmed: its tombstone)
+-- KEYS 9 alive key of the consumer
+-- ARGV 4 token of this process; from 5 on, for each message: id, delivery count, '1' if that delivery
+--      is charged, else '0'
+-- Returns for each: {'ok'} · {'lost'} · {'gone'} · a row of bury (trimmed: its tombstone) ·
+--      {'taken'}: another process has the name, and what it holds is not ours to renew
 
 local out = {}
+local has = redis.call('GET', KEYS[9])
+local taken = has and has ~= ARGV[4]
 
 local function renew(id, n, charged)
   local row = still_pending(id)
@@ -22,5 +27,7 @@ local function renew(id, n, charged)
   return { 'ok' }
 end
 
-for i = 4, #ARGV, 3 do out[#out + 1] = renew(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1') end
+for i = 5, #ARGV, 3 do
+  out[#out + 1] = taken and { 'taken' } or renew(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1')
+end
 return out

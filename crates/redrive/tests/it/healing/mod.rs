@@ -3,6 +3,7 @@
 mod classes;
 mod leases;
 mod refusing;
+mod renewals;
 
 use std::sync::Arc;
 use std::time::Duration;
