@@ -204,6 +204,7 @@ impl Stage {
             consumer: consumer.to_owned(),
             hurt: Hurt::Stalled,
             held: held.into_iter().collect(),
+            unnamed: 0,
         });
         self.crew.wounds.extend(wounds);
         may_say.unwrap_or(LINES)
