@@ -9,6 +9,9 @@ use crate::backend::{Cursor, Tended};
 
 /// Workers sleep until the next due time, at most this long.
 const TEND_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+/// The same while there is something to read: where there is load, what another worker hands back is
+/// to be with somebody else within a second.
+const TEND_UNDER_LOAD_EVERY: Duration = Duration::from_millis(500);
 /// The shortest pause after a claim round that took nothing, whatever it says is due.
 const TEND_AT_MOST_EVERY: Duration = Duration::from_millis(10);
 /// How many messages one claim round takes at most.
@@ -90,6 +93,8 @@ pub(crate) struct Intake {
     not_before: Option<Instant>,
     /// The last read found nothing.
     dry: bool,
+    /// Whether the last read brought something.
+    loaded: bool,
     backoff: Backoff,
 }
 
@@ -122,6 +127,7 @@ impl Intake {
             },
             not_before: None,
             dry: false,
+            loaded: false,
             backoff: Backoff::default(),
         }
     }
@@ -248,10 +254,13 @@ impl Intake {
         self.next_tend = if more {
             now
         } else {
-            now + tended
-                .next_due
-                .unwrap_or(TEND_AT_LEAST_EVERY)
-                .clamp(TEND_AT_MOST_EVERY, TEND_AT_LEAST_EVERY)
+            let most = if self.loaded {
+                TEND_UNDER_LOAD_EVERY
+            } else {
+                TEND_AT_LEAST_EVERY
+            };
+            let due = tended.next_due.unwrap_or(most);
+            now + due.clamp(TEND_AT_MOST_EVERY, most)
         };
         self.step = match self.extent {
             Extent::Sweep if more => Step::Claim,
@@ -264,6 +273,7 @@ impl Intake {
     pub(crate) fn read_answered(&mut self, block: Option<Duration>, got: usize) {
         self.answered();
         self.dry = got == 0;
+        self.loaded = got > 0;
         self.step = match self.extent {
             Extent::Batches(_) => Step::Settle,
             Extent::UntilIdle if got == 0 && block.is_none() => Step::Settle,
