@@ -193,7 +193,6 @@ impl Story {
             .take()
             .ok_or_else(|| Failure::new("the worker has no input"))?;
         stdin.write_all(format!("{url}\n").as_bytes()).await?;
-        drop(stdin);
         let stdout = child
             .stdout
             .take()
@@ -214,6 +213,8 @@ impl Story {
         tokio::time::sleep(MIDDLE).await;
         // SIGKILL: it cannot hand anything back.
         child.kill().await?;
+        // Open until here: at its end the worker knows that nobody is left to kill it.
+        drop(stdin);
         say("   Its process is killed in the middle of three charges: nothing is handed back.");
         Ok(())
     }

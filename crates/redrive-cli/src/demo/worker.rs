@@ -90,7 +90,8 @@ fn charged(order: &Message<Order>, billing: Billing) -> Outcome {
     outcome
 }
 
-/// The worker that dies, in a process of its own: reads the URL from stdin, says on stdout how many orders it has in hand.
+/// The worker that dies, in a process of its own: reads the URL from stdin, says on stdout when it has its orders in hand.
+/// It ends when stdin does, too: then its demo was killed, and nobody else would end it.
 pub(super) async fn first_in_a_process(stream: StreamKey) -> Result<(), Failure> {
     let mut url = String::new();
     std::io::stdin().read_line(&mut url)?;
@@ -109,5 +110,17 @@ pub(super) async fn first_in_a_process(stream: StreamKey) -> Result<(), Failure>
     tokio::select! {
         ended = working => ended.map(drop).map_err(Failure::from),
         () = reporting => Ok(()),
+        () = end_of_stdin() => Ok(()),
     }
+}
+
+/// On a thread of its own, for nothing can end a read of stdin but stdin: the process does not wait for it.
+async fn end_of_stdin() {
+    let (ended, end) = tokio::sync::oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        // That it cannot be read any more is its end as well.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        drop(ended);
+    });
+    let _ = end.await;
 }

@@ -1,8 +1,16 @@
 //! `redrive demo`, on the broker within the process and on a real server.
 
-use redrive_testkit::Server;
+use std::process::Stdio;
+use std::time::Duration;
+
+use redis::RedisError;
+use redrive_testkit::{Server, eventually};
+use tokio::io::AsyncWriteExt;
 
 use super::redrive;
+
+/// Far more than it takes, on a busy machine too.
+const SOON: Duration = Duration::from_secs(60);
 
 /// Every order is accounted for, and what the story promises has happened.
 #[track_caller]
@@ -83,4 +91,36 @@ async fn a_server_that_is_not_there_or_refuses_is_an_error_with_a_hint_and_no_pa
         assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
         assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
     }
+}
+
+/// A demo that was killed left its first worker behind, for ever: nobody was there any more to kill it.
+#[tokio::test]
+async fn the_worker_of_a_demo_that_was_killed_ends_with_it() {
+    let server = Server::start().await;
+    let mut worker = tokio::process::Command::new(env!("CARGO_BIN_EXE_redrive"))
+        .args(["demo-worker", "--stream", "orders"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdin = worker.stdin.take().unwrap();
+    let url = format!("{}\n", server.url());
+    stdin.write_all(url.as_bytes()).await.unwrap();
+    let mut plain = server.connect().await;
+    eventually(SOON, "a worker at its work", async || {
+        let signs: Vec<String> = redis::cmd("KEYS")
+            .arg("*:alive:*")
+            .query_async(&mut plain)
+            .await?;
+        match signs.len() {
+            1 => Ok(()),
+            other => Err(RedisError::from(std::io::Error::other(other.to_string()))),
+        }
+    })
+    .await;
+    assert_eq!(worker.try_wait().unwrap(), None);
+    drop(stdin);
+    let ended = tokio::time::timeout(SOON, worker.wait()).await;
+    assert!(ended.expect("it goes on for ever").unwrap().success());
 }

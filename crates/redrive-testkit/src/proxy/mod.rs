@@ -13,7 +13,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::thread::JoinHandle;
-use std::{fs, io};
 
 use tokio::sync::mpsc;
 
@@ -21,10 +20,7 @@ pub use self::armed::Armed;
 use self::board::{Board, Weather};
 pub use self::label::{Fault, Label, Moment, Target};
 use self::listener::{Door, run};
-use crate::{Server, fail};
-
-/// The library's scripts, so that the proxy knows them by name.
-const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../redrive/src/redis/scripts");
+use crate::{Server, fail, library_scripts, scripts};
 
 /// A TCP proxy in front of a server, on a free loopback port.
 ///
@@ -106,7 +102,7 @@ impl Proxy {
             orders: Some(orders),
             thread: Some(thread),
         };
-        proxy.name_scripts(Path::new(SCRIPTS));
+        proxy.name_scripts(library_scripts());
         proxy
     }
 
@@ -165,8 +161,8 @@ impl Proxy {
         self.board.name_script(request::hash(text), name.to_owned());
     }
 
-    /// Calls the scripts of a folder by the names of their files; each is known by itself, with `shared.lua` in front,
-    /// and with `shared.lua` and `quarantine.lua`, as the library puts them.
+    /// Calls the scripts of a folder by the names of their files; each is known with what the library puts in front
+    /// of it, too.
     ///
     /// # Panics
     ///
@@ -245,23 +241,4 @@ impl std::fmt::Debug for Proxy {
             .field("port", &self.port)
             .finish_non_exhaustive()
     }
-}
-
-/// Name and text of each script, as it is sent.
-fn scripts(folder: &Path) -> io::Result<Vec<(String, String)>> {
-    let shared = fs::read_to_string(folder.join("shared.lua")).unwrap_or_default();
-    let quarantine = fs::read_to_string(folder.join("quarantine.lua")).unwrap_or_default();
-    let mut scripts = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "lua") {
-            let text = fs::read_to_string(&path)?;
-            let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            let name = name.into_owned();
-            scripts.push((name.clone(), format!("{shared}\n{text}")));
-            scripts.push((name.clone(), format!("{shared}\n{quarantine}\n{text}")));
-            scripts.push((name, text));
-        }
-    }
-    Ok(scripts)
 }

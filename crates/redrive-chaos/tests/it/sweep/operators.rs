@@ -5,7 +5,7 @@ use super::scenarios::{Scenario, bury, scenario};
 use super::step::{Ended, Step};
 use super::world::{DLQ, GROUP, STREAM, World};
 
-pub(super) const OPERATORS: [Scenario; 11] = [
+pub(super) const OPERATORS: [Scenario; 12] = [
     scenario!(send),
     scenario!(send_lines),
     scenario!(looking),
@@ -15,6 +15,7 @@ pub(super) const OPERATORS: [Scenario; 11] = [
     scenario!(replay_elsewhere),
     scenario!(packed),
     scenario!(purge),
+    scenario!(trim),
     scenario!(replay_unknown_scripts),
     scenario!(demo),
 ];
@@ -81,6 +82,7 @@ async fn looking(world: &mut World<'_>) {
         &["dlq", "list", STREAM, "-o", "json"],
         &["dlq", "show", &dead, STREAM, "-o", "json"],
         &["dlq", "replay", STREAM, "--all", "--dry-run", "-o", "json"],
+        &["trim", STREAM, "--dry-run", "-o", "json"],
     ] {
         let ended = world.step(Step::redrive(words)).await;
         let json: Result<serde_json::Value, _> = serde_json::from_str(&ended.stdout);
@@ -182,6 +184,33 @@ async fn purge(world: &mut World<'_>) {
     world.step(Step::redrive(&words)).await;
     let length = world.length(DLQ).await;
     world.same("dead letters", &0, &length);
+    let finish = world.worker(&["--until-idle"]);
+    world.settle(Some(finish), Left::Drained).await;
+}
+
+/// What is done goes; what is pending, and what nobody has read, stays.
+async fn trim(world: &mut World<'_>) {
+    // More than fits in one node: the rest of one takes a step of its own.
+    let fill = "for n = 1, 250 do redis.call('XADD', KEYS[1], '*', 'data', 'ok') end";
+    let _: redis::Value = world.ask(&["EVAL", fill, "1", STREAM]).await;
+    let _: String = (world.ask(&["XGROUP", "CREATE", STREAM, GROUP, "$"])).await;
+    world.add("ok", Fate::Done(1)).await;
+    world.add("ok", Fate::Done(1)).await;
+    let read = [
+        "XREADGROUP",
+        "GROUP",
+        GROUP,
+        "plain",
+        "STREAMS",
+        STREAM,
+        ">",
+    ];
+    let _: redis::Value = world.ask(&read).await;
+    world.add("ok", Fate::Done(1)).await;
+    let words = ["trim", STREAM, "--yes", "-o", "json"];
+    world.step(Step::redrive(&words)).await;
+    let length = world.length(STREAM).await;
+    world.same("entries left", &3, &length);
     let finish = world.worker(&["--until-idle"]);
     world.settle(Some(finish), Left::Drained).await;
 }

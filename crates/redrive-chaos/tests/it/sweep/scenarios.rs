@@ -49,10 +49,10 @@ pub(super) const WORKERS: [Scenario; 21] = [
     scenario!(batches),
 ];
 
-const IDLE: &[&str] = &["--until-idle"];
+pub(super) const IDLE: &[&str] = &["--until-idle"];
 
 /// A worker to the end, another that finishes what it left, and the check.
-async fn work(world: &mut World<'_>, options: &[&str], during: During) {
+pub(super) async fn work(world: &mut World<'_>, options: &[&str], during: During) {
     let worker = world.worker(options).during(during);
     world.step(worker).await;
     let finish = world.worker(options);
@@ -180,8 +180,8 @@ async fn trimmed_while_waiting(world: &mut World<'_>) {
 
 async fn group_destroyed(world: &mut World<'_>) {
     world.load_scripts().await;
-    world.add("hold", Fate::DoneAgain).await;
-    world.add("ok", Fate::DoneAgain).await;
+    world.add("hold", Fate::DoneAtLast).await;
+    world.add("ok", Fate::DoneAtLast).await;
     let options = ["--until-idle", "--concurrency", "1"];
     work(world, &options, During::DestroyGroup).await;
 }

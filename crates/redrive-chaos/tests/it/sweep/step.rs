@@ -19,8 +19,12 @@ pub(super) enum During {
     Trim,
     /// The group is destroyed, then what runs is let go.
     DestroyGroup,
-    /// The server forgets its scripts, then what runs is let go.
+    /// The server forgets its scripts; what runs is let go when its lease was renewed.
     FlushScripts,
+    /// The server has no memory left for a while, then what runs is let go.
+    NoMemory,
+    /// What fails goes on failing until most runs have failed; a while later it is let go.
+    Outage,
 }
 
 /// What to do with a process that was killed, or failed because of what was done to it.
@@ -29,6 +33,24 @@ pub(super) enum Repeat {
     Yes,
     /// What it does is not safe to do twice.
     No,
+    /// Also when it ended itself: a message did that.
+    AfterCrashes,
+}
+
+/// Whether the process may find another one under the name of its consumer, and be refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
+    OfItsOwn,
+    MayBeTaken,
+}
+
+/// Where the process comes in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    /// By the server's address, which is that of the proxy.
+    Server,
+    /// By that of a sentinel, behind the proxy; it names the server.
+    Sentinel,
 }
 
 /// A process of a scenario.
@@ -37,6 +59,8 @@ pub(super) struct Step {
     pub(super) args: Vec<String>,
     pub(super) during: During,
     pub(super) repeat: Repeat,
+    pub(super) name: Name,
+    pub(super) door: Door,
     pub(super) stdin: Option<PathBuf>,
 }
 
@@ -47,6 +71,8 @@ impl Step {
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
             during: During::Nothing,
             repeat: Repeat::Yes,
+            name: Name::OfItsOwn,
+            door: Door::Server,
             stdin: None,
         }
     }
@@ -69,6 +95,27 @@ impl Step {
             ..self
         }
     }
+
+    pub(super) fn after_crashes(self) -> Self {
+        Self {
+            repeat: Repeat::AfterCrashes,
+            ..self
+        }
+    }
+
+    pub(super) fn under_a_name(self) -> Self {
+        Self {
+            name: Name::MayBeTaken,
+            ..self
+        }
+    }
+
+    pub(super) fn by_a_sentinel(self) -> Self {
+        Self {
+            door: Door::Sentinel,
+            ..self
+        }
+    }
 }
 
 /// How a process ended.
@@ -78,4 +125,16 @@ pub(super) struct Ended {
     pub(super) code: Option<i32>,
     pub(super) stdout: String,
     pub(super) stderr: String,
+}
+
+impl Ended {
+    pub(super) fn says_why(&self) -> bool {
+        self.stderr.contains("error: ") && self.stderr.contains("hint: ")
+    }
+
+    /// Another process has the name of its consumer.
+    pub(super) fn was_refused(&self) -> bool {
+        let refused = "under which another process runs";
+        self.code == Some(1) && self.says_why() && self.stderr.contains(refused)
+    }
 }

@@ -7,15 +7,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redrive_testkit::{Armed, Proxy, Server, Target};
+use redrive_testkit::{Armed, Server, Target};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::beside::Beside;
 use super::case::{Case, Place};
 use super::check::Fate;
-use super::step::{During, Ended, Program, Repeat, Step};
+use super::entrance::Entrance;
+use super::handler::{HANDLER, lines, starts};
+use super::step::{During, Ended, Name, Program, Repeat, Step};
 
 /// How long a worker of the sweep may be silent.
 pub(super) const LEASE: Duration = Duration::from_millis(400);
@@ -23,26 +26,11 @@ pub(super) const LEASE: Duration = Duration::from_millis(400);
 const IN_TIME: Duration = Duration::from_secs(25);
 /// How often a process is started again that was killed, or said that it failed.
 const STARTS: usize = 4;
+/// The same where a message ends it a few times itself.
+const STARTS_WITH_CRASHES: usize = 10;
 pub(super) const STREAM: &str = "orders";
 pub(super) const DLQ: &str = "orders:dlq";
 pub(super) const GROUP: &str = "g";
-
-/// Handles a message as its payload says, and writes down that it ran. `$0` is the file of runs, `$1` the file whose being
-/// there lets what waits go on.
-const HANDLER: &str = r#"
-read -r what
-echo "$REDRIVE_ID start" >> "$0"
-case $what in
-    *fail-once*) [ "$REDRIVE_ATTEMPT" -gt 1 ] || { echo "it fails once" >&2; exit 1; } ;;
-    *hold-and-fail*) while [ ! -e "$1" ]; do sleep 0.02; done; echo "it fails at last" >&2; exit 1 ;;
-    *hold*) while [ ! -e "$1" ]; do sleep 0.02; done ;;
-    *fail*) echo "it always fails" >&2; exit 1 ;;
-    *reject-at-first*) [ -e "$1" ] || exit 65 ;;
-    *reject*) exit 65 ;;
-    *slow*) sleep 0.3 ;;
-esac
-echo "$REDRIVE_ID done" >> "$0"
-"#;
 
 /// What was seen of a step.
 #[derive(Default)]
@@ -86,6 +74,7 @@ impl<'a> World<'a> {
             extra_runs: 0,
             deaths: 0,
         };
+        let () = world.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
         let () = world.ask(&["FLUSHALL"]).await;
         let () = world.ask(&["SCRIPT", "FLUSH"]).await;
         world
@@ -105,7 +94,18 @@ impl<'a> World<'a> {
 
     /// Adds a message whose payload says how it is handled, and what is to become of it.
     pub(super) async fn add(&mut self, payload: &str, fate: Fate) -> String {
-        let id: String = self.ask(&["XADD", STREAM, "*", "data", payload]).await;
+        let words = ["XADD", STREAM, "*", "data", payload];
+        self.add_entry(&words, fate).await
+    }
+
+    /// The same of a message with a key.
+    pub(super) async fn add_of(&mut self, key: &str, payload: &str, fate: Fate) -> String {
+        let words = ["XADD", STREAM, "*", "key", key, "data", payload];
+        self.add_entry(&words, fate).await
+    }
+
+    async fn add_entry(&mut self, words: &[&str], fate: Fate) -> String {
+        let id: String = self.ask(words).await;
         self.fates.insert(id.clone(), fate);
         id
     }
@@ -116,13 +116,23 @@ impl<'a> World<'a> {
 
     /// What has been written down of runs, a line each.
     pub(super) fn run_lines(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(self.runs()).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
+        lines(&self.runs())
     }
 
     /// Lets what waits go on.
     pub(super) fn let_go(&self) {
         std::fs::write(self.folder.path().join("go"), "").unwrap();
+    }
+
+    /// What happens beside a process of this case.
+    fn neighbour(&self, during: During) -> Beside {
+        Beside {
+            during,
+            plain: self.plain.clone(),
+            runs: self.runs(),
+            before: self.starts().len(),
+            go: self.folder.path().join("go"),
+        }
     }
 
     /// `redrive run` with these options and the handler.
@@ -167,6 +177,30 @@ impl<'a> World<'a> {
         self.keep(other.1);
     }
 
+    /// The same for two under one name: the second one comes when the first one is at work, which goes on when one of them
+    /// has ended.
+    pub(super) async fn namesakes(&mut self, first: Step, second: Step) -> (Ended, Ended) {
+        let here = &*self;
+        let one = async {
+            let ran = here.run(&first).await;
+            here.let_go();
+            ran
+        };
+        let other = async {
+            let end = Instant::now() + IN_TIME;
+            while here.starts().is_empty() && Instant::now() < end {
+                sleep(Duration::from_millis(5)).await;
+            }
+            let ran = here.run(&second).await;
+            here.let_go();
+            ran
+        };
+        let (one, other) = tokio::join!(one, other);
+        self.keep(one.1);
+        self.keep(other.1);
+        (one.0, other.0)
+    }
+
     fn keep(&mut self, record: Record) {
         self.seen.extend(record.seen);
         self.struck.extend(record.struck);
@@ -189,22 +223,36 @@ impl<'a> World<'a> {
                 Some(0) => return (ended, record),
                 // What was to be done had been done before its answer was lost.
                 Some(3) if again > 1 => return (ended, record),
-                None if is_hurt => {}
-                Some(1 | 4) if is_hurt && says_why(&ended) => {}
+                None if is_hurt || step.repeat == Repeat::AfterCrashes => {}
+                Some(1) if step.name == Name::MayBeTaken && ended.was_refused() => {
+                    return (ended, record);
+                }
+                Some(1 | 4) if is_hurt && ended.says_why() => {}
                 code => {
                     let what = format!("step {at} ended with {code:?}: {}", ended.stderr.trim());
                     record.wrong.push(what);
                     return (ended, record);
                 }
             }
-            if step.repeat == Repeat::No || again == STARTS {
+            let starts = match step.repeat {
+                Repeat::No => 1,
+                Repeat::Yes => STARTS,
+                Repeat::AfterCrashes => STARTS_WITH_CRASHES,
+            };
+            if again == starts {
+                let is_killed = ended.code.is_none() && step.repeat != Repeat::No;
+                if is_killed && !is_hurt {
+                    let what = format!("step {at} ended itself {starts} times");
+                    record.wrong.push(what);
+                }
                 return (ended, record);
             }
         }
     }
 
     async fn once(&self, step: &Step, at: usize, again: usize, record: &mut Record) -> Ended {
-        let proxy = Proxy::in_front_of(self.server);
+        let entrance = Entrance::of(self.server, step.door).await;
+        let proxy = &entrance.proxy;
         let here = |place: &Place| place.step == at && place.again == again;
         let armed: Vec<(usize, bool, Armed)> = (self.case.strikes.iter().enumerate())
             .filter(|(_, strike)| here(&strike.place))
@@ -215,7 +263,8 @@ impl<'a> World<'a> {
                 (index, strike.harm.is_kill(), armed)
             })
             .collect();
-        let mut command = self.command(step, proxy.url());
+        let mut neighbour = self.neighbour(step.during);
+        let mut command = self.command(step, &entrance.url);
         let child = command.spawn().unwrap();
         let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let pid = pid.unwrap();
@@ -237,7 +286,7 @@ impl<'a> World<'a> {
             }
         };
         let beside = async {
-            tokio::join!(killing, self.beside(step.during, pid));
+            tokio::join!(killing, neighbour.happens(pid));
             std::future::pending::<()>().await;
         };
         let ended = tokio::select! {
@@ -251,9 +300,17 @@ impl<'a> World<'a> {
                     .wrong
                     .push(format!("step {at} did not end in {IN_TIME:?}"));
                 let _ = kill_process(pid, Signal::KILL);
-                ending.await.unwrap()
+                match timeout(IN_TIME, ending).await {
+                    Ok(ended) => ended.unwrap(),
+                    Err(_) => {
+                        let what = format!("what step {at} started outlives it");
+                        record.wrong.push(what);
+                        return Ended::default();
+                    }
+                }
             }
         };
+        self.neighbour(step.during).is_over().await;
         let struck = armed.iter().filter(|(_, _, armed)| armed.has_struck());
         record.struck.extend(struck.map(|(index, _, _)| *index));
         for (label, count) in proxy.seen() {
@@ -297,48 +354,9 @@ impl<'a> World<'a> {
         command
     }
 
-    /// What happens beside the process.
-    async fn beside(&self, during: During, pid: Pid) {
-        if during == During::Nothing {
-            return;
-        }
-        let before = self.starts().len();
-        let mut plain = self.plain.clone();
-        let id = loop {
-            match self.starts().get(before) {
-                Some(id) => break id.clone(),
-                None => sleep(Duration::from_millis(5)).await,
-            }
-        };
-        match during {
-            During::Nothing => {}
-            During::Term => {
-                let _ = kill_process(pid, Signal::TERM);
-            }
-            During::Trim => {
-                let _: u64 = ask(&mut plain, &["XDEL", STREAM, &id]).await;
-                // Until somebody has noticed; a fault may be that nobody does.
-                let end = Instant::now() + LEASE * 4;
-                while ask::<u64>(&mut plain, &["XLEN", DLQ]).await == 0 && Instant::now() < end {
-                    sleep(Duration::from_millis(5)).await;
-                }
-            }
-            During::DestroyGroup => {
-                let _: u64 = ask(&mut plain, &["XGROUP", "DESTROY", STREAM, GROUP]).await;
-            }
-            During::FlushScripts => {
-                let () = ask(&mut plain, &["SCRIPT", "FLUSH"]).await;
-            }
-        }
-        self.let_go();
-    }
-
     /// The ids of the runs that have started, in order.
     pub(super) fn starts(&self) -> Vec<String> {
-        let lines = self.run_lines().into_iter();
-        lines
-            .filter_map(|line| line.strip_suffix(" start").map(str::to_owned))
-            .collect()
+        starts(&self.run_lines())
     }
 
     /// Runs a process past the proxy, to finish what is left.
@@ -368,11 +386,10 @@ impl<'a> World<'a> {
     }
 }
 
-fn says_why(ended: &Ended) -> bool {
-    ended.stderr.contains("error: ") && ended.stderr.contains("hint: ")
-}
-
-async fn ask<T: redis::FromRedisValue>(plain: &mut MultiplexedConnection, words: &[&str]) -> T {
+pub(super) async fn ask<T: redis::FromRedisValue>(
+    plain: &mut MultiplexedConnection,
+    words: &[&str],
+) -> T {
     let mut command = redis::cmd(words[0]);
     for word in &words[1..] {
         command.arg(word);
