@@ -74,7 +74,7 @@ pub(super) async fn the_last_crash_alone_of_too_many_is_a_dead_letter(lab: &dyn 
         ("redrive-reason", "crash_loop"),
         (
             "redrive-error",
-            "its process ended 3 times while it ran, the last time it ran alone",
+            "3 of its deliveries ended with their process, the last while it ran alone",
         ),
         ("redrive-attempts", "0"),
         ("redrive-crashes", "3"),
@@ -286,7 +286,7 @@ pub(super) async fn each_layout_tells_a_crash_loop(lab: &dyn Lab) {
         (
             Layout::Envelope,
             "error",
-            "crash_loop: its process ended 3 times while it ran, the last time it ran alone",
+            "crash_loop: 3 of its deliveries ended with their process, the last while it ran alone",
         ),
     ] {
         let room = Room::new(lab);

@@ -29,7 +29,7 @@ impl State {
         if reason == Reason::CrashLoop && self.fault.error.is_empty() {
             let crashes = self.crashes_at(count);
             self.fault.error = format!(
-                "its process ended {crashes} times while it ran, the last time it ran alone"
+                "{crashes} of its deliveries ended with their process, the last while it ran alone"
             );
         }
     }

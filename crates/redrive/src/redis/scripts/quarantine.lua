@@ -21,7 +21,7 @@ local function told(x, max_crashes) return math.min(x, max_crashes - 1) end
 -- The error of its dead letter: the last one that was recorded, or what is known instead.
 local function last_words(reason, s, x)
   if reason ~= 'crash_loop' or s.err ~= '' then return s.err end
-  return 'its process ended ' .. int(x) .. ' times while it ran, the last time it ran alone'
+  return int(x) .. ' of its deliveries ended with their process, the last while it ran alone'
 end
 
 -- The verdict waits, under its owner: who is only slow may still come back, and a lost lease is no

@@ -95,7 +95,7 @@ impl Truth {
 pub(super) fn last_error(message: &Message, reason: Reason) -> String {
     match reason {
         Reason::CrashLoop if message.last_error.is_empty() => format!(
-            "its process ended {} times while it ran, the last time it ran alone",
+            "{} of its deliveries ended with their process, the last while it ran alone",
             message.crashes_and_open()
         ),
         _ => message.last_error.clone(),
