@@ -123,7 +123,8 @@ impl RedisSeat {
         Ok(())
     }
 
-    async fn reap_some(&self, names: &[String], doing: &'static str) -> Result<(), Error> {
+    /// Answers how many of them went.
+    async fn reap_some(&self, names: &[String], doing: &'static str) -> Result<u64, Error> {
         let keys = [
             self.membership.source.stream.to_string(),
             self.keys.consumers.clone(),
@@ -135,21 +136,29 @@ impl RedisSeat {
         for name in names {
             call.arg(name.clone());
         }
-        self.commands
-            .eval(&scripts::REAP, &call, doing)
-            .await
-            .map(drop)
+        let answer = self.commands.eval(&scripts::REAP, &call, doing).await?;
+        let mut gone = 0;
+        for one in wire::list(answer, "which consumers went")? {
+            gone += wire::count(one, "whether a consumer went")?;
+        }
+        Ok(gone)
     }
 
     /// Leaves the group if nothing is pending on this consumer, and clears away the dead.
     pub(super) async fn exit(&self) -> Result<(), Error> {
         let doing = "leaving the group";
         self.leaving.store(true, Ordering::Release);
-        if let Sign::Taken { .. } = self.sign(&self.commands, "leave", doing).await? {
-            return Ok(());
+        // A renewal that was under way may have given a sign of life between the two; after that there
+        // is none.
+        for _ in 0..2 {
+            if let Sign::Taken { .. } = self.sign(&self.commands, "leave", doing).await? {
+                return Ok(());
+            }
+            let me = [self.membership.consumer.to_string()];
+            if self.reap_some(&me, doing).await? > 0 {
+                break;
+            }
         }
-        self.reap_some(&[self.membership.consumer.to_string()], doing)
-            .await?;
         // Those whose last messages this one took over have nothing pending only now, and nobody
         // may come after it to clear them away.
         match self.reap().await {

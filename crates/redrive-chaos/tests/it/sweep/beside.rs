@@ -55,6 +55,9 @@ impl Beside {
                     sleep(Duration::from_millis(5)).await;
                 }
             }
+            During::Ack => {
+                let _: u64 = ask(plain, &["XACK", STREAM, GROUP, &id]).await;
+            }
             During::DestroyGroup => {
                 let _: u64 = ask(plain, &["XGROUP", "DESTROY", STREAM, GROUP]).await;
             }

@@ -26,6 +26,8 @@ pub(super) enum Fate {
     /// It is handled, in no more runs than these: another message ends the process while it runs. Where the process is
     /// killed as well when it runs for the last time, alone, it looks guilty.
     DoneWithin(usize),
+    /// Somebody else says that it is done: no dead letter, whatever its run comes to.
+    Acked,
     /// It is handled, and nothing is said of how often it runs.
     DoneAtLast,
 }
@@ -166,11 +168,11 @@ impl World<'_> {
                     (is_done && letters.is_empty()) || letters == ["trimmed"]
                 }
                 Fate::TrimmedAndDone => is_done && letters.is_empty(),
-                Fate::Kept => letters.is_empty(),
+                Fate::Kept | Fate::Acked => letters.is_empty(),
             };
             let expected = match fate {
                 Fate::Done(runs) | Fate::Dead(_, runs) | Fate::Trimmed(runs) => runs,
-                Fate::TrimmedAndDone | Fate::Kept => 1,
+                Fate::TrimmedAndDone | Fate::Kept | Fate::Acked => 1,
                 Fate::DoneWithin(most) => runs.min(most),
                 Fate::DoneAtLast => runs,
             };

@@ -78,7 +78,8 @@ pub(super) fn print(verdicts: &[Verdict], plan: &Plan) -> usize {
     }
     for label in plan.not_swept() {
         println!("seen, and not swept: {label}");
-        violations += 1;
+        // What one scenario sends now and then, another one may always send.
+        violations += usize::from(scenarios.len() > 1);
     }
     violations
 }

@@ -25,7 +25,7 @@ macro_rules! scenario {
 }
 pub(super) use scenario;
 
-pub(super) const WORKERS: [Scenario; 21] = [
+pub(super) const WORKERS: [Scenario; 22] = [
     scenario!(success),
     scenario!(retries),
     scenario!(rejected),
@@ -34,6 +34,7 @@ pub(super) const WORKERS: [Scenario; 21] = [
     scenario!(stopped),
     scenario!(takeover),
     scenario!(foreign),
+    scenario!(acked_by_another),
     scenario!(trimmed_then_done),
     scenario!(trimmed_then_failed),
     scenario!(trimmed_while_waiting),
@@ -155,6 +156,13 @@ async fn foreign(world: &mut World<'_>) {
     leave_behind(world, "plain").await;
     world.add("ok", Fate::Done(1)).await;
     work(world, IDLE, During::Nothing).await;
+}
+
+async fn acked_by_another(world: &mut World<'_>) {
+    world.load_scripts().await;
+    world.add("hold", Fate::Acked).await;
+    world.add("ok", Fate::Done(1)).await;
+    work(world, IDLE, During::Ack).await;
 }
 
 async fn trimmed_then_done(world: &mut World<'_>) {

@@ -17,6 +17,8 @@ pub(super) enum During {
     Term,
     /// What runs is deleted from the stream, then let go.
     Trim,
+    /// What runs is acknowledged by somebody else, then let go.
+    Ack,
     /// The group is destroyed, then what runs is let go.
     DestroyGroup,
     /// The server forgets its scripts; what runs is let go when its lease was renewed.
