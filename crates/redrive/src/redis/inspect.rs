@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use redis::{Value, cmd};
+use redis::{Pipeline, Value, cmd};
 
 use super::connection::Link;
 use super::wire::{self, Table};
@@ -22,7 +22,7 @@ pub(super) async fn stats(
 ) -> Result<Stats, Error> {
     let stream = key.as_str();
     // One step, so that the numbers belong together.
-    let mut commands = transaction::looking();
+    let mut commands = Pipeline::new();
     commands.cmd("XLEN").arg(dlq.as_str());
     commands
         .cmd("HMGET")

@@ -5,32 +5,38 @@ use redis::{Pipeline, Value, cmd};
 
 use super::connection::Link;
 use super::wire;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
-/// A pipeline for [`look`] that is to be filled with commands that only read.
-pub(super) fn looking() -> Pipeline {
-    let mut commands = Pipeline::new();
-    commands.ignore_errors();
-    commands.cmd("MULTI");
-    commands
-}
-
-/// The answers of commands that only read, in one step where this user may ask for one.
+/// The answers of commands that only read, in one step where the server grants one.
 ///
-/// A server that refuses `MULTI` has run them all the same, each by itself: then what they tell may
-/// differ by what happened between two of them. An error of one is its own answer.
+/// Where it does not, each runs by itself, and what they tell may differ by what happened between two
+/// of them: behind a `MULTI` that this user may not use they have run all the same; a server that
+/// refuses writes queues nothing, for a queue takes memory, and is asked again without. An error of
+/// one is its own answer.
 pub(super) async fn look(
     link: &Link,
     mut commands: Pipeline,
     doing: &'static str,
 ) -> Result<Vec<Value>, Error> {
-    commands.cmd("EXEC");
-    let mut answers = link.send_all(&commands, doing).await?.into_iter();
+    commands.ignore_errors();
+    let mut step = Pipeline::new();
+    step.ignore_errors();
+    step.cmd("MULTI");
+    for command in commands.cmd_iter() {
+        step.add_command(command.clone());
+    }
+    step.cmd("EXEC");
+    let mut answers = link.send_all(&step, doing).await?.into_iter();
     let multi = answers.next();
     let executed = answers.next_back();
-    match multi {
-        Some(Value::ServerError(_)) => Ok(answers.collect()),
-        _ => outcome(link, answers, executed, doing),
+    if let Some(Value::ServerError(_)) = multi {
+        return Ok(answers.collect());
+    }
+    match outcome(link, answers, executed, doing) {
+        Err(refused) if refused.kind() == ErrorKind::WritesRefused => {
+            link.send_all(&commands, doing).await
+        }
+        told => told,
     }
 }
 

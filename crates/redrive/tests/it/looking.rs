@@ -227,3 +227,39 @@ async fn a_key_that_is_no_stream_is_named_wherever_a_stream_is_read() {
     assert_eq!(told.kind(), ErrorKind::WrongType);
     assert!(told.to_string().contains("(orders:dlq)"), "{told}");
 }
+
+/// Behind `MULTI` a server without memory refuses to queue even what only reads: it told nothing at
+/// the very time when somebody has to look.
+#[tokio::test]
+async fn the_numbers_are_told_by_a_server_without_memory_too() {
+    let rig = Rig::start().await;
+    dead(&rig, 2).await;
+    rig.add(3).await;
+    let look = async || {
+        let group = rig.broker.stats(&rig.source()).await.unwrap();
+        let stream = rig.broker.stream_stats(&stream("orders")).await.unwrap();
+        (group, stream)
+    };
+    let (before, _) = look().await;
+    let _: () = rig.ask("CONFIG SET maxmemory 1").await;
+    let refused = rig.broker.producer(stream("orders")).send(&1).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::WritesRefused);
+    let (group, all) = look().await;
+    assert_eq!(
+        (
+            group.state,
+            group.stream_length,
+            group.dlq_length,
+            group.lag
+        ),
+        (GroupState::Ok, Some(5), 2, Some(3))
+    );
+    assert_eq!(
+        (group.pending_messages, group.dlq_arrivals, group.waiting),
+        (before.pending_messages, before.dlq_arrivals, before.waiting)
+    );
+    assert_eq!((all.len(), all[0].lag), (1, Some(3)));
+    // What a command answers is still its own answer.
+    let missing = rig.broker.stream_stats(&stream("nothing")).await.unwrap();
+    assert_eq!(missing[0].state, GroupState::Missing);
+}
