@@ -71,13 +71,19 @@ async fn namesakes(world: &mut World<'_>) {
     let first = world.worker(&options).under_a_name();
     let second = world.worker(&options).under_a_name();
     let (first, second) = world.namesakes(first, second).await;
-    if world.struck.is_empty() {
+    if world.case.strikes.is_empty() {
         let refused = (first.was_refused(), second.was_refused());
         world.same(
             "refused, the first and the second",
             &(false, true),
             &refused,
         );
+    }
+    // It was silent for a lease, and the other one has its name: both have run what it had in hand.
+    if first.was_refused() {
+        for fate in world.fates.values_mut() {
+            *fate = Fate::DoneAtLast;
+        }
     }
     let finish = world.worker(IDLE);
     world.settle(Some(finish), Left::Drained).await;
