@@ -22,11 +22,13 @@ async fn a_url_of_sentinels_does_for_every_command() {
 
     let url = format!("redis+sentinel://:secret@{hosts}/others");
     let wrong = redrive(&["--url", &url, "stats", "orders"]);
-    assert_ne!(wrong.code, Some(0));
+    assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
     let said = &wrong.stderr;
     assert!(said.contains("service not found: others"), "{said}");
     assert!(
         said.contains("hint: ") && !said.contains("secret"),
         "{said}"
     );
+    let demo = redrive(&["--url", &url, "demo"]);
+    assert_eq!(demo.code, Some(2), "{}", demo.stderr);
 }
