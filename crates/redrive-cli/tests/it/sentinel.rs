@@ -32,3 +32,14 @@ async fn a_url_of_sentinels_does_for_every_command() {
     let demo = redrive(&["--url", &url, "demo"]);
     assert_eq!(demo.code, Some(2), "{}", demo.stderr);
 }
+
+#[tokio::test]
+async fn a_sentinel_given_as_a_server_is_told_from_an_old_server() {
+    let server = Server::start().await;
+    let sentinel = sentinel_of(&server).await;
+    let url = format!("redis://127.0.0.1:{}", sentinel.port());
+    let wrong = redrive(&["--url", &url, "stats", "orders"]);
+    assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
+    let hint = "hint: that is a sentinel: name the service it watches, redis+sentinel://";
+    assert!(wrong.stderr.contains(hint), "{}", wrong.stderr);
+}
