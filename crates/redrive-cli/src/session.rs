@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use redrive::{Broker, ConnectOptions};
+use redrive::{Broker, ConnectOptions, ErrorKind};
 
 use crate::configuration;
 use crate::confirm::Consent;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::output::{Colours, Format, Output};
 use crate::progress::Quiet;
 
@@ -119,7 +119,8 @@ impl Session {
                 .hint("a client certificate needs its key: give both"));
             }
         }
-        Ok(Broker::connect_with(&globals.url, &options).await?)
+        let connected = Broker::connect_with(&globals.url, &options).await;
+        connected.map_err(unconnected)
     }
 
     pub(crate) fn consent(&self) -> Consent {
@@ -136,6 +137,15 @@ impl Session {
         } else {
             Quiet::No
         }
+    }
+}
+
+/// Why there is no broker. Nothing was looked for yet: what is not found is the service, of which the
+/// sentinels that the URL names know nothing, and then the URL is wrong.
+pub(crate) fn unconnected(error: redrive::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::NotFound => Failure::from(error).code(Code::Usage),
+        _ => error.into(),
     }
 }
 

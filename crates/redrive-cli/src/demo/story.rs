@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::orders::{self, Billing};
 use super::worker;
 use crate::failure::Failure;
+use crate::session::unconnected;
 use crate::terminal::shown;
 
 /// How long the first worker may take until it has its orders in hand.
@@ -49,7 +50,9 @@ pub(super) async fn tell(url: Option<&str>) -> Result<(), Failure> {
         Some(_) => format!("redrive-demo-{:08x}", nonce()),
         None => "orders".to_owned(),
     };
-    let broker = Broker::connect(url.unwrap_or("memory:")).await?;
+    let broker = Broker::connect(url.unwrap_or("memory:"))
+        .await
+        .map_err(unconnected)?;
     let stream = StreamKey::new(name)?;
     let story = Story {
         source: worker::source(&stream)?,

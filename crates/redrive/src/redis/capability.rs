@@ -21,13 +21,26 @@ pub(super) async fn require(link: &Link) -> Result<(), Error> {
         Err(error) => return Err(error),
     };
     match wire::list(known, "the commands of the server")?.first() {
-        Some(Value::Nil) | None => Err(Error::new(
-            ErrorKind::Invalid,
-            "asking what the server can do",
-        )
-        .hint("redrive needs the streams of Redis 6.2 or later, or a server that has them")),
+        Some(Value::Nil) | None => {
+            let hint = if is_sentinel(link).await {
+                "that is a sentinel: name the service it watches, redis+sentinel://HOST:PORT/SERVICE"
+            } else {
+                "redrive needs the streams of Redis 6.2 or later, or a server that has them"
+            };
+            let doing = "asking what the server can do";
+            Err(Error::new(ErrorKind::Invalid, doing).hint(hint))
+        }
         Some(_) => Ok(()),
     }
+}
+
+/// A sentinel speaks the protocol, and has next to none of the commands.
+async fn is_sentinel(link: &Link) -> bool {
+    let role = link.send(&cmd("ROLE"), "asking the server").await;
+    let words = role.and_then(|role| wire::list(role, "the role of a server"));
+    let word = words.ok().and_then(|words| words.into_iter().next());
+    let word = word.map(|word| wire::text(word, "the role of a server"));
+    matches!(word, Some(Ok(word)) if word == "sentinel")
 }
 
 async fn is_authenticated(link: &Link) -> bool {

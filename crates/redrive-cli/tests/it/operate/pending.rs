@@ -209,3 +209,23 @@ async fn a_group_that_has_nothing_pending_is_empty_and_one_that_is_not_there_is_
         (Some(0), "", "0 of 0 pending\n")
     );
 }
+
+/// Stats failed there, and the last line was `0 of ? pending`.
+#[tokio::test]
+async fn a_server_without_memory_tells_how_many_there_are() {
+    let rig = Rig::start().await;
+    let _: String = rig.ask(&["XADD", "orders", "*", "n", "1"]).await;
+    let _: String = rig
+        .ask(&["XGROUP", "CREATE", "orders", "billing", "0"])
+        .await;
+    let _: String = rig.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let listed = rig
+        .redrive(&["pending", "list", "orders", "-g", "billing"])
+        .await;
+    assert_eq!(
+        (listed.code, &listed.stderr[..]),
+        (Some(0), "0 of 0 pending\n")
+    );
+    let stats = rig.redrive(&["stats", "orders", "-g", "billing"]).await;
+    assert_eq!(stats.code, Some(0), "{}", stats.stderr);
+}
