@@ -17,21 +17,35 @@ fn until_the_next(lease: Duration) -> Duration {
     lease.mul_f64(6.2 * fastrand::f64())
 }
 
-/// Kills a worker at random, again and again, while `each` messages are added between two kills.
+/// Kills a worker at random, again and again, while `each` messages are added between two kills. Every other kill waits
+/// until its worker has something in hand: on some machines what is added is done long before the time has come.
 async fn killed(arena: &mut Arena, crew: &mut Crew, kills: u64, each: u64, lease: Duration) {
     crew.joined(arena).await;
     let mut redis = arena.redis.clone();
     for kill in 0..kills {
         let next = tokio::time::Instant::now() + until_the_next(lease);
+        let at = fastrand::usize(..crew.workers.len());
+        let meets = kill % 2 == 0;
+        if meets {
+            tokio::time::sleep_until(next).await;
+        }
         arena
             .load
             .add(&mut redis, kill * each..(kill + 1) * each, |_| {
                 Deed::Succeed
             })
             .await;
-        tokio::time::sleep_until(next).await;
-        crew.kill(fastrand::usize(..crew.workers.len()), arena)
-            .await;
+        if meets {
+            let consumer = crew.workers[at].consumer.clone();
+            let deadline = tokio::time::Instant::now() + lease;
+            // A worker that was quicker than the look at it is killed all the same.
+            while arena.held_by(&consumer).await.is_empty()
+                && tokio::time::Instant::now() < deadline
+            {}
+        } else {
+            tokio::time::sleep_until(next).await;
+        }
+        crew.kill(at, arena).await;
     }
 }
 
