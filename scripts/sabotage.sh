@@ -2,11 +2,11 @@
 # Breaks one guarantee after another in a copy of the tree and sees that its test fails.
 #
 # Each file in scripts/sabotages/ is one: lines `guarantee:`, `breaks:`, `file:`, `tests:` (a filter
-# of nextest, for tests within the library, or in the package of the file), then the text to find,
-# which must stand in that file exactly once, and what to put in its place, between the marks <<<<,
-# ==== and >>>>. What is put there behaves as before unless SABOTAGED, which stands for "this
-# sabotage is the one that is on". So all are built into one copy, once, and then switched on one by
-# one. `sabotage.sh NAME…` runs only these.
+# of nextest, for tests in the package of the file), then the text to find, which must stand in that
+# file exactly once, and what to put in its place, between the marks <<<<, ==== and >>>>. What is put
+# there behaves as before unless SABOTAGED, which stands for "this sabotage is the one that is on". So
+# all are built into one copy, once, and then switched on one by one. `sabotage.sh NAME…` runs only
+# these.
 set -eu
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -87,7 +87,7 @@ for name in $names; do
 done
 
 # The switch: a file, for the environment does not reach every process that a test starts.
-for main in redrive/src/lib.rs redrive-cli/src/main.rs; do
+for main in redrive/src/lib.rs redrive-cli/src/main.rs redrive-testkit/src/lib.rs; do
     cat >>"$copy.new/crates/$main" <<RUST
 
 /// The switch of the sabotages.
@@ -106,18 +106,26 @@ mod sabotage {
 }
 RUST
 done
-scripts=$copy.new/crates/redrive/src/redis/scripts.rs
-sed 's|fn new(text: &str) -> Self {|&\n        let text = \&*crate::sabotage::script(text);|' \
-    "$scripts" >"$root/target/sabotage/broken"
-cat "$root/target/sabotage/broken" >"$scripts"
-grep -q 'crate::sabotage::script' "$scripts"
+# A script says which sabotage is on; the testkit, which knows a script by its hash, has to as well.
+says_which() {
+    sed "$2" "$copy.new/crates/$1" >"$root/target/sabotage/broken"
+    if cmp -s "$root/target/sabotage/broken" "$copy.new/crates/$1"; then
+        echo "the scripts cannot be switched in $1 any more"
+        exit 1
+    fi
+    cat "$root/target/sabotage/broken" >"$copy.new/crates/$1"
+}
+says_which redrive/src/redis/scripts.rs \
+    's|fn new(text: &str) -> Self {|&\n        let text = \&*crate::sabotage::script(text);|'
+says_which redrive-testkit/src/scripts.rs \
+    's|format!("{front}{text}")|crate::sabotage::script(\&&)|'
 settle
 cd "$copy"
 
-# The tests of what is broken: those within the library, or all of the binary's.
+# The tests of what is broken: those of the library, or of the binary.
 run() {
     case $1 in
-        crates/redrive/*) what="-p redrive --lib" ;;
+        crates/redrive/*) what="-p redrive --lib --test it" ;;
         *) what="-p redrive-cli" ;;
     esac
     # shellcheck disable=SC2086 # two or three words

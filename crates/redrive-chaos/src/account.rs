@@ -79,7 +79,8 @@ pub enum Violation {
     Lost(u64),
     /// Still pending, or never read.
     Stuck(u64),
-    /// Dead-lettered `crash_loop` although they were running at fewer kills than are too many.
+    /// Dead-lettered `crash_loop` although they were running at fewer kills than are too many, the one at which they
+    /// had been read and not yet begun among them.
     Innocent(u64),
     /// Dead-lettered although their handler never said so.
     WronglyDead(u64),
@@ -207,13 +208,19 @@ impl Account {
         self.runs.iter().map(beyond).sum()
     }
 
-    /// At how many kills a message was running.
-    fn kills_of(&self, number: Number) -> u64 {
-        let killed = self
-            .faults
-            .iter()
-            .filter(|fault| fault.hurt == Hurt::Killed);
-        count(killed.filter(|fault| fault.running.contains(&number)))
+    /// How many crashes a message may be charged with: the kills at which it was running, and one at which it had
+    /// been read and did not run, if that was before it first ran. Redis charges a message when it is read; whatever comes
+    /// after that is charged when it begins.
+    fn charges_of(&self, number: Number) -> u64 {
+        let mut charges = 0;
+        for fault in &self.faults {
+            let is_charged =
+                fault.running.contains(&number) || (charges == 0 && fault.held.contains(&number));
+            if fault.hurt == Hurt::Killed && is_charged {
+                charges += 1;
+            }
+        }
+        charges
     }
 
     fn innocents(&self) -> u64 {
@@ -225,7 +232,7 @@ impl Account {
                 if self.killers.contains(&number) {
                     self.runs_of(number).started == 0
                 } else {
-                    self.kills_of(number) < self.max_crashes
+                    self.charges_of(number) < self.max_crashes
                 }
             })
         }))

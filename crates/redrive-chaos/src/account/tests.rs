@@ -97,29 +97,50 @@ fn what_is_pending_at_the_end_is_stuck_and_not_lost() {
     only(&account, Violation::Stuck(1));
 }
 
+/// A kill of a worker that held message 5.
+fn kill(running: impl Into<BTreeSet<Number>>) -> Fault {
+    Fault {
+        hurt: Hurt::Killed,
+        held: [5].into(),
+        running: running.into(),
+        unnamed: 0,
+    }
+}
+
 #[test]
 fn a_message_that_was_running_at_too_few_kills_is_innocent() {
     let mut account = right();
-    account.runs.insert(2, runs_of(2, 0));
-    account.dead.push(dead(2, "crash_loop"));
+    account.runs.insert(5, runs_of(2, 0));
+    account.dead.push(dead(5, "crash_loop"));
     only(&account, Violation::Innocent(1));
-    // Held is not running, and a worker that was only silent has killed nothing.
-    for hurt in [Hurt::Killed, Hurt::Stalled] {
-        account.faults.push(Fault {
-            hurt,
-            held: [2].into(),
-            running: match hurt {
-                Hurt::Killed => [].into(),
-                Hurt::Stalled => [2].into(),
-            },
-            unnamed: 0,
-        });
-    }
+    // A worker that was only silent has killed nothing.
+    account.faults.push(Fault {
+        hurt: Hurt::Stalled,
+        ..kill([5])
+    });
+    account.faults.extend([kill([5]), kill([5])]);
     only(&account, Violation::Innocent(1));
-    for _ in 0..2 {
-        account.faults.push(account.faults[1].clone());
-    }
+    account.faults.push(kill([5]));
     assert!(account.verdict().holds());
+}
+
+#[test]
+fn being_held_at_a_kill_counts_once_and_only_before_the_first_run() {
+    let mut account = right();
+    account.runs.insert(5, runs_of(2, 0));
+    account.dead.push(dead(5, "crash_loop"));
+    let others = std::mem::take(&mut account.faults);
+    let mut given = |faults: &[Fault]| {
+        account.faults = [others.as_slice(), faults].concat();
+        account.verdict()
+    };
+    // Read, taken over, taken over again: it ran at one.
+    let twice_held = given(&[kill([]), kill([]), kill([5])]);
+    assert_eq!(twice_held.violations, [Violation::Innocent(1)]);
+    // What is held after it ran was taken over: nobody is charged for that.
+    let held_later = given(&[kill([5]), kill([]), kill([5])]);
+    assert_eq!(held_later.violations, [Violation::Innocent(1)]);
+    assert!(given(&[kill([]), kill([5]), kill([5])]).holds());
 }
 
 #[test]
