@@ -150,12 +150,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
-        let mut cause = self.source();
-        while let Some(next) = cause {
-            write!(f, ": {next}")?;
-            cause = next.source();
-        }
+        f.write_str(&with_causes(self))?;
         match &self.hint {
             Some(hint) => write!(f, "\nhint: {hint}"),
             None => Ok(()),
@@ -169,6 +164,21 @@ impl StdError for Error {
             .as_deref()
             .map(|source| source as &(dyn StdError + 'static))
     }
+}
+
+/// An error and its causes in one line; a cause that its parent already quotes is not said again.
+pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text
 }
 
 #[cfg(test)]
@@ -193,6 +203,18 @@ mod tests {
         assert_eq!(
             error.source().map(ToString::to_string).as_deref(),
             Some("connection refused")
+        );
+    }
+
+    /// Errors of the client crate give themselves as their own cause: each was logged twice.
+    #[test]
+    fn a_cause_that_says_the_same_again_is_said_once() {
+        let inner = Error::new(ErrorKind::Unreachable, "writing").caused_by("broken pipe");
+        let outer = Error::new(ErrorKind::Unavailable, "receiving")
+            .caused_by(Error::new(ErrorKind::Unreachable, "writing").caused_by(inner));
+        assert_eq!(
+            with_causes(&outer),
+            "server refuses for now while receiving: server unreachable while writing: broken pipe"
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::BoxError;
+use crate::error::{BoxError, with_causes};
 
 /// A handler's word about one message. What becomes of it is the processor's decision: only
 /// policy turns a retry into a dead letter.
@@ -132,7 +132,7 @@ pub struct Failure {
 impl Failure {
     fn of(error: impl Into<BoxError>) -> Self {
         Self {
-            error: chain(error.into().as_ref()),
+            error: with_causes(error.into().as_ref()),
             kind: None,
         }
     }
@@ -143,22 +143,6 @@ impl Failure {
             kind: Some(kind.into()),
         }
     }
-}
-
-/// The text of an error and of its causes; a cause that its parent already quotes is not said
-/// again.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 /// What a handler may return.

@@ -12,7 +12,7 @@ use tracing::{Span, debug, error, field, info, warn};
 
 use crate::backend::Died;
 use crate::dead_letter::Reason;
-use crate::error::Error;
+use crate::error::{Error, with_causes};
 use crate::fingerprint::clip;
 use crate::names::{ConsumerName, EntryId, Source, StreamKey};
 
@@ -47,14 +47,14 @@ pub(crate) fn stopped(source: &Source, consumer: &ConsumerName) {
 }
 
 pub(crate) fn not_left(source: &Source, error: Option<&Error>) {
-    let error = error.map(Causes);
-    let error = error.as_ref().map(Text).map(field::debug);
+    let error = error.map(|error| Text(with_causes(error)));
+    let error = error.map(field::debug);
     debug!(source = %Name(source), error, "consumer not removed, others will remove it");
 }
 
 /// Healthy to failing.
 pub(crate) fn failing(source: &Source, error: &Error) {
-    warn!(source = %Name(source), error = ?Text(&Causes(error)), "broker fails, trying again");
+    warn!(source = %Name(source), error = ?Text(&with_causes(error)), "broker fails, trying again");
 }
 
 /// Failing to healthy.
@@ -80,7 +80,7 @@ pub(crate) fn clock_fell_behind(source: &Source, by: Duration) {
 pub(crate) fn writes_refused(source: &Source, error: &Error) {
     error!(
         source = %Name(source),
-        error = ?Text(&Causes(error)),
+        error = ?Text(&with_causes(error)),
         hint = error.cure().map(Text).map(field::debug),
         "broker refuses writes: nothing new is read, what is held goes on"
     );
@@ -98,7 +98,7 @@ pub(crate) fn group_restored(source: &Source) {
 pub(crate) fn fatal(source: &Source, error: &Error) {
     error!(
         source = %Name(source),
-        error = ?Text(&Causes(error)),
+        error = ?Text(&with_causes(error)),
         hint = error.cure().map(Text).map(field::debug),
         "processor ends with an error"
     );
@@ -122,7 +122,7 @@ pub(crate) fn trimmed(source: &Source, id: EntryId, tombstone: EntryId) {
 }
 
 pub(crate) fn tombstone_refused(source: &Source, id: EntryId, error: &Error) {
-    debug!(source = %Name(source), %id, error = ?Text(&Causes(error)), "tombstone not written, trying again");
+    debug!(source = %Name(source), %id, error = ?Text(&with_causes(error)), "tombstone not written, trying again");
 }
 
 /// The first handler in a row that could not begin.
@@ -260,21 +260,6 @@ impl<T: Display> Display for Name<T> {
                 '"' | '\'' | '\\' => f.write_char(char)?,
                 _ => write!(f, "{}", char.escape_debug())?,
             }
-        }
-        Ok(())
-    }
-}
-
-/// An error and its causes in one line.
-struct Causes<'a>(&'a Error);
-
-impl Display for Causes<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = std::error::Error::source(self.0);
-        while let Some(cause) = next {
-            write!(f, ": {cause}")?;
-            next = cause.source();
         }
         Ok(())
     }

@@ -28,54 +28,58 @@ pub(super) async fn join_unless<S: Future<Output = ()>>(
         return Ok(None);
     }
     let mut waiting = Waiting::default();
+    let mut backoff = Backoff::default();
+    let join = || backend.join(plan.options.membership(&plan.source, &plan.token));
     loop {
-        let mut joining = std::pin::pin!(join(plan, backend, health));
+        let mut joining = join();
         let joined = tokio::select! {
             biased;
             () = &mut signal => {
-                // Half a consumer would be left behind: it finishes joining, and leaves.
-                if let Ok(Ok(Joined::Seat(seat))) = timeout(LAST_ANSWERS, joining).await {
-                    leave(&*seat, plan).await;
-                }
+                finish(joining, plan).await;
                 return Ok(None);
             }
-            joined = &mut joining => joined?,
+            joined = &mut joining => joined,
         };
-        let left = match joined {
-            Joined::Seat(seat) => return Ok(Some(seat)),
-            Joined::Taken { left } => left,
-        };
-        let consumer = &plan.options.consumer;
-        if waiting == Waiting::default() {
-            telemetry::name_taken(&plan.source, consumer, left);
-        }
-        let Some(pause) = waiting.pause(left, Instant::now()) else {
-            return Err(Error::name_taken(consumer));
+        let is_unanswered = joined.is_err();
+        let pause = match joined {
+            Ok(Joined::Seat(seat)) => {
+                health.well(Part::Join);
+                health.writes_taken();
+                return Ok(Some(seat));
+            }
+            Ok(Joined::Taken { left }) => {
+                health.well(Part::Join);
+                let consumer = &plan.options.consumer;
+                if waiting == Waiting::default() {
+                    telemetry::name_taken(&plan.source, consumer, left);
+                }
+                let pause = waiting.pause(left, Instant::now());
+                pause.ok_or_else(|| Error::name_taken(consumer))?
+            }
+            Err(error) if error.kind().is_transient() => {
+                health.failing(Part::Join, error);
+                backoff.pause()
+            }
+            Err(error) => return Err(error),
         };
         tokio::select! {
             biased;
-            () = &mut signal => return Ok(None),
+            () = &mut signal => {
+                // The answer that did not come may have been a yes.
+                if is_unanswered {
+                    finish(join(), plan).await;
+                }
+                return Ok(None);
+            }
             () = sleep(pause) => {}
         }
     }
 }
 
-async fn join(plan: &Plan, backend: &dyn Backend, health: &Health) -> Result<Joined, Error> {
-    let mut backoff = Backoff::default();
-    loop {
-        let membership = plan.options.membership(&plan.source, &plan.token);
-        match backend.join(membership).await {
-            Ok(joined) => {
-                health.well(Part::Join);
-                health.writes_taken();
-                return Ok(joined);
-            }
-            Err(error) if error.kind().is_transient() => {
-                health.failing(Part::Join, error);
-                sleep(backoff.pause()).await;
-            }
-            Err(error) => return Err(error),
-        }
+/// Half a consumer would be left behind: it finishes joining, and leaves.
+async fn finish(joining: impl Future<Output = Result<Joined, Error>>, plan: &Plan) {
+    if let Ok(Ok(Joined::Seat(seat))) = timeout(LAST_ANSWERS, joining).await {
+        leave(&*seat, plan).await;
     }
 }
 

@@ -60,6 +60,10 @@ fn of_code(code: &str, detail: &str) -> (ErrorKind, After, Option<&'static str>)
     use After::{Keep, Rebuild};
     match code {
         "NOGROUP" => (ErrorKind::NoGroup, Keep, None),
+        // What a blocked read is told when its stream is deleted: until 7.0, where later servers say NOGROUP.
+        "UNBLOCKED" if detail.contains("stream key no longer exists") => {
+            (ErrorKind::NoGroup, Keep, None)
+        }
         "READONLY" | "UNBLOCKED" => (ErrorKind::Unavailable, Rebuild, None),
         "LOADING" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN" | "BUSY" | "EXECABORT" => {
             (ErrorKind::Unavailable, Keep, None)
@@ -270,6 +274,11 @@ mod tests {
             ),
             (
                 "UNBLOCKED the stream key no longer exists",
+                ErrorKind::NoGroup,
+                Keep,
+            ),
+            (
+                "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
                 ErrorKind::Unavailable,
                 Rebuild,
             ),

@@ -296,3 +296,18 @@ async fn a_signal_while_joining_leaves_no_consumer_behind() {
     let stats = healthy.broker.stats(&healthy.source).await.unwrap();
     assert_eq!(stats.consumers, Some(0));
 }
+
+/// The bug: a worker that could not join, a server without memory before it, was stopped and took five seconds to end.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_cannot_join_ends_at_once_when_it_is_asked_to() {
+    let (_, _, lab, faults) = labs();
+    faults.always(Verb::Join, Wrong::Fatal(ErrorKind::WritesRefused));
+    let mut worker = lab.worker().build(async |_: Message<u32>| {}).unwrap();
+    let start = Instant::now();
+    let signal = 20 * SECOND;
+    let totals = worker.run_until(sleep(signal)).await;
+    assert_eq!(totals.unwrap().succeeded, 0);
+    // As many tries as there were pauses, and one more.
+    assert!((7..1_000).contains(&faults.calls(Verb::Join)));
+    assert_eq!(start.elapsed(), signal);
+}
