@@ -46,11 +46,12 @@ async fn sweep(arena: &Arena, consumer: &str) -> u64 {
 #[ignore = "hurts: run by make chaos"]
 async fn orphans_behind_live_leases_are_all_reached_in_one_sweep() {
     let (living, orphans): (Number, Number) = size((2_000, 8_000), (10_000, 90_000));
+    let soon = size(1, 10) * SOON;
     let mut arena = Arena::start().await;
     let mut redis = arena.redis.clone();
     let hangs = |_| Deed::Sleep(Duration::from_secs(86_400));
     let started = async |arena: &Arena, many: u64| {
-        eventually(SOON, "all of them held", async || {
+        eventually(soon, "all of them held", async || {
             match arena.effects.runs().await.unwrap().len() as u64 {
                 begun if begun == many => Ok(()),
                 begun => Err(begun),
@@ -76,13 +77,13 @@ async fn orphans_behind_live_leases_are_all_reached_in_one_sweep() {
         "XPENDING {STREAM} {GROUP} IDLE {} - + 1 doomed",
         LEASE.as_millis()
     );
-    eventually(SOON, "the lease of the dead is over", async || {
+    eventually(soon, "the lease of the dead is over", async || {
         let idle: Vec<redis::Value> = arena.ask(&silent).await;
         !idle.is_empty()
     })
     .await;
     // All were read at once by the last batch, give or take.
-    eventually(SOON, "all leases of the dead are over", async || {
+    eventually(soon, "all leases of the dead are over", async || {
         let idle = silent.replace("+ 1 ", "+ 1000000 ");
         let idle: Vec<redis::Value> = arena.ask(&idle).await;
         idle.len() as u64 == orphans
@@ -102,7 +103,7 @@ async fn orphans_behind_live_leases_are_all_reached_in_one_sweep() {
     assert_eq!(arena.held_by(&consumer).await.len() as u64, living);
     wounds.extend(lives.kill(&arena).await);
     let mut taken = 0;
-    eventually(SOON, "the rest is taken over", async || {
+    eventually(soon, "the rest is taken over", async || {
         taken += sweep(&arena, "taker").await;
         if taken == living { Ok(()) } else { Err(taken) }
     })
