@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod fuzz;
+mod instant;
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -9,6 +10,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use redrive::RetryPolicy;
+
+pub(crate) use self::instant::Instant;
 
 const UNITS: [(&str, u64); 5] = [
     ("ms", 1),
@@ -56,6 +59,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         return Err(wrong());
     }
     Ok(Duration::from_millis(total))
+}
+
+/// A text of at least one character.
+pub(crate) fn some_text(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("it must be at least one character".to_owned()),
+        text => Ok(text.to_owned()),
+    }
 }
 
 /// How many, where none makes no sense.

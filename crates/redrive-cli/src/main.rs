@@ -56,7 +56,7 @@ enum Command {
     Send(send::Args),
     Stats(stats::Args),
     #[command(subcommand)]
-    Dlq(dlq::Dlq),
+    Dlq(Box<dlq::Dlq>),
     #[command(subcommand)]
     Pending(pending::Command),
     Trim(trim::Args),
@@ -136,7 +136,7 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
         Command::DemoWorker(args) => demo::work(args).await,
         Command::Run(args) => run::run(*args, &mut session).await,
         Command::Stats(args) => stats::run(args, &mut session).await,
-        Command::Dlq(command) => dlq::run(command, &mut session).await,
+        Command::Dlq(command) => dlq::run(*command, &mut session).await,
         Command::Pending(command) => pending::run(command, &mut session).await,
         Command::Trim(args) => trim::run(args, &mut session).await,
         Command::Send(args) => send::run(args, &mut session).await,

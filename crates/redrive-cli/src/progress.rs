@@ -1,7 +1,7 @@
 //! Progress of long work, on stderr, where somebody is watching.
 
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -46,6 +46,53 @@ impl Progress {
     /// So many are done.
     pub(crate) fn at(&self, done: u64) {
         self.0.set_position(done);
+    }
+}
+
+impl Progress {
+    /// Does what writes to the same terminal, with the bar out of the way.
+    fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.0.suspend(work)
+    }
+}
+
+/// A bar that is only there when the work takes longer than a moment.
+pub(crate) struct Late {
+    what: &'static str,
+    quiet: Quiet,
+    began: Instant,
+    bar: Option<Progress>,
+}
+
+/// How long work may take before anybody wonders.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+impl Late {
+    pub(crate) fn new(what: &'static str, quiet: Quiet) -> Self {
+        Self {
+            what,
+            quiet,
+            began: Instant::now(),
+            bar: None,
+        }
+    }
+
+    /// So far it has come.
+    pub(crate) fn at(&mut self, done: redrive::Progress) {
+        if self.bar.is_none() && done.examined < done.total && self.began.elapsed() > A_MOMENT {
+            self.bar = Some(Progress::new(self.what, done.total, self.quiet));
+        }
+        if let Some(bar) = &self.bar {
+            bar.at(done.examined);
+        }
+    }
+
+    /// Does what writes to the same terminal.
+    pub(crate) fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.aside(work),
+            None => work(),
+        }
     }
 }
 

@@ -36,6 +36,15 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// The entries of a stream within a range; a missing stream has none.
     async fn entries(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error>;
 
+    /// As [`entries`](Self::entries), but not more than fits: the first, and what comes behind it
+    /// while all together weigh no more than [`PAGE_WEIGHT`]. Empty only where there is none.
+    async fn page(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error>;
+
+    /// The entries of these ids, `None` for what is not there: of the first, and of those behind it
+    /// as in [`page`](Self::page). Answers in this order, for as many as it looked at.
+    async fn named(&self, stream: &StreamKey, ids: &[EntryId])
+    -> Result<Vec<Option<Entry>>, Error>;
+
     /// How many entries a stream has; a missing stream has none.
     async fn length(&self, stream: &StreamKey) -> Result<u64, Error>;
 
@@ -214,6 +223,17 @@ pub enum OnAck {
 pub(crate) struct Entry {
     pub(crate) id: EntryId,
     pub(crate) fields: Fields,
+}
+
+/// What the entries of a page weigh at most, in bytes; one that is heavier comes alone.
+pub(crate) const PAGE_WEIGHT: usize = 1 << 20;
+/// What a field weighs beside its bytes: thousands of small ones are work as well.
+pub(crate) const FIELD_WEIGHT: usize = 128;
+
+impl Entry {
+    pub(crate) fn weight(&self) -> usize {
+        self.fields.size() + self.fields.len() * FIELD_WEIGHT
+    }
 }
 
 /// Ids from `low` to `high`, both included; at most `limit` of them.

@@ -61,6 +61,18 @@ impl Backend for Closing<dyn Backend> {
         self.unless_closed(self.inner.entries(stream, range)).await
     }
 
+    async fn page(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error> {
+        self.unless_closed(self.inner.page(stream, range)).await
+    }
+
+    async fn named(
+        &self,
+        stream: &StreamKey,
+        ids: &[EntryId],
+    ) -> Result<Vec<Option<Entry>>, Error> {
+        self.unless_closed(self.inner.named(stream, ids)).await
+    }
+
     async fn length(&self, stream: &StreamKey) -> Result<u64, Error> {
         self.unless_closed(self.inner.length(stream)).await
     }

@@ -85,7 +85,9 @@ pub use processor::{
 };
 pub use producer::Producer;
 pub use retry::{Backoff, Jitter, RetryPolicy};
-pub use selection::{Order, Page, Selection};
+pub use selection::{
+    CountFilter, ErrorRegex, ErrorText, FieldFilter, FingerprintPrefix, Order, Page, Selection,
+};
 pub use stats::{ConsumerStats, GroupState, Pending, Stats};
 pub use trim::TrimReport;
 pub use trimming::Trimming;

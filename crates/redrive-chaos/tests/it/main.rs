@@ -12,6 +12,7 @@ mod crew;
 mod dead;
 mod flat;
 mod load;
+mod million;
 mod orphans;
 mod outages;
 mod partitions;

@@ -1,8 +1,12 @@
 //! What bulk work has in common: asking first, progress, and an end that can be asked for.
 
+use std::ops::ControlFlow;
+
 use redrive::{DeadLetterQueue, Progress as Done, Selection};
+use tokio::sync::oneshot;
 
 use super::letter::line;
+use super::search::{Searched, search};
 use crate::confirm::{self, Consent};
 use crate::failure::{Code, Failure};
 use crate::progress::{Progress, Quiet};
@@ -11,33 +15,58 @@ use crate::signals::{Signal, Signals};
 /// How many are shown before asking.
 const FIRST: usize = 5;
 
-/// Counts what would be worked on, and asks.
+/// Counts what would be worked on, and asks. It can be ended at any time: nothing is done then.
 pub(super) async fn ask(
     consent: Consent,
     queue: &DeadLetterQueue,
     selection: &Selection,
     limit: Option<usize>,
     verb: &str,
+    quiet: Quiet,
+    signals: &mut Signals,
 ) -> Result<(), Failure> {
     if consent == Consent::Given {
         return Ok(());
     }
-    let mut found = queue.find(selection).await?;
+    let most = limit.unwrap_or(usize::MAX);
+    // Beyond these it only counts.
+    let mut found = queue
+        .find(&selection.clone().limit(FIRST.min(most)))
+        .await?;
     let mut first = Vec::new();
-    while first.len() < FIRST
-        && let Some(letter) = found.next().await?
-    {
-        first.push(line(&letter));
+    let counting = search(&mut found, "counting", quiet, signals, |found| {
+        first.extend(std::iter::from_fn(|| found.ready()).map(|letter| line(&letter)));
+        Ok(match found.matched() >= most as u64 {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+    });
+    match counting.await? {
+        Searched::Enough => {}
+        Searched::Stopped(signal) => return Err(stopped(signal)),
     }
-    let matching = found.total().await?;
-    let count = limit.map_or(matching, |limit| matching.min(limit as u64));
+    let count = found.matched().min(most as u64);
     let letters = if count == 1 {
         "dead letter"
     } else {
         "dead letters"
     };
     let what = format!("{verb} {count} {letters} of {}", queue.stream());
-    confirm::confirm(&what, &first, count.saturating_sub(first.len() as u64))
+    let more = count.saturating_sub(first.len() as u64);
+    // On a thread of its own, which nobody waits for: who asks it to end does not answer.
+    let (answer, answered) = oneshot::channel();
+    std::thread::Builder::new().spawn(move || {
+        let _ = answer.send(confirm::confirm(&what, &first, more));
+    })?;
+    tokio::select! {
+        biased;
+        answer = answered => answer.unwrap_or_else(|_| Err(Failure::new("asking ended early"))),
+        signal = signals.recv() => Err(stopped(signal)),
+    }
+}
+
+fn stopped(signal: Signal) -> Failure {
+    Failure::with(signal.code(), "nothing was done: stopped before the answer")
 }
 
 /// How far work came.

@@ -11,8 +11,31 @@ use crate::configuration::usage;
 
 fn words() -> impl Strategy<Value = Vec<String>> {
     let flags = [
-        "--id", "--reason", "--stream", "--group", "--limit", "--oldest", "--newest", "--all",
-        "--id=", "--limit=", "--", "-", "--i", "--resaon",
+        "--id",
+        "--reason",
+        "--stream",
+        "--group",
+        "--limit",
+        "--error",
+        "--error-regex",
+        "--error-kind",
+        "--fingerprint",
+        "--consumer",
+        "--since",
+        "--before",
+        "--attempts",
+        "--replays",
+        "--where",
+        "--oldest",
+        "--newest",
+        "--all",
+        "--id=",
+        "--limit=",
+        "--",
+        "-",
+        "--i",
+        "--resaon",
+        "--error=",
     ];
     let values = [
         "1712-0",
@@ -34,6 +57,21 @@ fn words() -> impl Strategy<Value = Vec<String>> {
         "a\nb",
         "\u{1b}[2J",
         "\u{202e}",
+        "(a+)+$",
+        "a(b",
+        "0123",
+        "0123456789abcdef",
+        "2h",
+        "2026-11-22T05:10:22.404Z",
+        "2026-11-22",
+        "1969-12-31T23:59:59-00:01",
+        ">=3",
+        "<0",
+        "data.a.0=1",
+        "\"a.b\".c={\"d\":null}",
+        "a..b=1",
+        "a==1",
+        " =",
     ];
     let word = prop_oneof![
         4 => select(flags.to_vec()).prop_map(str::to_owned),
@@ -41,7 +79,7 @@ fn words() -> impl Strategy<Value = Vec<String>> {
         1 => "\\PC{0,6}".prop_filter("asks for help", |word| !word.starts_with("-h")),
     ];
     // What often goes together.
-    let pair = (select(flags[..5].to_vec()), select(values.to_vec()));
+    let pair = (select(flags[..15].to_vec()), select(values.to_vec()));
     let pair = pair.prop_map(|(flag, value)| vec![flag.to_owned(), value.to_owned()]);
     let some = prop_oneof![1 => word.prop_map(|word| vec![word]), 3 => pair];
     vec(some, 0..5).prop_map(|parts| parts.concat())
@@ -100,6 +138,16 @@ fn written(select: &Select) -> Vec<String> {
         .group
         .iter()
         .for_each(|group| say("group", group.as_str()));
+    say_all("error", &select.error, &mut say);
+    say_all("error-regex", &select.error_regex, &mut say);
+    say_all("error-kind", &select.error_kind, &mut say);
+    say_all("fingerprint", &select.fingerprint, &mut say);
+    say_all("consumer", &select.consumer, &mut say);
+    say_all("since", &select.since, &mut say);
+    say_all("before", &select.before, &mut say);
+    say_all("attempts", &select.attempts, &mut say);
+    say_all("replays", &select.replays, &mut say);
+    say_all("where", &select.field, &mut say);
     select
         .limit
         .iter()
@@ -114,4 +162,10 @@ fn written(select: &Select) -> Vec<String> {
         }
     }
     words
+}
+
+fn say_all<T: std::fmt::Display>(flag: &str, values: &[T], say: &mut impl FnMut(&str, &str)) {
+    for value in values {
+        say(flag, &value.to_string());
+    }
 }

@@ -8,13 +8,15 @@ mod list;
 mod migration;
 mod purge;
 mod replay;
+mod search;
+mod select;
 mod show;
 
 use clap::{Args as ClapArgs, Subcommand};
-use redrive::{DeadLetterQueue, EntryId, GroupName, Order, Reason, Selection, StreamKey};
+use redrive::{DeadLetterQueue, StreamKey};
 
+pub(crate) use self::select::Select;
 use crate::failure::Failure;
-use crate::literals::at_least_one;
 use crate::session::Session;
 
 /// Find, show, replay and purge dead letters
@@ -60,118 +62,6 @@ impl Where {
             (None, None) => Err(Failure::usage("which dead-letter queue?")
                 .hint("name the stream, or the queue itself with --dlq")),
         }
-    }
-}
-
-/// Which dead letters. All kinds of filter have to match; of one that is repeated, any.
-#[derive(ClapArgs, Debug)]
-pub(crate) struct Select {
-    /// The dead letter of this id; may be repeated
-    #[arg(long, value_name = "ID", help_heading = "Selection")]
-    id: Vec<EntryId>,
-    /// Given up for this reason: attempts_exhausted, crash_loop, rejected, undecodable or trimmed;
-    /// may be repeated
-    #[arg(long, value_name = "REASON", help_heading = "Selection")]
-    reason: Vec<Reason>,
-    /// From this stream; may be repeated
-    #[arg(
-        long = "stream",
-        id = "from_stream",
-        value_name = "STREAM",
-        help_heading = "Selection"
-    )]
-    from_stream: Vec<StreamKey>,
-    /// Given up by this group; may be repeated. Only dead letters of the native layout name theirs
-    #[arg(long, value_name = "GROUP", help_heading = "Selection")]
-    group: Vec<GroupName>,
-    /// No more than so many. Alone, --limit, --oldest and --newest select nothing to replay or purge
-    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Selection")]
-    limit: Option<usize>,
-    /// The oldest first
-    #[arg(long, conflicts_with = "newest", help_heading = "Selection")]
-    oldest: bool,
-    /// The newest first
-    #[arg(long, help_heading = "Selection")]
-    newest: bool,
-    /// All of them
-    #[arg(long, conflicts_with = "id", help_heading = "Selection")]
-    all: bool,
-}
-
-impl Select {
-    /// Whether anything is said of which ones.
-    fn is_narrowed(&self) -> bool {
-        !(self.id.is_empty()
-            && self.reason.is_empty()
-            && self.from_stream.is_empty()
-            && self.group.is_empty())
-    }
-
-    /// The only id that is named, where nothing else is.
-    fn single(&self) -> Option<EntryId> {
-        match (
-            self.id.as_slice(),
-            &self.reason,
-            &self.from_stream,
-            &self.group,
-        ) {
-            ([id], reasons, streams, groups)
-                if reasons.is_empty() && streams.is_empty() && groups.is_empty() =>
-            {
-                Some(*id)
-            }
-            _ => None,
-        }
-    }
-
-    fn selection(&self, only_from: Option<StreamKey>, usual: Order) -> Result<Selection, Failure> {
-        let order = match (self.oldest, self.newest) {
-            (true, _) => Order::Oldest,
-            (_, true) => Order::Newest,
-            (false, false) => usual,
-        };
-        let mut selection = Selection::all().order(order);
-        for id in &self.id {
-            selection = selection.id(*id);
-        }
-        for reason in &self.reason {
-            selection = selection.reason(*reason);
-        }
-        match only_from {
-            Some(stream) if !self.from_stream.is_empty() && !self.from_stream.contains(&stream) => {
-                return Err(Failure::usage(format!(
-                    "the stream is {stream} and, by --stream, another one: nothing can match"
-                ))
-                .hint("name it once"));
-            }
-            Some(stream) => selection = selection.stream(stream),
-            None => {
-                for stream in &self.from_stream {
-                    selection = selection.stream(stream.clone());
-                }
-            }
-        }
-        for group in &self.group {
-            selection = selection.group(group.clone());
-        }
-        if let Some(limit) = self.limit {
-            selection = selection.limit(limit);
-        }
-        Ok(selection)
-    }
-
-    /// For what changes something: it must be said which ones.
-    fn must_say_which(&self, verb: &str) -> Result<(), Failure> {
-        if self.all || self.is_narrowed() {
-            return Ok(());
-        }
-        let mut hint =
-            "name them with --id, narrow them with --reason, --stream or --group, or say --all"
-                .to_owned();
-        if self.limit.is_some() || self.oldest || self.newest {
-            hint.push_str("; --limit, --oldest and --newest alone select nothing");
-        }
-        Err(Failure::usage(format!("which dead letters to {verb}?")).hint(hint))
     }
 }
 

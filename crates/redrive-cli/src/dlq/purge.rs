@@ -30,6 +30,7 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let narrowed = args.select.is_narrowed() || only_from.is_some();
     let selection = args.select.selection(only_from, Order::Oldest)?;
     let queue = session.broker().await?.dead_letters(queue);
+    let mut signals = Signals::listen()?;
     if args.select.single().is_none() {
         bulk::ask(
             session.consent(),
@@ -37,11 +38,11 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
             &selection,
             args.select.limit,
             "purge",
+            session.quiet(),
+            &mut signals,
         )
         .await?;
     }
-    // Only now: at the question Ctrl-C ends it as it ends any program.
-    let mut signals = Signals::listen()?;
     let mut purging = queue.purging(&selection).await?;
     let start = purging.progress();
     let step = async || purging.step().await;

@@ -62,6 +62,7 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     if args.dry_run {
         return dry_run(&queue, &selection, &options, narrowed, session).await;
     }
+    let mut signals = Signals::listen()?;
     if args.select.single().is_none() {
         let verb = match &args.target {
             Some(target) => format!("replay, to {target},"),
@@ -73,11 +74,11 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
             &selection,
             args.select.limit,
             &verb,
+            session.quiet(),
+            &mut signals,
         )
         .await?;
     }
-    // Only now: at the question Ctrl-C ends it as it ends any program.
-    let mut signals = Signals::listen()?;
     let mut replaying = queue.replaying(&selection, &options).await?;
     let start = replaying.progress();
     let quiet = session.quiet();

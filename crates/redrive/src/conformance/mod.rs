@@ -18,6 +18,7 @@ mod lab;
 mod limits;
 mod look;
 mod names;
+mod pages;
 mod quarantine;
 mod receive;
 mod renew;
@@ -49,6 +50,13 @@ macro_rules! every_test {
                 an_entry_without_fields_is_refused_and_nothing_is_added,
                 the_length_of_a_stream_is_what_is_in_it,
                 an_erased_source_leaves_nothing_behind,
+            ];
+            pages: [
+                a_page_goes_on_where_the_last_one_ended,
+                a_page_holds_no_more_than_its_weight_and_one_that_is_heavier_alone,
+                many_small_fields_weigh_as_well,
+                entries_by_name_are_answered_in_their_order_and_as_many_as_fit,
+                a_page_of_what_is_no_stream_is_an_error_of_that_kind,
             ];
             receive: [
                 each_entry_goes_to_one_consumer_in_stream_order,

@@ -89,13 +89,30 @@ impl DeadLetterQueue {
             (Order::Oldest, from) => (from.unwrap_or(EntryId::MIN), EntryId::MAX),
             (Order::Newest, from) => (EntryId::MIN, from.unwrap_or(EntryId::MAX)),
         };
-        let range = IdRange {
+        let mut range = IdRange {
             low,
             high,
             order: page.order,
             limit: page.limit,
         };
-        let dead_letters = self.read_range(range).await?;
+        let mut dead_letters: Vec<DeadLetter> = Vec::new();
+        // In pieces: no server is kept from its other work by a long page, or by heavy entries.
+        while dead_letters.len() < page.limit && range.low <= range.high {
+            range.limit = (page.limit - dead_letters.len()).min(walk::LOOK);
+            let found = self.read_page(range).await?;
+            let Some(last) = found.last().map(|last| last.id) else {
+                break;
+            };
+            match page.order {
+                Order::Oldest => range.low = last.successor(),
+                Order::Newest => range.high = last.predecessor(),
+            }
+            dead_letters.extend(found);
+            // The lowest and the highest id of all have nothing beyond them.
+            if last == EntryId::MIN || last == EntryId::MAX {
+                break;
+            }
+        }
         let next = dead_letters
             .last()
             .filter(|_| dead_letters.len() == page.limit)
@@ -271,7 +288,9 @@ impl DeadLetterQueue {
             order: Order::Oldest,
             limit: 1,
         };
-        Ok(self.read_range(range).await?.pop())
+        let found = self.broker.backend().entries(&self.stream, range).await?;
+        let found = found.into_iter().next();
+        Ok(found.map(|entry| dead_letter::read(entry.id, entry.fields)))
     }
 
     /// Asks after a dead letter that is not there: it may have been put back a moment ago, and its
@@ -307,8 +326,8 @@ impl DeadLetterQueue {
         }
     }
 
-    async fn read_range(&self, range: IdRange) -> Result<Vec<DeadLetter>, Error> {
-        let entries = self.broker.backend().entries(&self.stream, range).await?;
+    async fn read_page(&self, range: IdRange) -> Result<Vec<DeadLetter>, Error> {
+        let entries = self.broker.backend().page(&self.stream, range).await?;
         Ok(entries
             .into_iter()
             .map(|entry| dead_letter::read(entry.id, entry.fields))

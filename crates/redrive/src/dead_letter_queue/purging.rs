@@ -2,7 +2,7 @@
 
 use super::DeadLetterQueue;
 use super::report::{Progress, PurgeReport};
-use super::walk::Walk;
+use super::walk::{STEP, Walk};
 use crate::error::Error;
 use crate::names::EntryId;
 use crate::selection::Selection;
@@ -52,7 +52,7 @@ impl Purging {
             Some(ids) => ids,
             None if self.left == 0 => return Ok(None),
             None => {
-                let Some(mut page) = self.walk.page(&self.queue, self.left).await? else {
+                let Some(mut page) = self.walk.page(&self.queue, self.left, STEP).await? else {
                     return Ok(None);
                 };
                 page.truncate(self.left);

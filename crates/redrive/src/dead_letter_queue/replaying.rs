@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::options::{ReplayOptions, order};
 use super::report::{Books, Progress, ReplayReport, ReplayResult, ReplaySample};
-use super::walk::{Step, Walk};
+use super::walk::{STEP, Step, Walk};
 use super::{DeadLetterQueue, not_found};
 use crate::backend::{Replay, Replayed};
 use crate::dead_letter::{self, DeadLetter};
@@ -265,7 +265,7 @@ impl Prepared {
             if self.left == 0 {
                 return Ok(false);
             }
-            let Some(mut page) = self.walk.page(&self.queue, self.left).await? else {
+            let Some(mut page) = self.walk.page(&self.queue, self.left, STEP).await? else {
                 return Ok(false);
             };
             page.truncate(self.left);

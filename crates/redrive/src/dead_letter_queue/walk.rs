@@ -2,18 +2,20 @@
 
 use std::collections::VecDeque;
 
-use futures_util::future::try_join_all;
-
 use super::DeadLetterQueue;
 use super::report::Progress;
 use crate::backend::IdRange;
-use crate::dead_letter::DeadLetter;
+use crate::dead_letter::{DeadLetter, read};
 use crate::error::Error;
 use crate::names::EntryId;
 use crate::selection::{Order, Selection};
 
-/// How many dead letters one step of a bulk operation takes.
-const STEP: usize = 100;
+/// How many dead letters one step of a bulk operation takes at most: as many as one call puts back.
+pub(super) const STEP: usize = 100;
+
+/// How many are looked at in one step of a search at most. Of usual ones that keeps a server for a
+/// few milliseconds; a page of large ones is shorter.
+pub(super) const LOOK: usize = 250;
 
 /// How far an operation has come through what is selected.
 #[derive(Clone, Debug)]
@@ -56,7 +58,8 @@ impl Walk {
                 order: Order::Newest,
                 limit: 1,
             };
-            let newest = queue.read_range(newest).await?;
+            let backend = queue.broker.backend();
+            let newest = backend.entries(&queue.stream, newest).await?;
             let rest = newest
                 .first()
                 .map_or(Rest::Nothing, |newest| Rest::Range(EntryId::MIN, newest.id));
@@ -80,8 +83,9 @@ impl Walk {
         self.selection.ids.is_none() && self.selection.takes_all()
     }
 
-    /// What matches of the next page, which may be nothing; `None` at the end. A page is no longer
-    /// than it has to be for this many.
+    /// What matches of the next page of so many at most, which may be nothing; `None` at the end. A
+    /// page is no longer than it has to be for as many as are wanted, and no heavier than the broker
+    /// lets it be.
     ///
     /// # Cancel safety
     ///
@@ -90,19 +94,23 @@ impl Walk {
         &mut self,
         queue: &DeadLetterQueue,
         wanted: usize,
+        most: usize,
     ) -> Result<Option<Vec<Step>>, Error> {
         let limit = if self.selection.takes_all() {
-            wanted.min(STEP)
+            wanted.min(most)
         } else {
-            STEP
+            most
         };
+        let backend = queue.broker.backend();
         let page: Vec<Step> = match &mut self.rest {
             Rest::Ids(ids) if !ids.is_empty() => {
                 let some: Vec<EntryId> = ids.iter().copied().take(limit).collect();
-                let found = try_join_all(some.iter().map(|id| queue.read_one(*id))).await?;
-                ids.drain(..some.len());
+                let found = backend.named(&queue.stream, &some).await?;
+                ids.drain(..found.len().min(ids.len()));
                 let found = found.into_iter().zip(some);
-                found.map(|(found, id)| found.ok_or(id)).collect()
+                found
+                    .map(|(found, id)| found.map(|one| read(one.id, one.fields)).ok_or(id))
+                    .collect()
             }
             Rest::Range(low, high) if *low <= *high => {
                 let order = self.selection.order;
@@ -112,15 +120,20 @@ impl Walk {
                     order,
                     limit,
                 };
-                let found = queue.read_range(range).await?;
-                match found.last() {
-                    None => self.rest = Rest::Nothing,
+                let found = backend.page(&queue.stream, range).await?;
+                let (low, high) = (*low, *high);
+                self.rest = match found.last().map(|last| last.id) {
+                    // The lowest and the highest id of all have nothing beyond them.
+                    None | Some(EntryId::MAX | EntryId::MIN) => Rest::Nothing,
                     Some(last) => match order {
-                        Order::Oldest => *low = last.id.successor(),
-                        Order::Newest => *high = last.id.predecessor(),
+                        Order::Oldest => Rest::Range(last.successor(), high),
+                        Order::Newest => Rest::Range(low, last.predecessor()),
                     },
-                }
-                found.into_iter().map(Ok).collect()
+                };
+                found
+                    .into_iter()
+                    .map(|one| Ok(read(one.id, one.fields)))
+                    .collect()
             }
             Rest::Ids(_) | Rest::Range(..) | Rest::Nothing => return Ok(None),
         };

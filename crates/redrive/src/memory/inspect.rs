@@ -1,12 +1,7 @@
-//! Looking at a world in memory: ranges of entries, and health.
+//! Looking at a world in memory: its health, and what is pending.
 
-use std::ops::RangeInclusive;
-
-use crate::backend::{Entry, IdRange};
 use crate::error::Error;
-use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Source, StreamKey};
-use crate::selection::Order;
 use crate::stats::{ConsumerStats, GroupState, Pending, Stats};
 
 use super::hints::millis;
@@ -14,26 +9,6 @@ use super::stream::{Group, Stream};
 use super::world::{Kept, Moment};
 
 impl Kept {
-    pub(super) fn entries(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error> {
-        self.check_type(stream)?;
-        let Some(stream) = self.streams.get(stream) else {
-            return Ok(Vec::new());
-        };
-        if range.low > range.high {
-            return Ok(Vec::new());
-        }
-        let entry = |(id, fields): (&EntryId, &Fields)| Entry {
-            id: *id,
-            fields: fields.clone(),
-        };
-        let ids: RangeInclusive<EntryId> = range.low..=range.high;
-        let found = stream.entries.range(ids);
-        Ok(match range.order {
-            Order::Oldest => found.take(range.limit).map(entry).collect(),
-            Order::Newest => found.rev().take(range.limit).map(entry).collect(),
-        })
-    }
-
     pub(super) fn stats(
         &self,
         key: &StreamKey,

@@ -7,6 +7,7 @@ mod inspect;
 #[cfg(test)]
 pub(crate) mod lab;
 mod limit;
+mod pages;
 mod quarantine;
 mod seat;
 mod settle;
@@ -98,6 +99,20 @@ impl Backend for Memory {
     async fn entries(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error> {
         let (kept, _) = self.open();
         kept.entries(stream, range)
+    }
+
+    async fn page(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error> {
+        let (kept, _) = self.open();
+        kept.page(stream, range)
+    }
+
+    async fn named(
+        &self,
+        stream: &StreamKey,
+        ids: &[EntryId],
+    ) -> Result<Vec<Option<Entry>>, Error> {
+        let (kept, _) = self.open();
+        kept.named(stream, ids)
     }
 
     async fn length(&self, stream: &StreamKey) -> Result<u64, Error> {

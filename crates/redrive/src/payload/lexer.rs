@@ -25,6 +25,11 @@ impl<'a> Lexer<'a> {
         Self { rest: json }
     }
 
+    /// What is not read yet.
+    pub(super) fn rest(&self) -> &'a str {
+        self.rest
+    }
+
     fn skip(&mut self, between: &[char]) {
         self.rest = self.rest.trim_start_matches(between);
     }

@@ -7,6 +7,7 @@ mod form;
 mod json;
 mod lexer;
 mod message_pack;
+mod part;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -20,6 +21,7 @@ use serde_json::value::RawValue;
 use compression::Compression;
 pub(crate) use entry::{Found, find, find_in};
 pub(crate) use form::Unfit;
+pub(crate) use part::{at, decoded, is_text, same};
 use text::JsonText;
 
 /// The most that a compressed payload is unpacked to, and the longest JSON text: 64 MiB.

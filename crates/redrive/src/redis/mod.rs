@@ -9,6 +9,7 @@ mod group;
 mod inspect;
 mod keys;
 mod look;
+mod page;
 mod reader;
 mod registry;
 mod renewal;
@@ -44,7 +45,6 @@ use crate::backend::{Backend, Entry, IdRange, Joined, Membership, Replay, Replay
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
-use crate::selection::Order;
 use crate::stats::{Pending, Stats};
 use crate::trim::{TrimStep, Trimmed};
 
@@ -109,19 +109,19 @@ impl Backend for Redis {
     }
 
     async fn entries(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error> {
-        let (name, from, to) = match range.order {
-            Order::Oldest => ("XRANGE", range.low, range.high),
-            Order::Newest => ("XREVRANGE", range.high, range.low),
-        };
-        let mut command = cmd(name);
-        command
-            .arg(stream.as_str())
-            .arg(from.to_string())
-            .arg(to.to_string())
-            .arg("COUNT")
-            .arg(range.limit);
-        let entries = self.link.send(&command, "reading entries").await;
-        wire::entries(entries.map_err(|error| error.during(stream))?)
+        page::plain(&self.link, stream, range).await
+    }
+
+    async fn page(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error> {
+        page::page(&self.link, stream, range).await
+    }
+
+    async fn named(
+        &self,
+        stream: &StreamKey,
+        ids: &[EntryId],
+    ) -> Result<Vec<Option<Entry>>, Error> {
+        page::named(&self.link, stream, ids).await
     }
 
     async fn length(&self, stream: &StreamKey) -> Result<u64, Error> {

@@ -59,6 +59,8 @@ scripts! {
     REPLAY = new "replay.lua";
     REPLAY_RESERVE = new "replay_reserve.lua";
     REPLAY_COMPLETE = new "replay_complete.lua";
+    PAGE = new "page.lua";
+    NAMED = new "named.lua";
     PURGE = new "purge.lua";
     TRIM = new "trim.lua";
     REAP = new "reap.lua";

@@ -87,19 +87,21 @@ pub(super) fn entries(value: Value) -> Result<Vec<Entry>, Error> {
     let rows = list(value, "entries")?;
     let mut entries = Vec::with_capacity(rows.len());
     for row in rows {
-        let mut row = list(row, "an entry")?.into_iter();
-        let (Some(key), Some(values)) = (row.next(), row.next()) else {
-            continue;
-        };
-        if values == Value::Nil {
-            continue;
-        }
-        entries.push(Entry {
-            id: id(key, "an entry id")?,
-            fields: fields(values)?,
-        });
+        entries.extend(entry(row)?);
     }
     Ok(entries)
+}
+
+/// One entry; `None` for one that is not there.
+pub(super) fn entry(row: Value) -> Result<Option<Entry>, Error> {
+    let mut row = list(row, "an entry")?.into_iter();
+    Ok(match (row.next(), row.next()) {
+        (Some(key), Some(values)) if values != Value::Nil => Some(Entry {
+            id: id(key, "an entry id")?,
+            fields: fields(values)?,
+        }),
+        _ => None,
+    })
 }
 
 /// The first stream of an XREADGROUP reply; none when nothing came.

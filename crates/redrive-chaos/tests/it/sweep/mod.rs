@@ -32,7 +32,7 @@ use self::scenarios::Scenario;
 use self::table::Table;
 
 /// What must have been seen: a proxy that sees nothing proves nothing.
-const MUST_SEE: [&str; 29] = [
+const MUST_SEE: [&str; 31] = [
     "EVALSHA ack",
     "EVALSHA alive",
     "EVALSHA begin",
@@ -40,6 +40,8 @@ const MUST_SEE: [&str; 29] = [
     "EVALSHA create_group",
     "EVALSHA dead_letter",
     "EVALSHA lift",
+    "EVALSHA named",
+    "EVALSHA page",
     "EVALSHA purge",
     "EVALSHA put_back",
     "EVALSHA reap",

@@ -80,6 +80,13 @@ async fn looking(world: &mut World<'_>) {
         &["stats", "-o", "json"],
         &["pending", "list", STREAM, "-g", GROUP, "-o", "json"],
         &["dlq", "list", STREAM, "-o", "json"],
+        // Ids by name, and a filter that goes through all and reads payloads.
+        &[
+            "dlq", "list", STREAM, "--id", &dead, "--id", "1-1", "-o", "json",
+        ],
+        &[
+            "dlq", "list", STREAM, "--where", "data=ok", "--newest", "-o", "json",
+        ],
         &["dlq", "show", &dead, STREAM, "-o", "json"],
         &["dlq", "replay", STREAM, "--all", "--dry-run", "-o", "json"],
         &["trim", STREAM, "--dry-run", "-o", "json"],

@@ -77,6 +77,8 @@ const LIFE: [(&str, &[&str]); 9] = [
             "XLEN",
             "XRANGE",
             "XREVRANGE",
+            "EVALSHA page",
+            "EVALSHA named",
             "ZCARD",
             "ZMSCORE",
         ],

@@ -13,5 +13,6 @@ mod pending;
 mod replaying;
 pub(crate) mod rig;
 mod runbook;
+mod selecting;
 mod terminal;
 mod trim;

@@ -388,7 +388,8 @@ async fn without_a_terminal_nothing_is_done_unless_yes_is_said() {
         assert_fails(&ended, 2, &error, hint);
     }
     let ended = rig.redrive(&["dlq", "replay", "orders"]).await;
-    let hint = "name them with --id, narrow them with --reason, --stream or --group, or say --all";
+    let hint =
+        "name them with --id, narrow them with a filter such as --reason or --where, or say --all";
     assert_fails(&ended, 2, "which dead letters to replay?", hint);
     let ended = rig
         .redrive(&["dlq", "purge", "orders", "--limit", "1", "--yes"])

@@ -34,7 +34,7 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::on(Server::start().await).await
     }
 
@@ -94,7 +94,7 @@ impl Rig {
 
     /// Adds a dead letter of this id in the native layout: its own fields, and the metadata, with
     /// these in the place of the usual ones.
-    pub(super) async fn dies(&self, queue: &str, id: &str, own: &[&[u8]], said: &[(&str, &str)]) {
+    pub(crate) async fn dies(&self, queue: &str, id: &str, own: &[&[u8]], said: &[(&str, &str)]) {
         let count = (own.len() / 2).to_string();
         let usual = [
             ("redrive-v", "1"),

@@ -5,8 +5,9 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use redrive_testkit::eventually;
+use redrive_testkit::{Armed, Fault, Moment, Proxy, Target, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -118,7 +119,7 @@ async fn a_person_is_asked_with_a_count_and_the_first_five() {
     );
 }
 
-/// Signals were listened to before the question was asked: Ctrl-C there did nothing.
+/// The bug: signals were listened to before the question was asked, and nobody looked: Ctrl-C there did nothing.
 #[tokio::test]
 async fn ctrl_c_at_the_question_ends_it_and_nothing_is_done() {
     let rig = Rig::start().await;
@@ -129,8 +130,7 @@ async fn ctrl_c_at_the_question_ends_it_and_nothing_is_done() {
         seat.sees("go on? [y/N] ").await;
         let id = i32::try_from(seat.child.id().unwrap()).unwrap();
         kill_process(Pid::from_raw(id).unwrap(), Signal::INT).unwrap();
-        // Ended by the signal: there is no code.
-        assert_eq!(seat.ends().await, None, "{verb}");
+        assert_eq!(seat.ends().await, Some(130), "{verb}");
     }
     assert_eq!(rig.everything().await, before);
 }
@@ -207,4 +207,80 @@ async fn colours_are_for_terminals_that_want_them() {
     assert!(!seat.sees("fields").await.contains(bold));
     assert_eq!(seat.ends().await, Some(0));
     assert!(!rig.redrive(&line).await.stdout.contains(bold));
+}
+
+/// A queue of 1,000, of which one in a hundred was rejected, behind a proxy that lets the second page of a search
+/// take longer than a moment, and never lets the third one pass.
+async fn slow_queue() -> (Rig, Proxy, Armed) {
+    let rig = Rig::start().await;
+    let fill = "for n = 1, 1000 do redis.call('XADD', KEYS[1], n .. '-0', 'n', n, 'redrive-v', 1, 'redrive-fields', 1, \
+        'redrive-reason', n % 100 == 0 and 'rejected' or 'trimmed') end";
+    let _: redis::Value = rig.ask(&["EVAL", fill, "1", "orders:dlq"]).await;
+    let proxy = Proxy::in_front_of(&rig.server);
+    let page = |nth| Target::nth("EVALSHA page", nth);
+    // The first one is asked for by the text of the script.
+    let moment = Fault::Delay(Duration::from_millis(1_200));
+    let _ = proxy.arm(page(2), Moment::Arrived, moment);
+    let held = proxy.arm(page(3), Moment::Arrived, Fault::Hold);
+    (rig, proxy, held)
+}
+
+fn interrupt(seat: &Seat) {
+    let id = i32::try_from(seat.child.id().unwrap()).unwrap();
+    kill_process(Pid::from_raw(id).unwrap(), Signal::INT).unwrap();
+}
+
+#[tokio::test]
+async fn a_long_search_shows_how_far_it_is_and_ends_at_ctrl_c_with_what_it_found() {
+    for format in ["table", "json", "jsonl"] {
+        let (rig, proxy, held) = slow_queue().await;
+        let line = [
+            "--url",
+            proxy.url(),
+            "dlq",
+            "list",
+            "orders",
+            "--reason",
+            "rejected",
+            "--oldest",
+            "-o",
+            format,
+        ];
+        let seat = Seat::take(&rig, &line, Screen::Both);
+        seat.sees("looking").await;
+        held.struck().await;
+        assert!(seat.seen().contains("/1,000"), "{}", seat.seen());
+        interrupt(&seat);
+        let told = "error: stopped: 5 match among the 500 of 1000 looked at\n\
+            hint: what was found is listed; the same command begins anew\n";
+        let seen = seat.sees(told).await;
+        assert!(seen.contains("500-0") && !seen.contains("600-0"), "{seen}");
+        assert!(format != "json" || seen.contains("\n]\n"), "{seen}");
+        assert_eq!(seat.ends().await, Some(130), "{format}");
+    }
+}
+
+#[tokio::test]
+async fn counting_before_the_question_shows_how_far_it_is_and_ends_at_ctrl_c() {
+    let (rig, proxy, held) = slow_queue().await;
+    let before = rig.everything().await;
+    let line = [
+        "--url",
+        proxy.url(),
+        "dlq",
+        "purge",
+        "orders",
+        "--reason",
+        "rejected",
+    ];
+    let seat = Seat::take(&rig, &line, Screen::Stderr);
+    seat.sees("counting").await;
+    held.struck().await;
+    interrupt(&seat);
+    let seen = seat
+        .sees("error: nothing was done: stopped before the answer\n")
+        .await;
+    assert!(!seen.contains("go on?"), "{seen}");
+    assert_eq!(seat.ends().await, Some(130));
+    assert_eq!(rig.everything().await, before);
 }

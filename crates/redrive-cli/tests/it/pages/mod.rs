@@ -16,6 +16,8 @@ use super::redrive;
 
 const GETTING_STARTED: &str = "docs/getting-started.md";
 
+const SELECTION: &str = "docs/selection.md";
+
 const COMPATIBILITY: &str = "docs/compatibility.md";
 
 fn section(page: &str, name: &str) -> Vec<Block> {
@@ -103,6 +105,32 @@ async fn the_second_system_moves_as_its_page_says() {
     reader.reads(&blocks).await.leaves().await;
 }
 
+/// Each command of the page finds what it is about, and nothing else.
+#[tokio::test]
+async fn the_selection_selects_as_its_page_says() {
+    let rig = Rig::start().await;
+    let own: [&[u8]; 4] = [
+        b"data",
+        br#"{"customer":{"id":7},"items":[{"sku":"tea"}],"unit.price":1.5}"#,
+        b"kind",
+        b"refund",
+    ];
+    let said = [
+        ("redrive-error", "Timeout after 250ms"),
+        ("redrive-dead-at", "1795324222405"),
+    ];
+    rig.dies("orders:dlq", "1795324222405-0", &own, &said).await;
+    let said = [("redrive-attempts", "1")];
+    rig.dies("orders:dlq", "1795324222406-0", &[b"data", b"{}"], &said)
+        .await;
+    let blocks = blocks(SELECTION);
+    let commands = blocks.iter().filter(|block| block.kind == Kind::Run);
+    let commands: String = commands.map(|block| block.text.as_str()).collect();
+    // Each of them ends with 0 only where something matches.
+    assert!(commands.lines().count() >= 7, "{commands}");
+    Reader::on(rig.server).reads(&blocks).await.leaves().await;
+}
+
 /// In running text and in tables: they are understood up to their end.
 #[test]
 fn every_command_that_a_page_names_exists() {
@@ -110,6 +138,7 @@ fn every_command_that_a_page_names_exists() {
         "README.md",
         GETTING_STARTED,
         COMPATIBILITY,
+        SELECTION,
         "docs/library.md",
     ];
     let named = regex::Regex::new("`redrive ([a-z][^`]*)`").unwrap();
@@ -146,7 +175,7 @@ fn the_programs_of_the_pages_are_the_examples_that_are_run() {
 
 #[test]
 fn only_what_takes_minutes_is_not_run() {
-    for page in ["README.md", GETTING_STARTED, COMPATIBILITY] {
+    for page in ["README.md", GETTING_STARTED, COMPATIBILITY, SELECTION] {
         for block in blocks(page) {
             if block.kind == Kind::NotRun {
                 let install = "cargo install --locked --path crates/redrive-cli\n";

@@ -150,6 +150,18 @@ impl Backend for Faulty<dyn Backend> {
         self.inner.entries(stream, range).await
     }
 
+    async fn page(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error> {
+        self.inner.page(stream, range).await
+    }
+
+    async fn named(
+        &self,
+        stream: &StreamKey,
+        ids: &[EntryId],
+    ) -> Result<Vec<Option<Entry>>, Error> {
+        self.inner.named(stream, ids).await
+    }
+
     async fn length(&self, stream: &StreamKey) -> Result<u64, Error> {
         self.inner.length(stream).await
     }

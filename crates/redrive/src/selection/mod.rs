@@ -1,14 +1,28 @@
 //! Which dead letters an operation is about.
 
+mod count;
+mod error_text;
+mod field;
+mod filters;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
+pub use self::count::CountFilter;
+pub use self::error_text::{ErrorRegex, ErrorText, FingerprintPrefix};
+pub use self::field::FieldFilter;
+use self::filters::Filters;
 use crate::dead_letter::{DeadLetter, Reason};
-use crate::names::{EntryId, GroupName, StreamKey};
+use crate::names::{ConsumerName, EntryId, GroupName, StreamKey};
 
 /// Which dead letters to find, replay or purge. Default: all, the oldest first.
 ///
 /// Filters narrow it: a dead letter has to pass each kind of filter that is named. Of a kind that
-/// is named again it has to pass one.
+/// is named again it has to pass one. What a dead letter does not say passes no filter: only the
+/// native layout names group, consumer, kind of error and replays.
 ///
 /// ```
 /// use redrive::{Order, Reason, Selection};
@@ -18,6 +32,8 @@ use crate::names::{EntryId, GroupName, StreamKey};
 ///     .reason(Reason::Undecodable)
 ///     .stream("orders".parse()?)
 ///     .group("billing".parse()?)
+///     .attempts(">=3".parse()?)
+///     .field("data.customer.id=7".parse()?)
 ///     .order(Order::Newest)
 ///     .limit(100);
 /// # let _ = (two, hopeless);
@@ -31,27 +47,6 @@ pub struct Selection {
     filters: Filters,
     pub(crate) limit: Option<usize>,
     pub(crate) order: Order,
-}
-
-/// What is asked of a dead letter besides its id. An empty list asks nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Filters {
-    reasons: Vec<Reason>,
-    streams: Vec<StreamKey>,
-    groups: Vec<GroupName>,
-}
-
-impl Filters {
-    fn pass(&self, letter: &DeadLetter) -> bool {
-        one_of(&self.reasons, letter.reason.as_ref())
-            && one_of(&self.streams, letter.stream.as_ref())
-            && one_of(&self.groups, letter.group.as_ref())
-    }
-}
-
-/// Whether nothing is asked, or what was found is among it. What a dead letter does not say is not.
-fn one_of<T: PartialEq>(wanted: &[T], found: Option<&T>) -> bool {
-    wanted.is_empty() || found.is_some_and(|found| wanted.contains(found))
 }
 
 impl Default for Selection {
@@ -100,6 +95,83 @@ impl Selection {
     /// Those that this group gave up, or any other that is named. Only the native layout says it.
     pub fn group(mut self, group: GroupName) -> Self {
         self.filters.groups.push(group);
+        self
+    }
+
+    /// Those that this consumer had last, or any other that is named. Only the native layout says
+    /// it.
+    pub fn consumer(mut self, consumer: ConsumerName) -> Self {
+        self.filters.consumers.push(consumer);
+        self
+    }
+
+    /// Those with this text in their error, or any other that is given.
+    pub fn error(mut self, text: ErrorText) -> Self {
+        self.filters.errors.push(text);
+        self
+    }
+
+    /// Those into whose error this regular expression fits, or any other that is given.
+    pub fn error_regex(mut self, regex: ErrorRegex) -> Self {
+        self.filters.error_patterns.push(regex);
+        self
+    }
+
+    /// Those whose error is of this type or code, or any other that is named. Only the native
+    /// layout says it.
+    pub fn error_kind(mut self, kind: impl Into<String>) -> Self {
+        self.filters.error_kinds.push(kind.into());
+        self
+    }
+
+    /// Those whose error has this fingerprint, or one that begins like it; or any other that is
+    /// given.
+    pub fn fingerprint(mut self, fingerprint: FingerprintPrefix) -> Self {
+        self.filters.fingerprints.push(fingerprint);
+        self
+    }
+
+    /// Those that died at this instant or later, in Unix ms. Given twice, the earlier counts. Where
+    /// a dead letter does not say when it died, its own id does: the time at which it was added.
+    ///
+    /// Ids are no help in finding them, for what is imported or copied is added later than it died,
+    /// and clocks differ: the whole queue is gone through.
+    pub fn since_ms(mut self, at_ms: u64) -> Self {
+        let earlier = self
+            .filters
+            .since_ms
+            .map_or(at_ms, |other| other.min(at_ms));
+        self.filters.since_ms = Some(earlier);
+        self
+    }
+
+    /// Those that died before this instant, in Unix ms. Given twice, the later counts. Otherwise as
+    /// [`since_ms`](Self::since_ms).
+    pub fn before_ms(mut self, at_ms: u64) -> Self {
+        let later = self
+            .filters
+            .before_ms
+            .map_or(at_ms, |other| other.max(at_ms));
+        self.filters.before_ms = Some(later);
+        self
+    }
+
+    /// Those that were attempted so often, or as any other that is given says.
+    pub fn attempts(mut self, attempts: CountFilter) -> Self {
+        self.filters.attempts.push(attempts);
+        self
+    }
+
+    /// Those that had been replayed so often before they died, or as any other that is given says.
+    /// Only the native layout says it.
+    pub fn replays(mut self, replays: CountFilter) -> Self {
+        self.filters.replays.push(replays);
+        self
+    }
+
+    /// Those of which a field, or a part of one, is this, or as any other that is given says.
+    pub fn field(mut self, field: FieldFilter) -> Self {
+        self.filters.fields.push(field);
         self
     }
 
@@ -175,71 +247,5 @@ impl Page {
 impl Default for Page {
     fn default() -> Self {
         Self::new(Order::Newest, 50)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dead_letter::read;
-    use crate::message::Fields;
-
-    /// A dead letter with that id, of the group `billing`, that was rejected.
-    fn letter(id: u64, stream: &str) -> DeadLetter {
-        let fields = Fields::from_iter([
-            ("redrive-v", "1".to_owned()),
-            ("redrive-fields", "0".to_owned()),
-            ("redrive-stream", stream.to_owned()),
-            ("redrive-group", "billing".to_owned()),
-            ("redrive-reason", "rejected".to_owned()),
-        ]);
-        read(EntryId::new(id, 0), fields)
-    }
-
-    fn stream(name: &str) -> StreamKey {
-        StreamKey::new(name).unwrap()
-    }
-
-    #[test]
-    fn filters_narrow_and_a_repeated_one_widens() {
-        let (orders, mails) = (letter(1, "orders"), letter(2, "mails"));
-        let all = Selection::all;
-        let group = |name| GroupName::new(name).unwrap();
-        for (selection, matched) in [
-            (all(), [true, true]),
-            (Selection::ids([]), [false, false]),
-            (Selection::ids([mails.id]), [false, true]),
-            (all().id(orders.id), [true, false]),
-            (all().id(orders.id).id(mails.id), [true, true]),
-            (all().stream(stream("orders")), [true, false]),
-            (
-                all().stream(stream("orders")).stream(stream("mails")),
-                [true, true],
-            ),
-            (all().id(mails.id).stream(stream("orders")), [false, false]),
-            (all().reason(Reason::Trimmed), [false, false]),
-            (
-                all().reason(Reason::Trimmed).reason(Reason::Rejected),
-                [true, true],
-            ),
-            (
-                all().reason(Reason::Trimmed).stream(stream("orders")),
-                [false, false],
-            ),
-            (all().group(group("billing")), [true, true]),
-            (all().group(group("shipping")), [false, false]),
-            (all().limit(0), [true, true]),
-        ] {
-            let found = [selection.matches(&orders), selection.matches(&mails)];
-            assert_eq!(found, matched, "{selection:?}");
-        }
-    }
-
-    #[test]
-    fn what_a_dead_letter_does_not_say_passes_no_filter() {
-        let foreign = read(EntryId::new(1, 0), Fields::from_iter([("a", "b")]));
-        assert!(Selection::all().matches(&foreign));
-        assert!(!Selection::all().stream(stream("orders")).matches(&foreign));
-        assert!(!Selection::all().reason(Reason::Rejected).matches(&foreign));
     }
 }
