@@ -15,12 +15,17 @@ use crate::selection::{Order, Selection};
 /// How many dead letters one step of a bulk operation takes.
 const STEP: usize = 100;
 
+/// About how many bytes, where they are large: what a step holds in memory.
+const STEP_BYTES: usize = 16 << 20;
+
 /// How far an operation has come through what is selected.
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
     selection: Selection,
     rest: Rest,
     progress: Progress,
+    /// How many of the next page.
+    step: usize,
 }
 
 /// What is not looked at yet.
@@ -68,6 +73,7 @@ impl Walk {
             selection: selection.clone(),
             rest,
             progress: Progress { examined: 0, total },
+            step: STEP,
         })
     }
 
@@ -92,9 +98,9 @@ impl Walk {
         wanted: usize,
     ) -> Result<Option<Vec<Step>>, Error> {
         let limit = if self.selection.takes_all() {
-            wanted.min(STEP)
+            wanted.min(self.step)
         } else {
-            STEP
+            self.step
         };
         let page: Vec<Step> = match &mut self.rest {
             Rest::Ids(ids) if !ids.is_empty() => {
@@ -130,10 +136,18 @@ impl Walk {
         // More than there were at the start can be met: what others add below the newest.
         self.progress.examined += page.len() as u64;
         self.progress.total = self.progress.total.max(self.progress.examined);
+        self.step = fitting(&page);
         let matching = |step: &Step| {
             step.as_ref()
                 .map_or(true, |letter| self.selection.matches(letter))
         };
         Ok(Some(page.into_iter().filter(matching).collect()))
     }
+}
+
+/// How many dead letters of the size of these a step takes: large ones come in small pages.
+fn fitting(page: &[Step]) -> usize {
+    let sizes = page.iter().flatten().map(DeadLetter::size);
+    let mean = sizes.sum::<usize>() / page.len().max(1);
+    (STEP_BYTES / mean.max(1)).clamp(1, STEP)
 }

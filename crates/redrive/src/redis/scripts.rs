@@ -59,6 +59,9 @@ scripts! {
     REPLAY = new "replay.lua";
     REPLAY_RESERVE = new "replay_reserve.lua";
     REPLAY_COMPLETE = new "replay_complete.lua";
+    IMPORT = new "import.lua";
+    IMPORT_RESERVE = new "import_reserve.lua";
+    IMPORT_COMPLETE = new "import_complete.lua";
     PURGE = new "purge.lua";
     TRIM = new "trim.lua";
     REAP = new "reap.lua";
