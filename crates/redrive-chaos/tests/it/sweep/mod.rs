@@ -32,13 +32,14 @@ use self::scenarios::Scenario;
 use self::table::Table;
 
 /// What must have been seen: a proxy that sees nothing proves nothing.
-const MUST_SEE: [&str; 29] = [
+const MUST_SEE: [&str; 33] = [
     "EVALSHA ack",
     "EVALSHA alive",
     "EVALSHA begin",
     "EVALSHA claim",
     "EVALSHA create_group",
     "EVALSHA dead_letter",
+    "EVALSHA import",
     "EVALSHA lift",
     "EVALSHA purge",
     "EVALSHA put_back",
@@ -50,6 +51,9 @@ const MUST_SEE: [&str; 29] = [
     "EVALSHA trim",
     "EVAL claim",
     "EVAL dead_letter",
+    "EVAL import",
+    "MULTI EVAL import_reserve",
+    "MULTI EVAL import_complete",
     "EXEC",
     "MULTI XADD",
     "XACK",
