@@ -75,6 +75,11 @@ impl Failure {
         self
     }
 
+    /// What will be said.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// What will be said, and how to cure it.
     #[cfg(test)]
     pub(crate) fn texts(&self) -> (&str, Option<&str>) {

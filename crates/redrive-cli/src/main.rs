@@ -1,5 +1,6 @@
 //! The `redrive` binary: parses, calls the library, prints.
 
+mod archive;
 mod completions;
 mod configuration;
 mod confirm;

@@ -59,6 +59,10 @@ pub(crate) trait Backend: Send + Sync + 'static {
         orders: &[Replay],
     ) -> Result<Vec<Option<EntryId>>, Error>;
 
+    /// Adds dead letters as they were stored elsewhere, each once however often it is asked, and
+    /// counts them. No limit of the queue stops it. Answers in this order.
+    async fn import(&self, dlq: &StreamKey, orders: &[Import]) -> Result<Vec<Imported>, Error>;
+
     /// Removes dead letters for good; `true` for each that was there.
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error>;
 
@@ -275,6 +279,26 @@ pub(crate) enum Replayed {
     Already(EntryId),
     /// There is no such dead letter.
     NotFound,
+    /// The broker refused this one; nothing has changed.
+    Refused(Error),
+}
+
+/// One dead letter to import.
+#[derive(Clone, Debug)]
+pub(crate) struct Import {
+    /// What it is told by: who is asked for it again has imported it.
+    pub(crate) receipt: String,
+    /// The whole entry of the dead-letter stream.
+    pub(crate) stored: Fields,
+}
+
+/// Answer of [`Backend::import`].
+#[derive(Debug)]
+pub(crate) enum Imported {
+    /// It is in the queue now, under this id.
+    Added(EntryId),
+    /// It had been imported before, under this id. It may have left the queue since.
+    Already(EntryId),
     /// The broker refused this one; nothing has changed.
     Refused(Error),
 }

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{
-    Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Joined, Membership, Renewed,
-    RenewedOn, Replay, Replayed, Restored, Seat, Settled, Settlement, Tended,
+    Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Import, Imported, Joined,
+    Membership, Renewed, RenewedOn, Replay, Replayed, Restored, Seat, Settled, Settlement, Tended,
 };
 use crate::error::Error;
 use crate::gate::Gate;
@@ -87,6 +87,10 @@ impl Backend for Closing<dyn Backend> {
         orders: &[Replay],
     ) -> Result<Vec<Option<EntryId>>, Error> {
         self.unless_closed(self.inner.receipts(dlq, orders)).await
+    }
+
+    async fn import(&self, dlq: &StreamKey, orders: &[Import]) -> Result<Vec<Imported>, Error> {
+        self.unless_closed(self.inner.import(dlq, orders)).await
     }
 
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {

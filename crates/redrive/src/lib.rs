@@ -36,8 +36,10 @@
 
 #[cfg(test)]
 mod agreement;
+mod archive;
 mod backend;
 mod broker;
+mod calendar;
 mod closing;
 mod codec;
 #[cfg(test)]
@@ -65,14 +67,15 @@ mod trim;
 mod trimming;
 mod verdict;
 
+pub use archive::{Archive, ArchiveReader, ArchivedDeadLetter};
 pub use backend::{Keep, OnAck};
 pub use broker::{Broker, ConnectOptions};
 pub use codec::{Decode, DecodeError, Encode, Json, MessagePack, Raw, RawField};
 pub use dead_letter::{DeadLetter, DeadLetterLayout, DeadLetterLimit, Layout, Overflow, Reason};
 pub use dead_letter_queue::{
-    DeadLetterQueue, DryRun, Found, Inspection, Listing, Progress, PurgeReport, Purging,
-    ReplayFailure, ReplayOptions, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample,
-    Replaying,
+    DeadLetterQueue, DryRun, Exporting, Found, ImportOptions, ImportOutcome, ImportReport,
+    ImportResult, Importing, Inspection, Listing, Progress, PurgeReport, Purging, ReplayFailure,
+    ReplayOptions, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample, Replaying,
 };
 pub use error::{BoxError, Error, ErrorKind};
 pub use handler::Handler;

@@ -1,8 +1,10 @@
-//! `redrive dlq`: find dead letters, look into them, put them back, remove them.
+//! `redrive dlq`: find dead letters, look into them, put them back, remove them, carry them elsewhere.
 
 pub(crate) mod bulk;
+mod export;
 #[cfg(test)]
 mod fuzz;
+mod import;
 mod letter;
 mod list;
 mod migration;
@@ -19,7 +21,7 @@ pub(crate) use self::select::Select;
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// Find, show, replay and purge dead letters
+/// Find, show, replay, purge, export and import dead letters
 ///
 /// The dead-letter queue is the one of STREAM (STREAM:dlq), or the one that --dlq names; STREAM
 /// then narrows it to what came from that stream.
@@ -30,6 +32,8 @@ pub(crate) enum Dlq {
     Show(show::Args),
     Replay(replay::Args),
     Purge(purge::Args),
+    Export(export::Args),
+    Import(import::Args),
 }
 
 /// Does it.
@@ -39,6 +43,8 @@ pub(crate) async fn run(command: Dlq, session: &mut Session) -> Result<(), Failu
         Dlq::Show(args) => show::run(args, session).await,
         Dlq::Replay(args) => replay::run(args, session).await,
         Dlq::Purge(args) => purge::run(args, session).await,
+        Dlq::Export(args) => export::run(args, session).await,
+        Dlq::Import(args) => import::run(args, session).await,
     }
 }
 

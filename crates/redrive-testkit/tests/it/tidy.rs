@@ -145,11 +145,14 @@ fn nothing_is_called_by_a_name_that_says_nothing() {
 
 /// The floors of the library, from the ground up: imports go down only.
 const FLOORS: [&[&str]; 6] = [
-    &["names", "message", "outcome", "error", "codec", "handler"],
+    &[
+        "names", "calendar", "message", "outcome", "error", "codec", "handler",
+    ],
     &[
         "retry",
         "verdict",
         "dead_letter",
+        "archive",
         "payload",
         "selection",
         "fingerprint",

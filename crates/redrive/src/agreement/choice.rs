@@ -1,5 +1,6 @@
 //! From an operation, which names places, to what it is about: made definite by what memory shows.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::operation::{Among, By, End, From, Hold, Operation, Target, Twist};
@@ -48,7 +49,10 @@ impl Twins<'_> {
                 beside,
                 nonce,
             } => {
-                let (seat, fences) = self.leases(leases, *by, Some(Charge::TakenOver));
+                let (seat, mut fences) = self.leases(leases, *by, Some(Charge::TakenOver));
+                // Each message once in one call: a process never holds one twice.
+                let mut begun = BTreeSet::new();
+                fences.retain(|fence| begun.insert(fence.id));
                 let nonce = format!("nonce{nonce}");
                 one((!fences.is_empty()).then(|| Act::Begin(seat, fences, *beside, nonce)))
             }
@@ -93,6 +97,13 @@ impl Twins<'_> {
             Operation::Purge(picks) => {
                 let letters = picks.iter().filter_map(|pick| self.letter(*pick));
                 vec![Act::Purge(letters.collect())]
+            }
+            Operation::Import(orders) => {
+                let id = EntryId::new(1712, 0);
+                let orders = orders
+                    .iter()
+                    .map(|(receipt, body)| (format!("receipt-{receipt}"), body.fields(id)));
+                vec![Act::Import(orders.collect())]
             }
             Operation::Spoil if self.spoiled => vec![Act::Mend],
             Operation::Spoil => {

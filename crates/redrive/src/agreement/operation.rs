@@ -63,6 +63,8 @@ pub(super) enum Operation {
     Restore,
     Replay(Vec<(Pick, Keep, Target)>),
     Purge(Vec<Pick>),
+    /// By what each is told, and what it is.
+    Import(Vec<(u8, Body)>),
     /// The dead-letter queue becomes, or ceases to be, something that is no stream.
     Spoil,
 }
@@ -163,6 +165,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         30 => Just(Op::Restore),
         15 => vec((pick(), keep(), target()), 1..4).prop_map(Op::Replay),
         8 => vec(pick(), 1..4).prop_map(Op::Purge),
+        8 => vec((0..4_u8, body()), 1..4).prop_map(Op::Import),
         2 => Just(Op::Spoil),
     ]
 }

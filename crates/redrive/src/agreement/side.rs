@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::room::Room;
 use crate::backend::{
-    Backend, Begun, Beside, Cursor, Delivery, Died, Fence, How, Keep, Lease, Renewed, Replay,
-    Replayed, Seat, Settled, Settlement,
+    Backend, Begun, Beside, Cursor, Delivery, Died, Fence, How, Import, Imported, Keep, Lease,
+    Renewed, Replay, Replayed, Seat, Settled, Settlement,
 };
 use crate::conformance::{Lab, seated};
 use crate::error::Error;
@@ -40,6 +40,7 @@ pub(super) enum Act {
     Restore(usize),
     Replay(Vec<(Letter, StreamKey, Fields, Keep)>),
     Purge(Vec<Letter>),
+    Import(Vec<(String, Fields)>),
     Spoil,
     Mend,
     Erase,
@@ -150,6 +151,20 @@ impl<'a> Side<'a> {
                 let ids: Vec<_> = letters.iter().map(|one| self.id_of(*one)).collect();
                 let purged = self.backend.purge(dlq, &ids).await?;
                 answer.said.push(format!("{purged:?}"));
+            }
+            Act::Import(orders) => {
+                let orders = orders.iter().map(|(receipt, stored)| Import {
+                    receipt: receipt.clone(),
+                    stored: stored.clone(),
+                });
+                let orders: Vec<_> = orders.collect();
+                for imported in self.backend.import(dlq, &orders).await? {
+                    answer.said.push(match imported {
+                        Imported::Added(id) => format!("added {}", self.letter(id)),
+                        Imported::Already(id) => format!("already {}", self.letter(id)),
+                        Imported::Refused(error) => kind(&error),
+                    });
+                }
             }
             Act::Spoil => self.lab.spoil(dlq).await,
             Act::Erase => {

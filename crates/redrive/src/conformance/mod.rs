@@ -13,6 +13,7 @@ mod dead_letters;
 mod entries;
 mod exhausted;
 mod group;
+mod import;
 mod kept;
 mod lab;
 mod limits;
@@ -246,6 +247,17 @@ macro_rules! every_test {
                 a_refused_replay_changes_nothing,
                 replays_answer_in_the_order_of_the_questions,
                 receipts_tell_what_was_put_back_and_change_nothing,
+            ];
+            import: [
+                what_is_imported_is_stored_as_it_is_and_counted,
+                an_import_asked_twice_adds_once,
+                an_import_asked_twice_in_one_call_adds_once,
+                what_left_the_queue_is_not_imported_again_unless_by_another_name,
+                two_imports_of_three_hundred_add_three_hundred,
+                five_thousand_fields_are_imported_once,
+                a_refused_import_changes_nothing,
+                the_books_balance_with_what_was_imported,
+                an_erased_queue_forgets_what_was_imported,
             ];
             books: [
                 a_purged_dead_letter_is_gone_and_counted,

@@ -1,6 +1,8 @@
 //! The dead letters of a stream: looking at them, putting them back, removing them.
 
+mod exporting;
 mod found;
+mod importing;
 mod inspection;
 mod options;
 mod purging;
@@ -12,7 +14,9 @@ mod walk;
 
 use std::time::Duration;
 
+pub use self::exporting::Exporting;
 pub use self::found::Found;
+pub use self::importing::{ImportOptions, ImportOutcome, ImportReport, ImportResult, Importing};
 pub use self::inspection::Inspection;
 pub use self::options::ReplayOptions;
 use self::options::order;
@@ -279,6 +283,36 @@ impl DeadLetterQueue {
     /// When the broker cannot answer.
     pub async fn purging(&self, selection: &Selection) -> Result<Purging, Error> {
         Purging::start(self.clone(), selection).await
+    }
+
+    /// All that are selected, as the text of an export: JSON, a line for each and a footer. It is
+    /// held in memory; for many there is [`exporting`](Self::exporting). Removes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop and to ask again.
+    pub async fn export(&self, selection: &Selection) -> Result<String, Error> {
+        let mut exporting = self.exporting(selection).await?;
+        let mut text = String::new();
+        while let Some(lines) = exporting.step().await? {
+            text.push_str(&lines);
+        }
+        text.push_str(&exporting.footer()?);
+        Ok(text)
+    }
+
+    /// As [`export`](Self::export), step by step: a queue of a million takes no more memory than
+    /// one of a thousand. What dies meanwhile is not in it.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot answer, or the stream's key holds something else.
+    pub async fn exporting(&self, selection: &Selection) -> Result<Exporting, Error> {
+        Exporting::start(self.clone(), selection).await
     }
 
     async fn read_one(&self, id: EntryId) -> Result<Option<DeadLetter>, Error> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::{Died, Failed, Fault, Fence, How, Keep, Replay, Replayed};
+use crate::backend::{Died, Failed, Fault, Fence, How, Import, Imported, Keep, Replay, Replayed};
 use crate::dead_letter::{DeadLetter, DeadLetterLayout, Obituary, Reason, compose};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
@@ -19,6 +19,7 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ledger {
     pub(super) dead_lettered: u64,
+    pub(super) imported: u64,
     pub(super) replayed: u64,
     pub(super) purged: u64,
     pub(super) dropped: u64,
@@ -26,6 +27,9 @@ pub(super) struct Ledger {
 
 /// What was replayed: by target, queue and dead letter; the new id and when.
 pub(super) type Receipts = BTreeMap<(StreamKey, StreamKey, EntryId), Receipt>;
+
+/// What was imported: by queue and what a dead letter is told by; the new id and when.
+pub(super) type Imports = BTreeMap<(StreamKey, String), Receipt>;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Receipt {
@@ -212,6 +216,30 @@ impl Kept {
     fn take_out(&mut self, dlq: &StreamKey, order: &Replay) {
         if order.keep == Keep::Remove && self.delete(dlq, order.dead_letter) {
             self.ledger(dlq).replayed += 1;
+        }
+    }
+
+    /// Adds a dead letter that was stored elsewhere, once however often it is asked.
+    pub(super) fn import(&mut self, dlq: &StreamKey, order: &Import, now: Moment) -> Imported {
+        self.imports.retain(|_, receipt| receipt.is_valid(now));
+        let key = (dlq.clone(), order.receipt.clone());
+        if let Some(receipt) = self.imports.get(&key) {
+            return Imported::Already(receipt.added);
+        }
+        if order.stored.is_empty() {
+            return Imported::Refused(Error::new(
+                ErrorKind::Invalid,
+                format!("adding to {dlq} without fields"),
+            ));
+        }
+        match self.add(dlq, order.stored.clone(), now) {
+            Err(error) => Imported::Refused(error),
+            Ok(added) => {
+                let day = now.ms() / DAY_MS;
+                self.imports.insert(key, Receipt { added, day });
+                self.ledger(dlq).imported += 1;
+                Imported::Added(added)
+            }
         }
     }
 

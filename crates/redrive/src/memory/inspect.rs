@@ -26,7 +26,7 @@ impl Kept {
             stats.dlq_length = queue.entries.len() as u64;
         }
         if let Some(ledger) = self.ledgers.get(dlq) {
-            stats.dlq_arrivals = ledger.dead_lettered;
+            stats.dlq_arrivals = ledger.dead_lettered + ledger.imported;
             stats.dlq_dropped = ledger.dropped;
         }
         let Some(stream) = self.streams.get(key) else {

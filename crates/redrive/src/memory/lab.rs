@@ -188,6 +188,7 @@ impl Lab for MemoryLab {
         let ledger = self.kept(|kept| *kept.ledger(dlq));
         [
             ("dead_lettered", ledger.dead_lettered),
+            ("imported", ledger.imported),
             ("replayed", ledger.replayed),
             ("purged", ledger.purged),
             ("dropped", ledger.dropped),

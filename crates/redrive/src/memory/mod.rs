@@ -23,7 +23,9 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 
-use crate::backend::{Backend, Entry, IdRange, Joined, Membership, Replay, Replayed};
+use crate::backend::{
+    Backend, Entry, IdRange, Import, Imported, Joined, Membership, Replay, Replayed,
+};
 use crate::error::Error;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
@@ -147,6 +149,16 @@ impl Backend for Memory {
         Ok(receipts.collect())
     }
 
+    async fn import(&self, dlq: &StreamKey, orders: &[Import]) -> Result<Vec<Imported>, Error> {
+        let answers = {
+            let (mut kept, now) = self.open();
+            let orders = orders.iter();
+            orders.map(|order| kept.import(dlq, order, now)).collect()
+        };
+        self.world.changed.notify_waiters();
+        Ok(answers)
+    }
+
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
         let (mut kept, _) = self.open();
         if !ids.is_empty() {
@@ -179,6 +191,7 @@ impl Backend for Memory {
         kept.ledgers.remove(dlq);
         kept.receipts
             .retain(|(target, from, _), _| *target != source.stream || from != dlq);
+        kept.imports.retain(|(queue, _), _| queue != dlq);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use crate::gate::Gate;
 use crate::message::Fields;
 use crate::names::{EntryId, Source, StreamKey};
 
-use super::dead_letters::{Ledger, Receipts};
+use super::dead_letters::{Imports, Ledger, Receipts};
 use super::hints::Hints;
 use super::stream::Stream;
 
@@ -77,6 +77,7 @@ pub(super) struct Kept {
     pub(super) hints: HashMap<Source, Hints>,
     pub(super) ledgers: HashMap<StreamKey, Ledger>,
     pub(super) receipts: Receipts,
+    pub(super) imports: Imports,
     /// Keys that hold something else than a stream.
     pub(super) spoiled: HashSet<StreamKey>,
 }

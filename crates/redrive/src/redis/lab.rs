@@ -85,7 +85,8 @@ impl RedisLab {
 
 /// Whether this key is one of those that end by themselves.
 fn expires(key: &str) -> bool {
-    key.contains(":alive:") || key.contains(":replayed:") || key.ends_with(":tombstones")
+    let named = [":alive:", ":replayed:", ":imported:"];
+    named.iter().any(|name| key.contains(name)) || key.ends_with(":tombstones")
 }
 
 fn on(name: &str, source: &Source) -> redis::Cmd {

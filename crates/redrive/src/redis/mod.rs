@@ -6,6 +6,7 @@ mod connection;
 mod era;
 mod errors;
 mod group;
+mod import;
 mod inspect;
 mod keys;
 mod look;
@@ -41,7 +42,9 @@ use connection::{Address, Call, Link};
 use registry::Sign;
 pub(crate) use tls::Tls;
 
-use crate::backend::{Backend, Entry, IdRange, Joined, Membership, Replay, Replayed};
+use crate::backend::{
+    Backend, Entry, IdRange, Import, Imported, Joined, Membership, Replay, Replayed,
+};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
@@ -143,6 +146,10 @@ impl Backend for Redis {
         replay::receipts(&self.link, dlq, orders).await
     }
 
+    async fn import(&self, dlq: &StreamKey, orders: &[Import]) -> Result<Vec<Imported>, Error> {
+        import::import(&self.link, dlq, orders).await
+    }
+
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
         let doing = "purging dead letters";
         let mut removed = Vec::with_capacity(ids.len());
@@ -191,6 +198,7 @@ impl Backend for Redis {
         all.extend(
             (0..3).map(|age| keys::receipts(&source.stream, dlq, today.saturating_sub(age))),
         );
+        all.extend((0..3).map(|age| keys::imports(dlq, today.saturating_sub(age))));
         all.extend([
             group.due,
             group.state,

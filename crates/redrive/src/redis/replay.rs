@@ -12,13 +12,13 @@ use crate::error::{Error, ErrorKind};
 use crate::names::{EntryId, StreamKey};
 
 const DOING: &str = "replaying dead letters";
-const DAY: u64 = 86_400;
+pub(super) const DAY: u64 = 86_400;
 /// A script cannot add more fields than this, and a few to spare.
-const SCRIPT_FIELDS: usize = 3_990;
+pub(super) const SCRIPT_FIELDS: usize = 3_990;
 /// How much one call carries at most, so that a thousand large entries are not one request.
-const CALL_BYTES: usize = 4 << 20;
+pub(super) const CALL_BYTES: usize = 4 << 20;
 /// How often a large entry is tried when others try the same one.
-const TRIES: usize = 10;
+pub(super) const TRIES: usize = 10;
 
 pub(super) async fn replay(
     link: &Link,
@@ -84,7 +84,9 @@ pub(super) async fn receipts(
 
 /// The number of the server's day since 1970: receipts are kept by the day.
 pub(super) async fn today(link: &Link) -> Result<u64, Error> {
-    let time = link.send(&cmd("TIME"), DOING).await?;
+    let time = link
+        .send(&cmd("TIME"), "asking for the server's day")
+        .await?;
     let now_ms = wire::clock_ms(wire::list(time, "the server's time")?)?;
     Ok(now_ms / 1_000 / DAY)
 }
@@ -102,7 +104,7 @@ fn call(dlq: &StreamKey, target: &StreamKey, today: u64) -> Call {
 }
 
 /// 48 hours after the end of the day.
-fn expiry(today: u64) -> u64 {
+pub(super) fn expiry(today: u64) -> u64 {
     (today + 3) * DAY
 }
 

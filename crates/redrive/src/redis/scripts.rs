@@ -61,6 +61,9 @@ scripts! {
     REPLAY_COMPLETE = new "replay_complete.lua";
     PAGE = new "page.lua";
     NAMED = new "named.lua";
+    IMPORT = new "import.lua";
+    IMPORT_RESERVE = new "import_reserve.lua";
+    IMPORT_COMPLETE = new "import_complete.lua";
     PURGE = new "purge.lua";
     TRIM = new "trim.lua";
     REAP = new "reap.lua";

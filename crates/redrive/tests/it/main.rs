@@ -3,6 +3,7 @@
 
 mod access;
 mod bytes;
+mod carrying;
 mod consumers;
 mod cost;
 mod crashes;

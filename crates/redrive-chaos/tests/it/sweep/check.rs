@@ -259,7 +259,11 @@ impl World<'_> {
 }
 
 const STAYING: [&str; 2] = [":redrive:g:meta", ":redrive:ledger"];
-const EXPIRING: [&str; 2] = [":redrive:g:tombstones", ":redrive:replayed:"];
+const EXPIRING: [&str; 3] = [
+    ":redrive:g:tombstones",
+    ":redrive:replayed:",
+    ":redrive:imported:",
+];
 
 fn may_stay(key: &str) -> bool {
     let plain = !key.contains(":redrive:");

@@ -32,13 +32,14 @@ use self::scenarios::Scenario;
 use self::table::Table;
 
 /// What must have been seen: a proxy that sees nothing proves nothing.
-const MUST_SEE: [&str; 31] = [
+const MUST_SEE: [&str; 35] = [
     "EVALSHA ack",
     "EVALSHA alive",
     "EVALSHA begin",
     "EVALSHA claim",
     "EVALSHA create_group",
     "EVALSHA dead_letter",
+    "EVALSHA import",
     "EVALSHA lift",
     "EVALSHA named",
     "EVALSHA page",
@@ -52,6 +53,9 @@ const MUST_SEE: [&str; 31] = [
     "EVALSHA trim",
     "EVAL claim",
     "EVAL dead_letter",
+    "EVAL import",
+    "MULTI EVAL import_reserve",
+    "MULTI EVAL import_complete",
     "EXEC",
     "MULTI XADD",
     "XACK",

@@ -5,7 +5,7 @@ use super::scenarios::{Scenario, bury, scenario};
 use super::step::{Ended, Step};
 use super::world::{DLQ, GROUP, STREAM, World};
 
-pub(super) const OPERATORS: [Scenario; 12] = [
+pub(super) const OPERATORS: [Scenario; 14] = [
     scenario!(send),
     scenario!(send_lines),
     scenario!(looking),
@@ -16,6 +16,8 @@ pub(super) const OPERATORS: [Scenario; 12] = [
     scenario!(packed),
     scenario!(purge),
     scenario!(trim),
+    scenario!(export_import),
+    scenario!(import_unknown_scripts),
     scenario!(replay_unknown_scripts),
     scenario!(demo),
 ];
@@ -193,6 +195,44 @@ async fn purge(world: &mut World<'_>) {
     world.same("dead letters", &0, &length);
     let finish = world.worker(&["--until-idle"]);
     world.settle(Some(finish), Left::Drained).await;
+}
+
+/// What was exported comes back when the queue is lost: each once, one of them with more fields than a
+/// script can add.
+async fn carry(world: &mut World<'_>) {
+    for n in 1..=3 {
+        bury(world, "ok", &format!("1-{n}")).await;
+    }
+    let names: Vec<String> = (0..4_000).map(|n| format!("f{n}")).collect();
+    let mut words = vec!["XADD", DLQ, "*"];
+    for name in &names {
+        words.extend([name.as_str(), "x"]);
+    }
+    let _: String = world.ask(&words).await;
+    let file = world.file("export", "");
+    let file = file.to_str().unwrap().to_owned();
+    let words = ["dlq", "export", STREAM, "--to", &file, "--force"];
+    world.step(Step::redrive(&words)).await;
+    let length = world.length(DLQ).await;
+    world.same("exported, and still there", &4, &length);
+    let ledger = format!("{{{DLQ}}}:redrive:ledger");
+    let _: i64 = world.ask(&["DEL", DLQ, &ledger]).await;
+    let words = ["dlq", "import", &file, "--yes", "-o", "json"];
+    world.step(Step::redrive(&words)).await;
+    let length = world.length(DLQ).await;
+    world.same("imported", &4, &length);
+    let counted: u64 = world.ask(&["HGET", &ledger, "imported"]).await;
+    world.same("counted", &4, &counted);
+    world.settle(None, Left::Drained).await;
+}
+
+async fn export_import(world: &mut World<'_>) {
+    world.load_scripts().await;
+    carry(world).await;
+}
+
+async fn import_unknown_scripts(world: &mut World<'_>) {
+    carry(world).await;
 }
 
 /// What is done goes; what is pending, and what nobody has read, stays.

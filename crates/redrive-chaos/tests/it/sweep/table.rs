@@ -57,11 +57,15 @@ const LIFE: [(&str, &[&str]); 9] = [
         ],
     ),
     (
-        "replay, purge, trim",
+        "replay, import, purge, trim",
         &[
             "EVALSHA replay",
             "EVALSHA replay_reserve",
             "EVALSHA replay_complete",
+            "EVALSHA import",
+            "HGET",
+            "EVALSHA import_reserve",
+            "EVALSHA import_complete",
             "EVALSHA purge",
             "EVALSHA trim",
             "DEL",

@@ -197,3 +197,35 @@ async fn nothing_of_an_argument_comes_back_raw() {
         assert_tame(&told, line);
     }
 }
+
+/// An export of it all, and files with names and contents of strangers.
+#[tokio::test]
+async fn exports_and_imports_steer_no_terminal() {
+    let rig = infested().await;
+    let folder = tempfile::tempdir().unwrap();
+    let name = EVIL.replace(['\0', '/'], "");
+    let file = folder.path().join(name);
+    let file = file.to_str().unwrap();
+    for line in [
+        &["dlq", "export", "orders"][..],
+        &["dlq", "export", "orders", "--to", file],
+        &["dlq", "export", "orders", "--to", file],
+        &[
+            "dlq", "export", "orders", "--to", file, "--force", "-o", "json",
+        ],
+        &["dlq", "import", file, "--dry-run"],
+        &["dlq", "import", file, "--dry-run", "-o", "json"],
+        &["dlq", "import", file],
+        &["dlq", "import", file, "--yes", "--dlq", "a\u{1b}[2J"],
+        &["dlq", "import", file, "--yes", "-o", "jsonl"],
+    ] {
+        assert_tame(&rig.redrive(line).await, line);
+    }
+    std::fs::write(file, EVIL).unwrap();
+    for line in [
+        &["dlq", "import", file, "--yes"][..],
+        &["dlq", "import", file, "--yes", "--salvage"],
+    ] {
+        assert_tame(&rig.redrive(line).await, line);
+    }
+}

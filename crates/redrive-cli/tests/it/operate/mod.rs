@@ -2,8 +2,10 @@
 
 mod bulk;
 mod envelopes;
+mod exporting;
 mod health;
 mod hostile;
+mod importing;
 mod interop;
 mod listing;
 mod migrating;

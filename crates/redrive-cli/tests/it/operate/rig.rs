@@ -130,7 +130,7 @@ impl Rig {
     }
 
     /// Lets redrive itself give up so many messages, `data` of each its number as JSON: `{"n":0}`.
-    pub(super) async fn reject(&self, many: u32) {
+    pub(crate) async fn reject(&self, many: u32) {
         let broker = Broker::connect(&self.server.url()).await.unwrap();
         let messages: Vec<Value> = (0..many).map(|n| serde_json::json!({ "n": n })).collect();
         let producer = broker.producer("orders".parse().unwrap());

@@ -17,6 +17,7 @@ use super::redrive;
 const GETTING_STARTED: &str = "docs/getting-started.md";
 
 const SELECTION: &str = "docs/selection.md";
+const EXPORT: &str = "docs/export.md";
 
 const COMPATIBILITY: &str = "docs/compatibility.md";
 
@@ -87,6 +88,14 @@ async fn what_is_said_of_production_is_so() {
 }
 
 #[tokio::test]
+async fn dead_letters_are_carried_as_the_page_says() {
+    let rig = Rig::start().await;
+    rig.reject(3).await;
+    let blocks = blocks(EXPORT);
+    Reader::on(rig.server).reads(&blocks).await.leaves().await;
+}
+
+#[tokio::test]
 async fn the_first_system_moves_as_its_page_says() {
     needs_python();
     let rig = Rig::loaded(FLAT).await;
@@ -139,6 +148,7 @@ fn every_command_that_a_page_names_exists() {
         GETTING_STARTED,
         COMPATIBILITY,
         SELECTION,
+        EXPORT,
         "docs/library.md",
     ];
     let named = regex::Regex::new("`redrive ([a-z][^`]*)`").unwrap();
@@ -175,7 +185,13 @@ fn the_programs_of_the_pages_are_the_examples_that_are_run() {
 
 #[test]
 fn only_what_takes_minutes_is_not_run() {
-    for page in ["README.md", GETTING_STARTED, COMPATIBILITY, SELECTION] {
+    for page in [
+        "README.md",
+        GETTING_STARTED,
+        COMPATIBILITY,
+        SELECTION,
+        EXPORT,
+    ] {
         for block in blocks(page) {
             if block.kind == Kind::NotRun {
                 let install = "cargo install --locked --path crates/redrive-cli\n";

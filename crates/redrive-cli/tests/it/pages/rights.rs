@@ -127,6 +127,18 @@ async fn a_producer_a_worker_and_an_operator_need_what_the_page_gives_them() {
         "false",
     ];
     does(&worker.0, &fails);
+    // One of more than 3,990 fields is imported in a way of its own.
+    let mut large = redis::cmd("XADD");
+    large.arg(&["orders:dlq", "*"]);
+    for n in 0..4_000 {
+        large.arg(n).arg("v");
+    }
+    let _: String = large.query_async(&mut plain).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("export");
+    let file = file.to_str().unwrap();
+    does(&operator.0, &["dlq", "export", "orders", "--to", file]);
+    does(&operator.0, &["dlq", "import", file, "--yes"]);
     does(&operator.0, &["dlq", "purge", "orders", "--all", "--yes"]);
     does(&operator.0, &["trim", "orders", "--dry-run"]);
     does(&operator.0, &["trim", "orders", "--yes"]);

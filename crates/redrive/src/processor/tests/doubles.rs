@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::backend::{
-    Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Joined, Membership, Renewed,
-    RenewedOn, Replay, Replayed, Restored, Seat, Settled, Settlement, Tended,
+    Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Import, Imported, Joined,
+    Membership, Renewed, RenewedOn, Replay, Replayed, Restored, Seat, Settled, Settlement, Tended,
 };
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
@@ -176,6 +176,10 @@ impl Backend for Faulty<dyn Backend> {
         orders: &[Replay],
     ) -> Result<Vec<Option<EntryId>>, Error> {
         self.inner.receipts(dlq, orders).await
+    }
+
+    async fn import(&self, dlq: &StreamKey, orders: &[Import]) -> Result<Vec<Imported>, Error> {
+        self.inner.import(dlq, orders).await
     }
 
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {

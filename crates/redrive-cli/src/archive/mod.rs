@@ -1,0 +1,16 @@
+//! The files of exports: made safely, packed by their names, read in lines that are bounded.
+
+mod packing;
+mod source;
+mod target;
+
+pub(crate) use packing::{Packer, Packing};
+pub(crate) use source::{Lines, Source};
+pub(crate) use target::{Existing, Target};
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// Part of a name that nobody else chooses.
+fn random() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}

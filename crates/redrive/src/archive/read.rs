@@ -1,0 +1,216 @@
+//! Reading an export, line by line: each is checked by itself, all of them by the footer.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::line::{Footer, Read, check};
+use super::{FOOTER, VERSION, hex};
+use crate::dead_letter::{self, DeadLetter};
+use crate::error::{Error, ErrorKind};
+use crate::message::Fields;
+use crate::names::{EntryId, StreamKey};
+
+const EXPORT_AGAIN: &str = "export it again where the dead letters still are";
+const CUT: &str = "it was cut: copy it again, or export it again";
+
+/// A dead letter that stands in an export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArchivedDeadLetter {
+    /// The queue that it was exported from.
+    pub queue: StreamKey,
+    /// As it was there, with the id that it had there.
+    pub dead_letter: DeadLetter,
+    /// What it is told by when it is imported.
+    pub(crate) check: String,
+}
+
+/// What an export holds: read to its end, and whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Archive {
+    /// How many dead letters.
+    pub dead_letters: u64,
+    /// How many of which queue.
+    pub queues: BTreeMap<StreamKey, u64>,
+    /// The bytes of all their stored names and values.
+    pub size: u64,
+    /// When the first of them died, in Unix ms; where a layout does not say it, when it was added to
+    /// the queue, by its id. `None` where there are none.
+    pub oldest_ms: Option<u64>,
+    /// When the last one died, likewise.
+    pub newest_ms: Option<u64>,
+    /// The checksum: SHA-256 of all lines before the footer, line feeds included, as 64 hex digits.
+    pub sha256: String,
+}
+
+impl Archive {
+    fn add(&mut self, one: &ArchivedDeadLetter) {
+        let letter = &one.dead_letter;
+        self.dead_letters += 1;
+        *self.queues.entry(one.queue.clone()).or_default() += 1;
+        self.size = self.size.saturating_add(letter.size() as u64);
+        let died = letter.dead_at_ms.unwrap_or(letter.id.millis());
+        self.oldest_ms = Some(self.oldest_ms.map_or(died, |oldest| oldest.min(died)));
+        self.newest_ms = Some(self.newest_ms.map_or(died, |newest| newest.max(died)));
+    }
+}
+
+/// Reads an export: a line at a time, so that one of a million takes no more memory than one of a
+/// hundred. Opening, unpacking and splitting a file into lines is up to whoever has it.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # use redrive::{ArchiveReader, Broker, Fields, Message, Outcome, Processor, Selection, Source};
+/// # let broker = Broker::connect("memory:").await?;
+/// # broker.producer("orders".parse()?).send(&"coffee").await?;
+/// # let handler = async |_: Message<String>| Outcome::dead_letter("no");
+/// # Processor::builder(&broker, Source::new("orders", "billing")?).build(handler)?.run_until_idle().await?;
+/// let text = broker.dead_letters("orders:dlq".parse()?).export(&Selection::all()).await?;
+/// let mut reader = ArchiveReader::new();
+/// for line in text.lines() {
+///     if let Some(one) = reader.line(line.as_bytes())? {
+///         println!("{} of {}", one.dead_letter.id, one.queue);
+///     }
+/// }
+/// assert_eq!(reader.finish()?.dead_letters, 1);
+/// # Ok::<(), redrive::Error>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "only `finish` tells whether the export is whole"]
+pub struct ArchiveReader {
+    hash: Sha256,
+    lines: u64,
+    archive: Archive,
+    footer: Option<(u64, String)>,
+}
+
+impl ArchiveReader {
+    /// One that has read nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The dead letter on the next line, which is given without its line feed; `None` where it is
+    /// the footer.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`], with the number of the line: it is damaged, or no line of an export,
+    /// or stands behind the footer. The next line may be given all the same.
+    pub fn line(&mut self, line: &[u8]) -> Result<Option<ArchivedDeadLetter>, Error> {
+        self.lines += 1;
+        if self.footer.is_some() {
+            return Err(self.wrong("something stands behind the footer").hint(
+                "one file holds one export: where several were put together, import each by itself",
+            ));
+        }
+        if line.starts_with(FOOTER) {
+            let footer = serde_json::from_slice::<Footer>(line);
+            let footer = footer.map_err(|_| self.wrong("the footer is damaged").hint(CUT))?;
+            if footer.redrive_export != VERSION {
+                let version = footer.redrive_export;
+                return Err(self
+                    .wrong(format!("it is of version {version}, this reads {VERSION}"))
+                    .hint("import it with the redrive that exported it, or a later one"));
+            }
+            self.footer = Some((footer.dead_letters, footer.sha256));
+            return Ok(None);
+        }
+        self.hash.update(line);
+        self.hash.update(b"\n");
+        let one = self.letter(line)?;
+        self.archive.add(&one);
+        Ok(Some(one))
+    }
+
+    fn letter(&self, line: &[u8]) -> Result<ArchivedDeadLetter, Error> {
+        // What does not parse is not quoted: it may be a payload.
+        let read: Read<'_> = serde_json::from_slice(line).map_err(|error| {
+            let what = match error.classify() {
+                serde_json::error::Category::Data => "it is JSON, and no dead letter of an export",
+                serde_json::error::Category::Eof => "it ends in the middle",
+                _ => "it is no JSON",
+            };
+            let at = error.column();
+            let hint = if self.lines == 1 {
+                "is this a file that `redrive dlq export` wrote?"
+            } else {
+                EXPORT_AGAIN
+            };
+            self.wrong(format!("{what} (byte {at})")).hint(hint)
+        })?;
+        let queue = StreamKey::new(&*read.dlq);
+        let (Ok(queue), Ok(id)) = (queue, read.id.parse::<EntryId>()) else {
+            return Err(self
+                .wrong("its queue or its id cannot be one")
+                .hint(EXPORT_AGAIN));
+        };
+        let pairs = read.stored.into_iter();
+        let stored: Fields = pairs.map(|(name, value)| (name.0, value.0)).collect();
+        if stored.is_empty() || *read.check != *check(&queue, id, &stored) {
+            return Err(self
+                .wrong("it is not as it was exported: its check does not fit")
+                .hint(EXPORT_AGAIN));
+        }
+        Ok(ArchivedDeadLetter {
+            queue,
+            dead_letter: dead_letter::read(id, stored),
+            check: read.check.into_owned(),
+        })
+    }
+
+    fn wrong(&self, what: impl std::fmt::Display) -> Error {
+        let line = self.lines;
+        Error::new(
+            ErrorKind::Invalid,
+            format!("reading line {line} of an export: {what}"),
+        )
+    }
+
+    /// How many lines it has been given.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// What the export holds, if it is whole: it ends with its footer, and is what that says.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] where it is cut, lacks lines or has others.
+    pub fn finish(self) -> Result<Archive, Error> {
+        let whole = |what: String| {
+            Error::new(ErrorKind::Invalid, format!("reading an export: {what}")).hint(CUT)
+        };
+        let found = self.archive.dead_letters;
+        let lines = self.lines;
+        let Some((count, sha256)) = self.footer else {
+            return Err(match lines {
+                0 => whole("it is empty, a footer at least is missing".to_owned()),
+                _ => whole(format!("it ends after line {lines}, without its footer")),
+            });
+        };
+        if count != found {
+            let what = format!("it holds {found} dead letters, its footer says {count}");
+            return Err(whole(what));
+        }
+        if hex(&self.hash.finalize()) != sha256 {
+            return Err(whole(
+                "its lines are not those that its checksum was made of".to_owned(),
+            ));
+        }
+        Ok(Archive {
+            sha256,
+            ..self.archive
+        })
+    }
+
+    /// What was whole of it so far, the footer not asked; its checksum is empty. For who would rather
+    /// have a part of a damaged export than nothing.
+    pub fn salvage(self) -> Archive {
+        self.archive
+    }
+}
