@@ -56,6 +56,7 @@ mod outcome;
 mod payload;
 mod processor;
 mod producer;
+mod rate;
 mod redis;
 mod retry;
 mod selection;
@@ -79,11 +80,12 @@ pub use handler::Handler;
 pub use message::{Fields, Lineage, Message};
 pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 pub use outcome::{Failure, IntoOutcome, Outcome};
-pub use payload::PayloadCodec;
+pub use payload::{Assignment, MergePatch, PayloadCodec, PayloadPath};
 pub use processor::{
     Breaker, Extent, Processor, ProcessorBuilder, ProcessorOptions, Recovered, Totals,
 };
 pub use producer::Producer;
+pub use rate::Rate;
 pub use retry::{Backoff, Jitter, RetryPolicy};
 pub use selection::{Order, Page, Selection};
 pub use stats::{ConsumerStats, GroupState, Pending, Stats};

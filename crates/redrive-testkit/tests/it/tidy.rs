@@ -148,6 +148,7 @@ const FLOORS: [&[&str]; 6] = [
     &["names", "message", "outcome", "error", "codec", "handler"],
     &[
         "retry",
+        "rate",
         "verdict",
         "dead_letter",
         "payload",
