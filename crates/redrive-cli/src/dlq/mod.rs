@@ -6,8 +6,10 @@ mod fuzz;
 mod letter;
 mod list;
 mod migration;
+mod process;
 mod purge;
 mod replay;
+mod replayed;
 mod show;
 
 use clap::{Args as ClapArgs, Subcommand};

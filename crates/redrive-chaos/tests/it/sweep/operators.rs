@@ -12,6 +12,7 @@ pub(super) const OPERATORS: [Scenario; 12] = [
     scenario!(replay),
     scenario!(replay_keep),
     scenario!(replay_migrated),
+    scenario!(replay_repaired),
     scenario!(replay_elsewhere),
     scenario!(packed),
     scenario!(purge),
@@ -129,6 +130,11 @@ async fn replay_keep(world: &mut World<'_>) {
 async fn replay_migrated(world: &mut World<'_>) {
     world.load_scripts().await;
     put_back(world, &["--migrate", "cat"], 0).await;
+}
+
+async fn replay_repaired(world: &mut World<'_>) {
+    world.load_scripts().await;
+    put_back(world, &["--rate", "40/s", "--set", "repaired=yes"], 0).await;
 }
 
 async fn replay_elsewhere(world: &mut World<'_>) {

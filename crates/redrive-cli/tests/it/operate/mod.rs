@@ -2,6 +2,7 @@
 
 mod bulk;
 mod envelopes;
+mod exactly;
 mod health;
 mod hostile;
 mod interop;
@@ -9,7 +10,9 @@ mod listing;
 mod migrating;
 mod mistakes;
 mod outputs;
+mod pacing;
 mod pending;
+mod repairing;
 mod replaying;
 pub(crate) mod rig;
 mod runbook;

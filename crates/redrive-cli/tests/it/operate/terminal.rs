@@ -208,3 +208,19 @@ async fn colours_are_for_terminals_that_want_them() {
     assert_eq!(seat.ends().await, Some(0));
     assert!(!rig.redrive(&line).await.stdout.contains(bold));
 }
+
+#[tokio::test]
+async fn a_bar_tells_how_many_a_second_are_put_back_and_what_is_left() {
+    let rig = Rig::start().await;
+    rig.reject(150).await;
+    let line = [
+        "dlq", "replay", "orders", "--all", "--yes", "--rate", "50/s",
+    ];
+    let seat = Seat::take(&rig, &line, Screen::Stderr);
+    let seen = seat.sees("/s ").await;
+    assert!(
+        seen.contains("replaying ") && seen.contains("/150 "),
+        "{seen}"
+    );
+    assert_eq!(seat.ends().await, Some(0));
+}
