@@ -5,7 +5,7 @@ use super::scenarios::{Scenario, bury, scenario};
 use super::step::{Ended, Step};
 use super::world::{DLQ, GROUP, STREAM, World};
 
-pub(super) const OPERATORS: [Scenario; 12] = [
+pub(super) const OPERATORS: [Scenario; 13] = [
     scenario!(send),
     scenario!(send_lines),
     scenario!(looking),
