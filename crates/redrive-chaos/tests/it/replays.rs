@@ -82,8 +82,8 @@ async fn eight_operators_whose_replies_are_lost_put_each_back_once() {
     println!("{resets} resets, {} started again", done.again);
     assert!(resets > 20, "{resets} resets: this shows nothing");
     each_is_back_once("eight operators, lost replies", &arena, many).await;
-    // What a run had done when it gave up is in no report.
-    assert!(done.replayed <= many, "{}", done.replayed);
+    // Their reports need not add up: who is told "already" after a reply was lost cannot know
+    // whether that was its own doing, and what a run had done when it gave up is in no report.
 }
 
 /// What eight operators say that they did.
