@@ -20,7 +20,7 @@ impl Progress {
             ProgressDrawTarget::stderr()
         };
         let bar = ProgressBar::with_draw_target(Some(total), target);
-        let template = "{msg} {wide_bar} {human_pos}/{human_len} {eta}";
+        let template = "{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

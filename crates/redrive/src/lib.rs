@@ -58,6 +58,7 @@ mod outcome;
 mod payload;
 mod processor;
 mod producer;
+mod rate;
 mod redis;
 mod retry;
 mod selection;
@@ -82,11 +83,12 @@ pub use handler::Handler;
 pub use message::{Fields, Lineage, Message};
 pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 pub use outcome::{Failure, IntoOutcome, Outcome};
-pub use payload::PayloadCodec;
+pub use payload::{Assignment, MergePatch, PayloadCodec, PayloadPath};
 pub use processor::{
     Breaker, Extent, Processor, ProcessorBuilder, ProcessorOptions, Recovered, Totals,
 };
 pub use producer::Producer;
+pub use rate::Rate;
 pub use retry::{Backoff, Jitter, RetryPolicy};
 pub use selection::{
     CountFilter, ErrorRegex, ErrorText, FieldFilter, FingerprintPrefix, Order, Page, Selection,

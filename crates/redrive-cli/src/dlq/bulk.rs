@@ -84,19 +84,39 @@ pub(crate) enum Ended {
 
 const AGAIN: &str = "the same command goes on where this one ended: nothing is done twice";
 
+/// Work that goes step by step.
+pub(crate) trait Steps {
+    /// Waits until it may go on. Nothing is under way meanwhile.
+    async fn turn(&mut self) {}
+
+    /// Does the next step; `None` when there is none.
+    async fn step(&mut self) -> Result<Option<Done>, redrive::Error>;
+}
+
+impl<F: AsyncFnMut() -> Result<Option<Done>, redrive::Error>> Steps for F {
+    async fn step(&mut self) -> Result<Option<Done>, redrive::Error> {
+        self().await
+    }
+}
+
 /// Does it step by step, and shows how far it is. A step that has begun is finished, whoever asks
-/// it to end meanwhile.
+/// it to end meanwhile; who asks while it waits for its turn has not to wait.
 pub(crate) async fn work(
     what: &'static str,
     start: Done,
     quiet: Quiet,
     signals: &mut Signals,
-    mut step: impl AsyncFnMut() -> Result<Option<Done>, redrive::Error>,
+    mut steps: impl Steps,
 ) -> Ended {
     let progress = Progress::new(what, start.total, quiet);
     loop {
+        tokio::select! {
+            biased;
+            signal = signals.recv() => return Ended::Stopped(signal),
+            () = steps.turn() => {}
+        }
         let mut asked = None;
-        let mut stepping = std::pin::pin!(step());
+        let mut stepping = std::pin::pin!(steps.step());
         let stepped = loop {
             tokio::select! {
                 biased;

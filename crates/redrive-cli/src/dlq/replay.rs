@@ -1,24 +1,24 @@
 //! `redrive dlq replay`: put dead letters back.
 
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args as ClapArgs;
 use redrive::{
-    DeadLetterQueue, ErrorKind, Keep, Order, ReplayFailure, ReplayOptions, ReplayReport,
-    ReplaySample, Selection, StreamKey,
+    Assignment, DeadLetterQueue, ErrorKind, Keep, MergePatch, Order, Progress, Rate, ReplayFailure,
+    ReplayOptions, ReplayReport, Replaying, Selection, StreamKey,
 };
-use serde::Serialize;
-use serde_json::value::RawValue;
+use tokio::time::Instant;
 
-use super::bulk::{self, Ended};
+use super::bulk::{self, Ended, Steps};
 use super::migration::Migration;
+use super::replayed::{self, Told};
 use super::{Select, Where, nothing_in, unknown};
 use crate::failure::{Code, Failure};
-use crate::output::json::Pairs;
 use crate::output::{Format, Output};
 use crate::session::Session;
 use crate::signals::Signals;
-use crate::terminal::{shown, shown_bytes};
 
 /// Put dead letters back on the stream that they came from, or on another
 ///
@@ -28,6 +28,7 @@ use crate::terminal::{shown, shown_bytes};
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:\n  \
     redrive dlq replay orders --id 1795324222405-0\n  \
+    redrive dlq replay orders --reason rejected --set data.currency=EUR --rate 200/s\n  \
     redrive dlq replay orders --all --migrate 'jq -c \".v = 2\"' --dry-run")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -46,6 +47,17 @@ pub(crate) struct Args {
     /// Leave out what has been replayed so often already; only the native layout counts replays
     #[arg(long, value_name = "N", default_value_t = 5)]
     max_replays: u32,
+    /// Put back no more than so many in a second or a minute: 200/s, 12/m; the default is as fast as
+    /// it can
+    #[arg(long, value_name = "RATE")]
+    rate: Option<Rate>,
+    /// Change the payloads by the merge patch (RFC 7396) in this file, or on stdin with -
+    #[arg(long, value_name = "FILE")]
+    patch: Option<PathBuf>,
+    /// Set a value in a field, after --patch and before --migrate: data.customer.id=7. VALUE is JSON
+    /// where it is JSON, else text; may be repeated
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<Assignment>,
     /// Send the payloads through this shell command: a line of JSON in, a line of JSON out, and
     /// nothing else on its stdout. What it does not answer stays where it is
     #[arg(long, value_name = "COMMAND")]
@@ -57,10 +69,10 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let (queue, only_from) = args.place.names()?;
     let narrowed = args.select.is_narrowed() || only_from.is_some();
     let selection = args.select.selection(only_from, Order::Oldest)?;
+    let options = options(&args)?;
     let queue = session.broker().await?.dead_letters(queue);
-    let options = options(&args);
     if args.dry_run {
-        return dry_run(&queue, &selection, &options, narrowed, session).await;
+        return dry_run(&queue, &selection, &options, args.rate, narrowed, session).await;
     }
     let mut signals = Signals::listen()?;
     if args.select.single().is_none() {
@@ -79,39 +91,68 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         )
         .await?;
     }
-    let mut replaying = queue.replaying(&selection, &options).await?;
-    let start = replaying.progress();
-    let quiet = session.quiet();
-    let out = &mut session.out;
-    // What was done is done: it goes on when what it says of it cannot be written.
-    let mut told = Ok(());
-    let step = async || {
-        let stepped = replaying.step().await?;
-        if out.format == Format::Jsonl && stepped.is_some() && told.is_ok() {
-            told = replaying
-                .last()
-                .iter()
-                .try_for_each(|one| out.document(one));
-        }
-        Ok(stepped)
+    let began = Instant::now();
+    let replaying = queue.replaying(&selection, &options).await?;
+    let (start, quiet) = (replaying.progress(), session.quiet());
+    let mut going = Going {
+        replaying,
+        out: &mut session.out,
+        told: Ok(()),
     };
-    let ended = bulk::work("replaying", start, quiet, &mut signals, step).await;
+    let ended = bulk::work("replaying", start, quiet, &mut signals, &mut going).await;
+    let Going {
+        replaying,
+        out,
+        told,
+    } = going;
     let report = replaying.into_report();
     let told = told.and_then(|()| match ended {
         // Nothing is known: no zeros.
         Ended::Failed(_) if report.selected == 0 => Ok(()),
-        _ => print(&report, &[], out),
+        _ => replayed::print(&Told::new(&report, began.elapsed(), args.rate), out),
     });
     judged(&report, ended, &queue, narrowed).and(told)
 }
 
-fn options(args: &Args) -> ReplayOptions {
+/// A replay, and what is told of each of its steps.
+struct Going<'a> {
+    replaying: Replaying,
+    out: &'a mut Output,
+    /// What was done is done: it goes on when what it says of it cannot be written.
+    told: Result<(), Failure>,
+}
+
+impl Steps for &mut Going<'_> {
+    async fn turn(&mut self) {
+        self.replaying.turn().await;
+    }
+
+    async fn step(&mut self) -> Result<Option<Progress>, redrive::Error> {
+        let stepped = self.replaying.step().await?;
+        if self.out.format == Format::Jsonl && stepped.is_some() && self.told.is_ok() {
+            let last = self.replaying.last();
+            self.told = last.iter().try_for_each(|one| self.out.document(one));
+        }
+        Ok(stepped)
+    }
+}
+
+fn options(args: &Args) -> Result<ReplayOptions, Failure> {
     let keep = if args.keep { Keep::Copy } else { Keep::Remove };
     let mut options = ReplayOptions::default()
         .keep(keep)
         .max_replays(args.max_replays);
     if let Some(target) = &args.target {
         options = options.target(target.clone());
+    }
+    if let Some(rate) = args.rate {
+        options = options.rate(rate);
+    }
+    if let Some(file) = &args.patch {
+        options = options.patch(patch(file)?);
+    }
+    for assignment in &args.set {
+        options = options.set(assignment.clone());
     }
     if let Some(command) = &args.migrate {
         let migration = Arc::new(Migration::new(command.clone()));
@@ -120,7 +161,35 @@ fn options(args: &Args) -> ReplayOptions {
             async move { migration.migrate(payload).await }
         });
     }
-    options
+    Ok(options)
+}
+
+/// More than a payload may be is no patch for one.
+const LARGEST_PATCH: u64 = 64 * 1024 * 1024;
+
+fn patch(file: &Path) -> Result<MergePatch, Failure> {
+    let name = match file.as_os_str() {
+        dash if dash == "-" => "stdin".to_owned(),
+        name => format!("{name:?}"),
+    };
+    let failed = |why: String| {
+        Failure::usage(format!("--patch: {name} {why}"))
+            .hint("it holds a JSON object: members to change or add, and null for what is to go")
+    };
+    let unreadable = |error| failed(format!("cannot be read: {error}"));
+    let from: Box<dyn Read> = match file.as_os_str() {
+        dash if dash == "-" => Box::new(std::io::stdin()),
+        name => Box::new(std::fs::File::open(name).map_err(unreadable)?),
+    };
+    let mut text = String::new();
+    from.take(LARGEST_PATCH + 1)
+        .read_to_string(&mut text)
+        .map_err(unreadable)?;
+    if text.len() as u64 > LARGEST_PATCH {
+        return Err(failed("is larger than 64 MiB".to_owned()));
+    }
+    text.parse()
+        .map_err(|error: redrive::Error| failed(format!("is no merge patch: {error}")))
 }
 
 fn judged(
@@ -150,6 +219,7 @@ async fn dry_run(
     queue: &DeadLetterQueue,
     selection: &Selection,
     options: &ReplayOptions,
+    rate: Option<Rate>,
     narrowed: bool,
     session: &mut Session,
 ) -> Result<(), Failure> {
@@ -166,7 +236,7 @@ async fn dry_run(
         }
     }
     let report = dry.report();
-    print_dry(report, dry.samples(), &mut session.out)?;
+    replayed::print_dry(report, dry.samples(), rate, &mut session.out)?;
     if report.selected == 0 {
         return Err(nothing_in(queue, narrowed));
     }
@@ -181,114 +251,4 @@ async fn dry_run(
             format!("{undone} of {} would not be replayed", report.selected),
         )),
     }
-}
-
-/// The report of a dry run: as of a run, with samples.
-#[derive(Serialize)]
-struct Dry<'a> {
-    #[serde(flatten)]
-    report: &'a ReplayReport,
-    samples: Vec<Sample<'a>>,
-}
-
-#[derive(Serialize)]
-struct Sample<'a> {
-    id: String,
-    target: &'a StreamKey,
-    before: Pairs<'a>,
-    after: Pairs<'a>,
-    payload_before: Option<&'a RawValue>,
-    payload_after: Option<&'a RawValue>,
-}
-
-fn print_dry(
-    report: &ReplayReport,
-    samples: &[ReplaySample],
-    out: &mut Output,
-) -> Result<(), Failure> {
-    if out.is_table() {
-        out.line("a dry run: nothing was changed\n")?;
-        return print(report, samples, out);
-    }
-    let samples = samples.iter().map(|sample| Sample {
-        id: sample.id.to_string(),
-        target: &sample.target,
-        before: Pairs(&sample.before),
-        after: Pairs(&sample.after),
-        payload_before: sample.payload_before.as_deref(),
-        payload_after: sample.payload_after.as_deref(),
-    });
-    out.document(&Dry {
-        report,
-        samples: samples.collect(),
-    })
-}
-
-fn print(report: &ReplayReport, samples: &[ReplaySample], out: &mut Output) -> Result<(), Failure> {
-    match out.format {
-        Format::Json => return out.document(report),
-        Format::Jsonl => return counts(report, out),
-        Format::Table => {}
-    }
-    for (name, count) in [
-        ("selected", report.selected),
-        ("replayed", report.replayed),
-        ("already", report.already),
-        ("skipped", report.skipped),
-        ("failed", report.failed),
-    ] {
-        out.line(&format!("{name:<9} {count}"))?;
-    }
-    const SHOWN: usize = 10;
-    for failure in report.failures.iter().take(SHOWN) {
-        out.line(&format!("  {}  {}", failure.id, shown(&failure.error)))?;
-    }
-    if report.failures.len() > SHOWN {
-        let more = report.failed - SHOWN as u64;
-        out.line(&format!("  and {more} more; -o json lists them"))?;
-    }
-    for sample in samples {
-        out.line("")?;
-        out.line(&format!(
-            "{} to {}",
-            sample.id,
-            shown(sample.target.as_str())
-        ))?;
-        for (sign, fields, payload) in [
-            ("-", &sample.before, &sample.payload_before),
-            ("+", &sample.after, &sample.payload_after),
-        ] {
-            if let Some(payload) = payload {
-                out.line(&format!("  {sign} {}", shown(payload.get())))?;
-                continue;
-            }
-            for (name, value) in fields.iter() {
-                out.line(&format!(
-                    "  {sign} {}  {}",
-                    shown_bytes(name),
-                    shown_bytes(value)
-                ))?;
-            }
-        }
-    }
-    out.flush()
-}
-
-/// The counts, after a line for each dead letter.
-fn counts(report: &ReplayReport, out: &mut Output) -> Result<(), Failure> {
-    #[derive(Serialize)]
-    struct Counts {
-        selected: u64,
-        replayed: u64,
-        already: u64,
-        skipped: u64,
-        failed: u64,
-    }
-    out.document(&Counts {
-        selected: report.selected,
-        replayed: report.replayed,
-        already: report.already,
-        skipped: report.skipped,
-        failed: report.failed,
-    })
 }

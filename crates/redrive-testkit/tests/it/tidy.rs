@@ -150,6 +150,7 @@ const FLOORS: [&[&str]; 6] = [
     ],
     &[
         "retry",
+        "rate",
         "verdict",
         "dead_letter",
         "archive",

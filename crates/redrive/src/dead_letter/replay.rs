@@ -44,7 +44,7 @@ pub(crate) fn migrated(letter: &DeadLetter, user: Fields) -> Result<Fields, Erro
             return refused(
                 "a tombstone",
                 "its entry was trimmed before it was handled and nothing of it is left: add it \
-                 again from where it came from, then purge the tombstone",
+                 again from where it came from, then purge what has the reason trimmed",
             );
         }
         Body::Unreadable => {

@@ -1,10 +1,13 @@
 //! The dead letters of a stream: looking at them, putting them back, removing them.
 
+mod dry_run;
 mod exporting;
 mod found;
 mod importing;
 mod inspection;
 mod options;
+mod order;
+mod prepared;
 mod purging;
 mod replaying;
 mod report;
@@ -14,14 +17,15 @@ mod walk;
 
 use std::time::Duration;
 
+pub use self::dry_run::DryRun;
 pub use self::exporting::Exporting;
 pub use self::found::Found;
 pub use self::importing::{ImportOptions, ImportOutcome, ImportReport, ImportResult, Importing};
 pub use self::inspection::Inspection;
 pub use self::options::ReplayOptions;
-use self::options::order;
+use self::order::order;
 pub use self::purging::Purging;
-pub use self::replaying::{DryRun, Replaying};
+pub use self::replaying::Replaying;
 pub use self::report::{
     Progress, PurgeReport, ReplayFailure, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample,
 };
@@ -347,15 +351,14 @@ impl DeadLetterQueue {
 
     /// Asks for replays until there is an answer; says whether it had to ask again.
     async fn ask(&self, orders: &[Replay]) -> Result<(Vec<Replayed>, bool), Error> {
-        let mut tries = 1;
+        if orders.is_empty() {
+            return Ok((Vec::new(), false));
+        }
+        let mut patience = Patience::default();
         loop {
             match self.broker.backend().replay(&self.stream, orders).await {
-                Err(error) if error.kind().is_transient() && tries < TRIES => {
-                    let most = Duration::from_millis(50 << tries);
-                    tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
-                    tries += 1;
-                }
-                answer => return Ok((answer?, tries > 1)),
+                Ok(answers) => return Ok((answers, patience.0 > 0)),
+                Err(error) => patience.with(error).await?,
             }
         }
     }
@@ -370,6 +373,24 @@ impl DeadLetterQueue {
 
     async fn length(&self) -> Result<u64, Error> {
         self.broker.backend().length(&self.stream).await
+    }
+}
+
+/// How often something that is safe to ask again was not answered.
+#[derive(Default)]
+struct Patience(u32);
+
+impl Patience {
+    /// Waits before it is asked again; hands the error back when it would be in vain, or was often
+    /// enough.
+    async fn with(&mut self, error: Error) -> Result<(), Error> {
+        self.0 += 1;
+        if !error.kind().is_transient() || self.0 >= TRIES {
+            return Err(error);
+        }
+        let most = Duration::from_millis(50 << self.0);
+        tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
+        Ok(())
     }
 }
 

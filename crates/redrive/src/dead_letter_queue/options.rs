@@ -7,12 +7,14 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::backend::{Keep, Replay};
-use crate::dead_letter::{self, DeadLetter};
+use super::order::ANOTHER;
+use crate::backend::Keep;
+use crate::dead_letter::DeadLetter;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::StreamKey;
-use crate::payload::{self, Found};
+use crate::payload::{Assignment, MergePatch};
+use crate::rate::Rate;
 
 type OfFields = dyn Fn(&Fields) -> Result<Fields, BoxError> + Send + Sync;
 type OfPayload = dyn Fn(DeadLetter, Box<RawValue>) -> BoxFuture<'static, Result<Box<RawValue>, BoxError>>
@@ -33,6 +35,9 @@ pub struct ReplayOptions {
     pub(super) target: Option<StreamKey>,
     pub(super) keep: Keep,
     pub(super) max_replays: Option<u32>,
+    pub(super) rate: Option<Rate>,
+    pub(super) patches: Vec<MergePatch>,
+    pub(super) assignments: Vec<Assignment>,
     pub(super) migration: Option<Migration>,
 }
 
@@ -42,6 +47,9 @@ impl Default for ReplayOptions {
             target: None,
             keep: Keep::Remove,
             max_replays: Some(5),
+            rate: None,
+            patches: Vec::new(),
+            assignments: Vec::new(),
             migration: None,
         }
     }
@@ -53,6 +61,9 @@ impl fmt::Debug for ReplayOptions {
             .field("target", &self.target)
             .field("keep", &self.keep)
             .field("max_replays", &self.max_replays)
+            .field("rate", &self.rate)
+            .field("patches", &self.patches.len())
+            .field("sets", &self.assignments.len())
             .field("migrates", &self.migration.is_some())
             .finish()
     }
@@ -79,6 +90,54 @@ impl ReplayOptions {
         self
     }
 
+    /// Puts back no more than so many in a time: a bulk replay waits between its steps, and one that
+    /// was held up makes good no more than a tenth of a second's worth. Default: as fast as it can.
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.rate = Some(rate);
+        self
+    }
+
+    /// Changes the message's payload on the way by a merge patch, before all that is
+    /// [set](Self::set). May be repeated: one after the other. The payload is what
+    /// [`Inspection::payload`](crate::Inspection::payload) shows, and is written in the codec that
+    /// it came in; what the patch does not name keeps its order, its digits and its types.
+    ///
+    /// A dead letter whose payload does not decode, or cannot be patched, stays as it is and is
+    /// named in the report.
+    ///
+    /// ```
+    /// use redrive::ReplayOptions;
+    /// let repaired = ReplayOptions::default().patch(r#"{"currency": "EUR"}"#.parse()?);
+    /// # drop(repaired);
+    /// # Ok::<(), redrive::Error>(())
+    /// ```
+    pub fn patch(mut self, patch: MergePatch) -> Self {
+        self.patches.push(patch);
+        self
+    }
+
+    /// Sets one value in a field of the message on the way, before a migration sees it. May be
+    /// repeated: one after the other. The field keeps its codec, and all else in it stays what it
+    /// is. A key that does not exist is created where its parent is an object, and a field that
+    /// does not exist where it is set as a whole; else the dead letter stays as it is and is named
+    /// in the report.
+    ///
+    /// A field that is set as a whole and is not the payload takes a text as it is, and anything
+    /// else as JSON.
+    ///
+    /// ```
+    /// use redrive::ReplayOptions;
+    /// let repaired = ReplayOptions::default()
+    ///     .set("data.customer.id=7".parse()?)
+    ///     .set("data.items[0].price=12.50".parse()?);
+    /// # drop(repaired);
+    /// # Ok::<(), redrive::Error>(())
+    /// ```
+    pub fn set(mut self, assignment: Assignment) -> Self {
+        self.assignments.push(assignment);
+        self
+    }
+
     /// Changes the message's own fields on the way. A dead letter whose migration fails stays as
     /// it is and is named in the report. There is one migration: this takes the place of
     /// [`migrate_payload`](Self::migrate_payload).
@@ -102,8 +161,8 @@ impl ReplayOptions {
     /// [`serde_json::Value`], a type of yours. What passes through a `Value` keeps integers of 64
     /// bits and floats of 64 bits; beyond that, and in the digits of JSON numbers, it changes.
     ///
-    /// A bulk replay calls it for up to 100 dead letters at once, in their order, and goes on when
-    /// all have answered: it may take them together.
+    /// A bulk replay calls it for up to 1,000 dead letters at once, about a MiB of them, in their
+    /// order, and goes on when all have answered: it may take them together.
     ///
     /// A dead letter whose payload is empty or does not decode is refused before the function is
     /// called. One whose migration fails, or whose new payload its codec cannot hold, stays as it
@@ -143,78 +202,18 @@ impl ReplayOptions {
         Err(Error::new(ErrorKind::Invalid, doing).hint(ANOTHER))
     }
 
+    /// Whether a message goes back as it was.
+    pub(super) fn leaves_as_is(&self) -> bool {
+        self.patches.is_empty() && self.assignments.is_empty() && self.migration.is_none()
+    }
+
+    /// Whether somebody's code gets payloads, and may take them together.
+    pub(super) fn migrates_payloads(&self) -> bool {
+        matches!(self.migration, Some(Migration::Payload(_)))
+    }
+
     /// Whether this dead letter has been replayed too often.
     pub(super) fn leaves_out(&self, letter: &DeadLetter) -> bool {
         self.max_replays.is_some_and(|most| letter.replays >= most)
     }
-}
-
-const ANOTHER: &str = "name another stream as the target";
-
-/// What puts this dead letter of this queue back.
-pub(super) async fn order(
-    letter: &DeadLetter,
-    queue: &StreamKey,
-    options: &ReplayOptions,
-) -> Result<Replay, Error> {
-    let target = options
-        .target
-        .clone()
-        .or_else(|| dead_letter::default_target(letter));
-    let target = target.ok_or_else(|| {
-        refused(letter, "which does not say where it came from").hint("name the target stream")
-    })?;
-    if target == *queue {
-        return Err(refused(letter, "its target is the dead-letter queue itself").hint(ANOTHER));
-    }
-    // What cannot be put back is refused before anybody's code sees it.
-    let unchanged = dead_letter::replay_fields(letter)?;
-    let fields = match &options.migration {
-        None => unchanged,
-        Some(migration) => dead_letter::migrated(letter, migrate(letter, migration).await?)?,
-    };
-    Ok(Replay {
-        dead_letter: letter.id,
-        target,
-        fields,
-        keep: options.keep,
-    })
-}
-
-/// The message's own fields after a migration.
-async fn migrate(letter: &DeadLetter, migration: &Migration) -> Result<Fields, Error> {
-    let failed = |cause: BoxError| {
-        refused(letter, format_args!("its migration failed: {cause}")).caused_by(cause)
-    };
-    let migration = match migration {
-        Migration::Fields(migration) => return migration(&letter.fields).map_err(failed),
-        Migration::Payload(migration) => migration,
-    };
-    match payload::find(letter) {
-        Found::Empty => Err(refused(
-            letter,
-            "its payload is empty, so it cannot be migrated",
-        )),
-        Found::Undecodable => Err(refused(
-            letter,
-            "its payload does not decode, so it cannot be migrated",
-        )
-        .hint("replay it as it is, or migrate its fields, which are bytes")),
-        Found::Decoded(payload) => {
-            let form = migration(letter.clone(), payload.form.clone());
-            let form = form.await.map_err(failed)?;
-            payload.replaced(&letter.fields, &form).map_err(|unfit| {
-                let what = format_args!(
-                    "its migrated payload does not fit its codec {}: {}",
-                    payload.codec, unfit.0
-                );
-                refused(letter, what)
-            })
-        }
-    }
-}
-
-fn refused(letter: &DeadLetter, what: impl fmt::Display) -> Error {
-    let doing = format!("replaying the dead letter {}, {what}", letter.id);
-    Error::new(ErrorKind::Refused, doing)
 }

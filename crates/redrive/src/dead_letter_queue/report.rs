@@ -14,7 +14,7 @@ const LISTED: usize = 1_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ReplayReport {
-    /// How many were selected.
+    /// How many were selected, as far as it came: all of the counts below together.
     pub selected: u64,
     /// Put back now.
     pub replayed: u64,
@@ -32,9 +32,10 @@ pub struct ReplayReport {
     pub new_ids: Vec<EntryId>,
     /// Whether there are more new ids than listed.
     pub new_ids_truncated: bool,
-    /// The ids that those put back before have got, the first 1,000. Not serialised.
-    #[serde(skip)]
+    /// The ids that those put back before have got, the first 1,000.
     pub already_ids: Vec<EntryId>,
+    /// Whether there are more of these than listed.
+    pub already_ids_truncated: bool,
 }
 
 /// A dead letter that could not be put back.
@@ -45,6 +46,8 @@ pub struct ReplayFailure {
     pub id: EntryId,
     /// Why.
     pub error: String,
+    /// What to do about it, where that is known.
+    pub hint: Option<String>,
     /// What kind of error that is. Not serialised.
     #[serde(skip)]
     pub kind: ErrorKind,
@@ -62,6 +65,8 @@ pub struct ReplayResult {
     pub new_id: Option<EntryId>,
     /// Why it was not put back.
     pub error: Option<String>,
+    /// What to do about it, where that is known.
+    pub hint: Option<String>,
 }
 
 /// What became of one dead letter.
@@ -95,6 +100,10 @@ pub struct ReplaySample {
     pub payload_before: Option<Box<RawValue>>,
     /// The payload of the new entry, in the same form.
     pub payload_after: Option<Box<RawValue>>,
+    /// What stands beside the payload and will not be there any more.
+    pub beside_before: Fields,
+    /// What will be there beside the payload and was not.
+    pub beside_after: Fields,
 }
 
 /// What a bulk replay has done, and what it did last.
@@ -109,14 +118,25 @@ impl Books {
     pub(super) fn fail(&mut self, id: EntryId, error: &Error) {
         let report = &mut self.report;
         report.failed += 1;
+        let hint = error.cure().map(str::to_owned);
         let (kind, error) = (error.kind(), error.to_string());
         if report.failures.len() < LISTED {
-            let error = error.clone();
-            report.failures.push(ReplayFailure { id, error, kind });
+            report.failures.push(ReplayFailure {
+                id,
+                error: error.clone(),
+                hint: hint.clone(),
+                kind,
+            });
         } else {
             report.failures_truncated = true;
         }
-        self.note(id, ReplayOutcome::Failed, None, Some(error));
+        self.note(ReplayResult {
+            id,
+            outcome: ReplayOutcome::Failed,
+            new_id: None,
+            error: Some(error),
+            hint,
+        });
     }
 
     pub(super) fn added(&mut self, id: EntryId, new: EntryId) {
@@ -127,13 +147,13 @@ impl Books {
         } else {
             report.new_ids_truncated = true;
         }
-        self.note(id, ReplayOutcome::Replayed, Some(new), None);
+        self.went(id, ReplayOutcome::Replayed, Some(new));
     }
 
     /// It would be put back, under an id that nobody knows.
     pub(super) fn would_be_added(&mut self, id: EntryId) {
         self.report.replayed += 1;
-        self.note(id, ReplayOutcome::Replayed, None, None);
+        self.went(id, ReplayOutcome::Replayed, None);
     }
 
     pub(super) fn already(&mut self, id: EntryId, new: EntryId) {
@@ -141,27 +161,29 @@ impl Books {
         report.already += 1;
         if report.already_ids.len() < LISTED {
             report.already_ids.push(new);
+        } else {
+            report.already_ids_truncated = true;
         }
-        self.note(id, ReplayOutcome::Already, Some(new), None);
+        self.went(id, ReplayOutcome::Already, Some(new));
     }
 
     pub(super) fn skipped(&mut self, id: EntryId) {
         self.report.skipped += 1;
-        self.note(id, ReplayOutcome::Skipped, None, None);
+        self.went(id, ReplayOutcome::Skipped, None);
     }
 
-    fn note(
-        &mut self,
-        id: EntryId,
-        outcome: ReplayOutcome,
-        new_id: Option<EntryId>,
-        error: Option<String>,
-    ) {
-        self.last.push(ReplayResult {
+    fn note(&mut self, one: ReplayResult) {
+        self.report.selected += 1;
+        self.last.push(one);
+    }
+
+    fn went(&mut self, id: EntryId, outcome: ReplayOutcome, new_id: Option<EntryId>) {
+        self.note(ReplayResult {
             id,
             outcome,
             new_id,
-            error,
+            error: None,
+            hint: None,
         });
     }
 }

@@ -1,5 +1,8 @@
 //! The handle on a dead-letter queue: finding, replaying, purging, each page by page.
 
+mod pacing;
+mod repairs;
+
 use std::collections::BTreeSet;
 
 use super::*;
@@ -265,6 +268,7 @@ async fn each_step_names_what_became_of_each_dead_letter() {
     let json = serde_json::to_value(&told[1]).unwrap();
     let expected = serde_json::json!({
         "id": ids[0].to_string(), "outcome": "already", "new_id": first.to_string(), "error": null,
+        "hint": null,
     });
     assert_eq!(json, expected);
 }
@@ -296,8 +300,6 @@ async fn a_replay_asked_again_carries_the_ids_it_had_given() {
     let again = queue.replay_many(&these, &options).await.unwrap();
     assert_eq!(again.already_ids, first.new_ids);
     assert!(again.new_ids.is_empty() && first.already_ids.is_empty());
-    let json = serde_json::to_value(&first).unwrap();
-    assert!(json.get("already_ids").is_none());
 }
 
 /// A migration that refuses what came from `mails` and marks the rest.
@@ -385,11 +387,11 @@ async fn a_dry_run_says_what_the_replay_then_does_and_changes_nothing() {
     assert_eq!(told.already_ids, [copied]);
     let errors: Vec<&str> = told.failures.iter().map(|one| one.error.as_str()).collect();
     for (error, words) in errors.iter().zip([
+        "not found: 1-1",
         "its migration failed: poison",
         "a tombstone",
         "payload is empty",
         "does not say where it came from",
-        "not found: 1-1",
     ]) {
         assert!(error.contains(words), "{error}");
     }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::form::{self, Unfit};
 use super::json::{self, Shown};
+use super::repair;
 use super::text::JsonText;
 use super::{Encoding, Flaw, PayloadCodec, look, restore, show};
 use crate::codec::PAYLOAD_FIELDS;
@@ -30,7 +31,7 @@ pub(crate) struct Payload {
     pub(crate) form: Box<RawValue>,
     pub(crate) codec: PayloadCodec,
     /// Its field; `None` when it is all of them.
-    field: Option<&'static str>,
+    pub(crate) field: Option<&'static str>,
 }
 
 impl Payload {
@@ -107,12 +108,7 @@ fn restore_fields(form: &RawValue) -> Result<Fields, Unfit> {
     let Members(members) = serde_json::from_str(form.get()).map_err(not)?;
     let fields = members.into_iter().map(|(name, value)| {
         let name = form::unescaped(&name)?.to_owned();
-        let bytes = match form::binary(value.get()) {
-            Some(bytes) => bytes?,
-            None if value.get().starts_with('"') => form::string(value.get())?.into_bytes(),
-            None => json::restore(value)?,
-        };
-        Ok((name, bytes))
+        Ok((name, repair::plain(value)?))
     });
     fields.collect::<Result<Vec<_>, _>>().map(Fields::from_iter)
 }

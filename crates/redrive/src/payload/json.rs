@@ -17,6 +17,13 @@ pub(super) fn show(json: &[u8]) -> Result<Box<RawValue>, Flaw> {
     out.finish()
 }
 
+/// The same JSON on one line, its keys as they are.
+pub(super) fn compact(json: &RawValue) -> Result<Box<RawValue>, Flaw> {
+    let mut out = JsonText::default();
+    rewrite(json.get(), Keys::Keep, &mut out)?;
+    out.finish()
+}
+
 /// As [`show`], behind what is written already, if the text is JSON without needless space and
 /// not a string: if it comes back byte for byte. Else writes nothing.
 pub(super) fn show_exact(json: &str, out: &mut JsonText) -> Result<Shown, Flaw> {

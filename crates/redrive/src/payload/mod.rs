@@ -2,12 +2,15 @@
 
 mod cbor;
 mod compression;
+mod edit;
 mod entry;
 mod form;
 mod json;
 mod lexer;
 mod message_pack;
 mod part;
+mod path;
+mod repair;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -19,9 +22,13 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use compression::Compression;
-pub(crate) use entry::{Found, find, find_in};
+pub(crate) use edit::Misfit;
+pub(crate) use entry::{Found, Payload, find, find_in};
 pub(crate) use form::Unfit;
 pub(crate) use part::{at, decoded, is_text, same};
+pub use path::PayloadPath;
+pub(crate) use repair::set;
+pub use repair::{Assignment, MergePatch};
 use text::JsonText;
 
 /// The most that a compressed payload is unpacked to, and the longest JSON text: 64 MiB.

@@ -5,13 +5,14 @@ use super::scenarios::{Scenario, bury, scenario};
 use super::step::{Ended, Step};
 use super::world::{DLQ, GROUP, STREAM, World};
 
-pub(super) const OPERATORS: [Scenario; 14] = [
+pub(super) const OPERATORS: [Scenario; 15] = [
     scenario!(send),
     scenario!(send_lines),
     scenario!(looking),
     scenario!(replay),
     scenario!(replay_keep),
     scenario!(replay_migrated),
+    scenario!(replay_repaired),
     scenario!(replay_elsewhere),
     scenario!(packed),
     scenario!(purge),
@@ -138,6 +139,11 @@ async fn replay_keep(world: &mut World<'_>) {
 async fn replay_migrated(world: &mut World<'_>) {
     world.load_scripts().await;
     put_back(world, &["--migrate", "cat"], 0).await;
+}
+
+async fn replay_repaired(world: &mut World<'_>) {
+    world.load_scripts().await;
+    put_back(world, &["--rate", "40/s", "--set", "repaired=yes"], 0).await;
 }
 
 async fn replay_elsewhere(world: &mut World<'_>) {

@@ -52,7 +52,7 @@ async fn put_back(rig: &Rig, first: usize) -> Vec<u64> {
 #[tokio::test]
 async fn ctrl_c_ends_a_replay_after_its_step_and_the_same_command_goes_on() {
     let rig = Rig::start().await;
-    rig.reject(500).await;
+    rig.reject(2_500).await;
     let folder = tempfile::tempdir().unwrap();
     let running = half_way(&rig, folder.path()).await;
     running.signal(Signal::INT);
@@ -65,25 +65,28 @@ async fn ctrl_c_ends_a_replay_after_its_step_and_the_same_command_goes_on() {
     assert!(
         ended
             .stderr
-            .contains("error: stopped: 200 replayed so far\nhint: the same command goes on"),
+            .contains("error: stopped: 1100 replayed so far\nhint: the same command goes on"),
         "{}",
         ended.stderr
     );
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(
         (&report["selected"], &report["replayed"]),
-        (&200.into(), &200.into())
+        (&1_100.into(), &1_100.into())
     );
-    assert_eq!(rig.length("orders:dlq").await, 300);
+    assert_eq!(rig.length("orders:dlq").await, 1_400);
 
     let rest = rig
         .json(&["dlq", "replay", "orders", "--all", "--yes"])
         .await;
     assert_eq!(
         (&rest["replayed"], &rest["already"]),
-        (&300.into(), &0.into())
+        (&1_400.into(), &0.into())
     );
-    assert_eq!(put_back(&rig, 500).await, (0..500).collect::<Vec<u64>>());
+    assert_eq!(
+        put_back(&rig, 2_500).await,
+        (0..2_500).collect::<Vec<u64>>()
+    );
     assert_eq!(rig.length("orders:dlq").await, 0);
 }
 
@@ -91,7 +94,7 @@ async fn ctrl_c_ends_a_replay_after_its_step_and_the_same_command_goes_on() {
 #[tokio::test]
 async fn a_second_ctrl_c_ends_it_at_once_with_130_and_the_same_command_goes_on() {
     let rig = Rig::start().await;
-    rig.reject(300).await;
+    rig.reject(1_300).await;
     let folder = tempfile::tempdir().unwrap();
     let mut running = half_way(&rig, folder.path()).await;
     running.signal(Signal::INT);
@@ -108,17 +111,20 @@ async fn a_second_ctrl_c_ends_it_at_once_with_130_and_the_same_command_goes_on()
     );
     // What is told is what was known to be done, and the migration is gone with it.
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(report["replayed"], 100);
-    assert_eq!(rig.length("orders:dlq").await, 200);
+    assert_eq!(report["replayed"], 1_000);
+    assert_eq!(rig.length("orders:dlq").await, 300);
     rig.json(&["dlq", "replay", "orders", "--all", "--yes"])
         .await;
-    assert_eq!(put_back(&rig, 300).await, (0..300).collect::<Vec<u64>>());
+    assert_eq!(
+        put_back(&rig, 1_300).await,
+        (0..1_300).collect::<Vec<u64>>()
+    );
 }
 
 #[tokio::test]
 async fn sigterm_twice_ends_a_dry_run_with_143_and_nothing_is_changed() {
     let rig = Rig::start().await;
-    rig.reject(200).await;
+    rig.reject(1_200).await;
     let before = rig.everything().await;
     let folder = tempfile::tempdir().unwrap();
     let command = stopping_half_way(folder.path());

@@ -46,18 +46,18 @@ async fn payloads(rig: &Rig, first: usize) -> Vec<Value> {
 #[tokio::test]
 async fn payloads_go_together_through_a_process_that_answers_line_by_line() {
     let rig = Rig::start().await;
-    rig.reject(500).await;
+    rig.reject(1_500).await;
     let folder = tempfile::tempdir().unwrap();
     let (report, code, said) = migrate(&rig, &counted(&folder, "exec sed 's/}/,\"v\":2}/'")).await;
     assert_eq!((code, said.as_str()), (0, ""));
     assert_eq!(
         (&report["replayed"], &report["failed"]),
-        (&500.into(), &0.into())
+        (&1_500.into(), &0.into())
     );
-    // A step of the replay is a hundred.
-    assert_eq!(processes(&folder), 5);
-    let expected: Vec<Value> = (0..500).map(|n| json!({ "n": n, "v": 2 })).collect();
-    assert_eq!(payloads(&rig, 500).await, expected);
+    // A thousand small ones go together.
+    assert_eq!(processes(&folder), 2);
+    let expected: Vec<Value> = (0..1_500).map(|n| json!({ "n": n, "v": 2 })).collect();
+    assert_eq!(payloads(&rig, 1_500).await, expected);
 }
 
 /// A script that reads all of its input takes many payloads for one. It may even say as many lines.
@@ -69,7 +69,9 @@ async fn a_command_that_takes_its_input_as_a_whole_is_started_for_each_payload()
     let (report, code, said) = migrate(&rig, &counted(&folder, "x=$(cat); echo \"[$x]\"")).await;
     assert_eq!((code, said.as_str()), (0, ""));
     assert_eq!(report["replayed"], 20);
-    assert_eq!(processes(&folder), 21);
+    // 20, 10, 5 and 2 together, then each alone: two that are answered alone and not together show
+    // what kind of command it is.
+    assert_eq!(processes(&folder), 4 + 20);
     let expected: Vec<Value> = (0..20).map(|n| json!([{ "n": n }])).collect();
     assert_eq!(payloads(&rig, 20).await, expected);
 }
@@ -126,9 +128,10 @@ async fn an_answer_over_several_lines_is_one_answer() {
     let rig = Rig::start().await;
     rig.reject(3).await;
     let pretty = "while read -r x; do printf '{\\n  \"was\": %s\\n}\\n' \"$x\"; done";
-    let (report, code, said) = migrate(&rig, pretty).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (report, code, said) = migrate(&rig, &counted(&folder, pretty)).await;
     assert_eq!((code, said.as_str()), (0, ""));
-    assert_eq!(report["replayed"], 3);
+    assert_eq!((&report["replayed"], processes(&folder)), (&3.into(), 1));
     let expected: Vec<Value> = (0..3).map(|n| json!({ "was": { "n": n } })).collect();
     assert_eq!(payloads(&rig, 3).await, expected);
 }
@@ -168,7 +171,7 @@ async fn a_command_that_fails_is_told_with_its_last_words_and_nothing_is_touched
     let (report, code, said) =
         migrate(&rig, "echo so >&2; echo '\x1b[31mno jq\x1b[0m' >&2; exit 3").await;
     assert_eq!(code, 1);
-    // Together, then each alone.
+    // Together, then each alone; what is between is not passed on.
     for line in ["migrate: so\n", "migrate: \\u{1b}[31mno jq\\u{1b}[0m\n"] {
         assert_eq!(said.matches(line).count(), 3, "{said}");
     }
@@ -219,6 +222,62 @@ async fn what_it_answers_with_junk_stays_and_the_others_go() {
         .map(|n| json!({ "n": n }))
         .collect();
     assert_eq!(payloads(&rig, 30).await, there);
+}
+
+/// The bug: one that was not answered cost a process for each of the hundred beside it. With one in
+/// a hundred bad, ten thousand payloads were ten thousand processes.
+#[tokio::test]
+async fn one_per_cent_of_bad_payloads_does_not_cost_a_process_for_each() {
+    const MANY: u32 = 10_000;
+    let rig = Rig::start().await;
+    rig.reject(MANY).await;
+    let folder = tempfile::tempdir().unwrap();
+    // As a line-by-line command that has no answer to some, and says why.
+    let picky = "exec sed '/[0-9]*37}/d'";
+    let started = std::time::Instant::now();
+    let (report, code, _) = migrate(&rig, &counted(&folder, picky)).await;
+    let bad: Vec<u32> = (0..MANY).filter(|n| n % 100 == 37).collect();
+    assert_eq!(code, 4);
+    assert_eq!(
+        (&report["replayed"], &report["failed"]),
+        (&(MANY - 100).into(), &bad.len().into())
+    );
+    let many = processes(&folder);
+    println!(
+        "{many} processes for {MANY} payloads in {:?}",
+        started.elapsed()
+    );
+    // About twice the logarithm of a hundred for each that is bad.
+    assert!(many < 2_000, "{many} processes");
+    let left = rig.entries("orders:dlq").await;
+    let left_of = |fields: &[Vec<u8>]| serde_json::from_slice::<Value>(&fields[1]).unwrap();
+    let named: Vec<&Value> = report["failures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["id"])
+        .collect();
+    let ids: Vec<&String> = left.iter().map(|(id, _)| id).collect();
+    assert_eq!(named, ids);
+    let left: Vec<Value> = left.iter().map(|(_, fields)| left_of(fields)).collect();
+    let expected: Vec<Value> = bad.iter().map(|n| json!({ "n": n })).collect();
+    assert_eq!(left, expected);
+    let good: Vec<Value> = (0..MANY)
+        .filter(|n| n % 100 != 37)
+        .map(|n| json!({ "n": n }))
+        .collect();
+    assert_eq!(payloads(&rig, MANY as usize).await, good);
+}
+
+/// A command that is wrong for all fails for all, and costs hardly more than a process for each.
+#[tokio::test]
+async fn a_command_that_answers_nothing_is_not_tried_again_and_again() {
+    let rig = Rig::start().await;
+    rig.reject(300).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (report, code, _) = migrate(&rig, &counted(&folder, "exit 3")).await;
+    assert_eq!((code, &report["failed"]), (1, &300.into()));
+    assert!(processes(&folder) < 400, "{} processes", processes(&folder));
 }
 
 /// Larger than what a pipe holds, and read by a command that takes its time with it.

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod envelopes;
+mod exactly;
 mod exporting;
 mod health;
 mod hostile;
@@ -11,7 +12,9 @@ mod listing;
 mod migrating;
 mod mistakes;
 mod outputs;
+mod pacing;
 mod pending;
+mod repairing;
 mod replaying;
 pub(crate) mod rig;
 mod runbook;

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::rig::{Rig, assert_fails, bytes, keys, sorted};
 
-const REPORT: &str = "selected replayed already skipped failed failures failures_truncated new_ids new_ids_truncated";
+const REPORT: &str = "selected replayed already skipped failed failures failures_truncated new_ids new_ids_truncated \
+    already_ids already_ids_truncated";
 
 /// Selected, replayed, already, skipped, failed.
 fn counts(report: &Value) -> [u64; 5] {
@@ -25,11 +26,15 @@ async fn one_goes_back_to_its_stream_without_a_question_and_leaves_the_queue() {
     let report = rig
         .json(&["dlq", "replay", "orders", "--id", "1000000000001-0"])
         .await;
-    assert_eq!(keys(&report), sorted(REPORT));
+    let timed = format!("{REPORT} elapsed_ms per_second");
+    assert_eq!(keys(&report), sorted(&timed));
+    assert!(report["elapsed_ms"].as_u64() > Some(0));
     let (new, fields) = rig.last("orders").await;
     let expected = json!({
         "selected": 1, "replayed": 1, "already": 0, "skipped": 0, "failed": 0, "failures": [],
         "failures_truncated": false, "new_ids": [new], "new_ids_truncated": false,
+        "already_ids": [], "already_ids_truncated": false,
+        "elapsed_ms": report["elapsed_ms"], "per_second": report["per_second"],
     });
     assert_eq!(report, expected);
     let mut wanted: Vec<Vec<u8>> = vec![
@@ -62,12 +67,17 @@ async fn asked_again_it_is_answered_already_with_exit_0_and_nothing_is_added() {
         ([1, 1, 0, 0, 0], [1, 0, 1, 0, 0])
     );
     assert_eq!(again["new_ids"], json!([]));
+    assert_eq!(again["already_ids"], first["new_ids"]);
     assert_eq!(rig.everything().await, before);
     let ended = rig.redrive(&line).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(
         ended.stdout,
-        "selected  1\nreplayed  0\nalready   1\nskipped   0\nfailed    0\n"
+        format!(
+            "selected  1\nreplayed  0\nalready   1\nskipped   0\nfailed    0\n  \
+            put back before as {}\n",
+            first["new_ids"][0].as_str().unwrap()
+        )
     );
 }
 
@@ -191,7 +201,8 @@ async fn what_cannot_go_back_stays_and_is_named_and_the_others_go() {
     let ids: Vec<&Value> = failures.iter().map(|failure| &failure["id"]).collect();
     assert_eq!(ids, ["2-0", "3-0"]);
     for failure in failures {
-        assert_eq!(keys(failure), ["error", "id"]);
+        assert_eq!(keys(failure), ["error", "hint", "id"]);
+        assert!(failure["hint"].is_string(), "{failure}");
     }
     // A stream of our choice cures the one that does not say where it came from.
     let cured = [
@@ -218,7 +229,8 @@ async fn json_lines_of_a_replay_are_what_became_of_each_and_the_counts() {
         .collect();
     assert_eq!(lines.len(), 3);
     let new = rig.last("orders").await.0;
-    let put_back = json!({ "id": "1-0", "outcome": "replayed", "new_id": new, "error": null });
+    let put_back =
+        json!({ "id": "1-0", "outcome": "replayed", "new_id": new, "error": null, "hint": null });
     assert_eq!(lines[0], put_back);
     assert_eq!(
         (&lines[1]["id"], &lines[1]["outcome"]),
@@ -228,6 +240,7 @@ async fn json_lines_of_a_replay_are_what_became_of_each_and_the_counts() {
     assert!(lines[1]["error"].as_str().unwrap().contains("tombstone"));
     let counted = json!({
         "selected": 2, "replayed": 1, "already": 0, "skipped": 0, "failed": 1,
+        "elapsed_ms": lines[2]["elapsed_ms"], "per_second": lines[2]["per_second"],
     });
     assert_eq!(lines[2], counted);
 }

@@ -261,6 +261,10 @@ impl Running {
         kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        self.stdout.is_finished() && self.stderr.is_finished()
+    }
+
     /// Signals until it ends: what comes right after another signal is the same wish.
     pub(super) async fn insist(&mut self, signal: Signal) {
         eventually(SOON, "it ends", async || match self.child.try_wait() {

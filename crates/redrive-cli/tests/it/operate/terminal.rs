@@ -284,3 +284,19 @@ async fn counting_before_the_question_shows_how_far_it_is_and_ends_at_ctrl_c() {
     assert_eq!(seat.ends().await, Some(130));
     assert_eq!(rig.everything().await, before);
 }
+
+#[tokio::test]
+async fn a_bar_tells_how_many_a_second_are_put_back_and_what_is_left() {
+    let rig = Rig::start().await;
+    rig.reject(150).await;
+    let line = [
+        "dlq", "replay", "orders", "--all", "--yes", "--rate", "50/s",
+    ];
+    let seat = Seat::take(&rig, &line, Screen::Stderr);
+    let seen = seat.sees("/s ").await;
+    assert!(
+        seen.contains("replaying ") && seen.contains("/150 "),
+        "{seen}"
+    );
+    assert_eq!(seat.ends().await, Some(0));
+}

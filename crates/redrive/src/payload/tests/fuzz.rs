@@ -4,8 +4,13 @@ use proptest::prelude::*;
 use redrive_testkit::fuzz;
 use serde_json::value::RawValue;
 
-use super::super::{Encoding, MOST_BYTES, PayloadCodec, Unfit, look, restore, show};
+use super::super::{
+    Assignment, Encoding, MOST_BYTES, MergePatch, Misfit, PayloadCodec, Unfit, look, restore, set,
+    show,
+};
 use super::laws::nearly;
+use crate::dead_letter::DeadLetterLayout;
+use crate::message::Fields;
 
 const ALL: [Encoding; 6] = [
     Encoding::Json,
@@ -49,4 +54,53 @@ fn says_why(form: &RawValue, codec: PayloadCodec) -> Result<(), TestCaseError> {
         Err(Unfit(why)) => prop_assert!(!why.is_empty()),
     }
     Ok(())
+}
+
+/// Whatever is typed as a path with a value: it is read, and what is written of it reads the same;
+/// or it is refused in one line with a cure. What is set in a payload can be set again, and nothing
+/// panics whatever the payload.
+#[test]
+fn fuzz_of_payload_paths_panics_0() {
+    let part =
+        "(\\.|\\[|\\]|\"|=|\\$|\\$\\$|a|data|0|1|b\\.c|\"b\\.c\"|\\[0\\]|\\[1\\]|\\n|é|\\PC){0,6}";
+    let cases = (
+        part,
+        "(=[\\[\\]{},:\"$a0-9.-]{0,8}){0,2}",
+        nearly(),
+        "[\\[\\]{},:\"$\\\\a-z0-9.e-]{0,20}",
+    );
+    fuzz("payload paths", &cases, |(path, value, bytes, patch)| {
+        if let Ok(patch) = patch.parse::<MergePatch>()
+            && let Some((_, form)) = look(&bytes)
+            && let Ok(once) = patch.applied_to(&form)
+        {
+            let again = patch
+                .applied_to(&once)
+                .map_err(|Misfit(what)| TestCaseError::fail(what))?;
+            prop_assert_eq!(again.get(), once.get());
+        }
+        let assignment: Assignment = match format!("data{path}{value}").parse() {
+            Ok(assignment) => assignment,
+            Err(error) => {
+                let told = error.to_string();
+                prop_assert!(
+                    error.cure().is_some() && !told.contains(['\n', '\u{1b}']),
+                    "{}",
+                    told
+                );
+                return Ok(());
+            }
+        };
+        let written = assignment.to_string();
+        let again: Assignment = written.parse().map_err(|_| TestCaseError::fail(written))?;
+        prop_assert_eq!(&again, &assignment);
+        let fields = Fields::from_iter([("data", bytes)]);
+        let assignments = [assignment];
+        if let Ok(once) = set(&fields, DeadLetterLayout::Native, &assignments) {
+            let (name, value) = once.iter().next().unwrap_or_default();
+            prop_assert_eq!(name, b"data");
+            prop_assert!(look(value).is_some());
+        }
+        Ok(())
+    });
 }

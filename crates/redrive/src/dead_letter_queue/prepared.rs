@@ -1,0 +1,281 @@
+//! Orders that are made and not yet carried out, page by page.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+
+use super::options::ReplayOptions;
+use super::order::order;
+use super::report::{Books, Progress};
+use super::walk::{STEP, Step, Walk};
+use super::{DeadLetterQueue, Patience, not_found};
+use crate::backend::Replay;
+use crate::dead_letter::DeadLetter;
+use crate::error::Error;
+use crate::names::EntryId;
+use crate::selection::Selection;
+
+/// How many orders are carried out together.
+const TOGETHER: usize = 100;
+/// How many dead letters a migration gets together, and about how many bytes of them.
+const MIGRATED: usize = 1_000;
+const MIGRATED_BYTES: usize = 1024 * 1024;
+/// How many pages are gone through for them, where few match.
+const PAGES: usize = 10;
+
+/// What is selected, made into orders as far as it is looked at.
+pub(super) struct Prepared {
+    pub(super) queue: DeadLetterQueue,
+    /// `None` while it reads.
+    reader: Option<Box<Reader>>,
+    reading: Option<BoxFuture<'static, (Box<Reader>, Page)>>,
+    arrived: Option<Page>,
+    made: VecDeque<Made>,
+    /// What is to be carried out now. May have reached the broker.
+    pub(super) chunk: Option<Chunk>,
+    progress: Progress,
+    pub(super) books: Books,
+}
+
+/// What was made of a page; `None` at the end.
+type Page = Result<Option<VecDeque<Made>>, Error>;
+
+#[derive(Debug)]
+struct Made {
+    slot: Slot,
+    order: Option<Replay>,
+}
+
+/// What comes of a dead letter, in the order of the selection.
+#[derive(Debug)]
+pub(super) enum Slot {
+    /// Left out.
+    Skipped(EntryId),
+    Failed(EntryId, Error),
+    /// There is an order for it. As it is now; `None` where it is not there.
+    Ordered(Option<Box<DeadLetter>>),
+}
+
+/// Some of them, and the orders that there are for them.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    pub(super) slots: Vec<Slot>,
+    pub(super) orders: Vec<Replay>,
+}
+
+impl Prepared {
+    pub(super) async fn start(
+        queue: DeadLetterQueue,
+        selection: &Selection,
+        options: &ReplayOptions,
+    ) -> Result<Self, Error> {
+        let walk = Walk::start(&queue, selection).await?;
+        Ok(Self {
+            queue: queue.clone(),
+            progress: walk.progress(),
+            reader: Some(Box::new(Reader {
+                queue,
+                options: options.clone(),
+                walk,
+                left: selection.limit.unwrap_or(usize::MAX),
+                page: Vec::new(),
+                pages: 0,
+            })),
+            reading: None,
+            arrived: None,
+            made: VecDeque::new(),
+            chunk: None,
+            books: Books::default(),
+        })
+    }
+
+    /// Sees to it that there is something to carry out, or that one more page is looked at; `false`
+    /// at the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped half-way it goes on where it was.
+    pub(super) async fn next(&mut self) -> Result<bool, Error> {
+        if self.chunk.is_some() || !self.made.is_empty() {
+            return Ok(true);
+        }
+        self.begin();
+        self.arrive().await;
+        match self.arrived.take().transpose()?.flatten() {
+            None => Ok(false),
+            Some(made) => {
+                self.made = made;
+                let reader = self.reader.as_ref();
+                self.progress = reader.map_or(self.progress, |reader| reader.walk.progress());
+                Ok(true)
+            }
+        }
+    }
+
+    /// Waits, and gets ready meanwhile what comes next.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it goes on getting ready where it was.
+    pub(super) async fn meanwhile(&mut self, wait: Duration) {
+        self.begin();
+        let mut waiting = std::pin::pin!(tokio::time::sleep(wait));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut waiting => return,
+                () = self.arrive(), if self.reading.is_some() => {}
+            }
+        }
+    }
+
+    /// Begins to get the next page ready, unless that is under way or done.
+    fn begin(&mut self) {
+        if self.arrived.is_none()
+            && let Some(mut reader) = self.reader.take()
+        {
+            self.reading = Some(Box::pin(async move {
+                let page = reader.next().await;
+                (reader, page)
+            }));
+        }
+    }
+
+    async fn arrive(&mut self) {
+        if let Some(reading) = &mut self.reading {
+            let (reader, page) = reading.await;
+            self.reading = None;
+            self.reader = Some(reader);
+            self.arrived = Some(page);
+        }
+    }
+
+    /// How many orders would be carried out next.
+    pub(super) fn waiting(&self) -> usize {
+        let orders = self.made.iter().filter(|made| made.order.is_some());
+        orders.take(TOGETHER).count()
+    }
+
+    /// Takes so many orders to carry them out, and what needs none up to the next.
+    pub(super) fn take(&mut self, orders: usize) {
+        let mut chunk = Chunk::default();
+        let mut left = orders;
+        let fits = |made: &Made, left: &mut usize| match (&made.order, *left) {
+            (None, _) => true,
+            (Some(_), 0) => false,
+            (Some(_), _) => {
+                *left -= 1;
+                true
+            }
+        };
+        let many = self.made.iter().take_while(|made| fits(made, &mut left));
+        let many = many.count();
+        for made in self.made.drain(..many) {
+            chunk.slots.push(made.slot);
+            chunk.orders.extend(made.order);
+        }
+        self.books.last.clear();
+        self.chunk = Some(chunk);
+    }
+
+    /// How far it is: what is not carried out is not looked at yet.
+    pub(super) fn progress(&self) -> Progress {
+        let mut progress = self.progress;
+        let chunk = self.chunk.as_ref().map_or(0, |chunk| chunk.slots.len());
+        let waiting = self.made.len() + chunk;
+        progress.examined = progress.examined.saturating_sub(waiting as u64);
+        progress
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared")
+            .field("queue", &self.queue)
+            .field("made", &self.made.len())
+            .field("progress", &self.progress())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads pages and makes them into orders.
+struct Reader {
+    queue: DeadLetterQueue,
+    options: ReplayOptions,
+    walk: Walk,
+    /// How many more the limit allows.
+    left: usize,
+    /// What is read and not made into orders.
+    page: Vec<Step>,
+    /// How many pages that was.
+    pages: usize,
+}
+
+impl Reader {
+    /// The orders of what is read next: a page, or as much as a migration takes together. Where it
+    /// failed it goes on where it was.
+    async fn next(&mut self) -> Page {
+        while !self.is_enough() {
+            let mut patience = Patience::default();
+            // Nothing is counted twice: until it answers, it has not moved.
+            let page = loop {
+                match self.walk.page(&self.queue, self.left, STEP).await {
+                    Ok(page) => break page,
+                    Err(error) => patience.with(error).await?,
+                }
+            };
+            let Some(mut page) = page else { break };
+            page.truncate(self.left);
+            self.left -= page.len();
+            self.page.append(&mut page);
+            self.pages += 1;
+        }
+        if self.pages == 0 {
+            return Ok(None);
+        }
+        // All at once: a migration may take them together.
+        let mut orders = Vec::with_capacity(self.page.len());
+        for found in &self.page {
+            orders.push(self.made(found));
+        }
+        let orders = join_all(orders).await;
+        self.pages = 0;
+        let page = std::mem::take(&mut self.page);
+        let made = page.into_iter().zip(orders).map(|(found, order)| {
+            let id = found.as_ref().map_or_else(|id| *id, |letter| letter.id);
+            let (slot, order) = match order {
+                None => (Slot::Skipped(id), None),
+                Some(Err(error)) => (Slot::Failed(id, error), None),
+                Some(Ok(order)) => (Slot::Ordered(found.ok().map(Box::new)), Some(order)),
+            };
+            Made { slot, order }
+        });
+        Ok(Some(made.collect()))
+    }
+
+    fn is_enough(&self) -> bool {
+        if self.left == 0 || self.pages == 0 {
+            return self.left == 0;
+        }
+        let size = |found: &Step| found.as_ref().map_or(0, |letter| letter.fields.size());
+        !self.options.migrates_payloads()
+            || self.pages >= PAGES
+            || self.page.len() >= MIGRATED
+            || self.page.iter().map(size).sum::<usize>() >= MIGRATED_BYTES
+    }
+
+    /// The order of one of the page; `None` where it is left out.
+    async fn made(&self, found: &Step) -> Option<Result<Replay, Error>> {
+        match found {
+            Ok(letter) if self.options.leaves_out(letter) => None,
+            Ok(letter) => Some(order(letter, &self.queue.stream, &self.options).await),
+            Err(missing) => Some(
+                self.queue
+                    .again(*missing, &self.options)
+                    .ok_or_else(|| not_found(*missing)),
+            ),
+        }
+    }
+}
