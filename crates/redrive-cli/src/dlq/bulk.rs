@@ -30,9 +30,12 @@ pub(super) async fn ask(
     }
     let most = limit.unwrap_or(usize::MAX);
     // Beyond these it only counts.
-    let mut found = queue
-        .find(&selection.clone().limit(FIRST.min(most)))
-        .await?;
+    let these = selection.clone().limit(FIRST.min(most));
+    let mut found = tokio::select! {
+        biased;
+        signal = signals.recv() => return Err(stopped(signal)),
+        found = queue.find(&these) => found?,
+    };
     let mut first = Vec::new();
     let counting = search(&mut found, "counting", quiet, signals, |found| {
         first.extend(std::iter::from_fn(|| found.ready()).map(|letter| line(&letter)));

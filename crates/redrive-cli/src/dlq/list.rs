@@ -46,8 +46,9 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         Some(limit) => selection.limit(limit),
         None => selection,
     };
-    let mut signals = Signals::listen()?;
     let mut found = queue.find(&selection).await?;
+    // Only now: until then Ctrl-C ends it as it ends any program.
+    let mut signals = Signals::listen()?;
     let (listed, ended) = if session.out.is_table() {
         as_table(&mut found, limit, &mut signals, session).await?
     } else {

@@ -17,6 +17,9 @@ pub(super) const STEP: usize = 100;
 /// few milliseconds; a page of large ones is shorter.
 pub(super) const LOOK: usize = 250;
 
+/// What is larger is looked at by itself.
+const HEAVY: usize = 16 << 10;
+
 /// How far an operation has come through what is selected.
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
@@ -102,15 +105,15 @@ impl Walk {
             most
         };
         let backend = queue.broker.backend();
-        let page: Vec<Step> = match &mut self.rest {
+        // And what is left of a range when this page is done with: until then nothing has moved.
+        let (page, rest): (Vec<Step>, Option<Rest>) = match &self.rest {
             Rest::Ids(ids) if !ids.is_empty() => {
                 let some: Vec<EntryId> = ids.iter().copied().take(limit).collect();
                 let found = backend.named(&queue.stream, &some).await?;
-                ids.drain(..found.len().min(ids.len()));
                 let found = found.into_iter().zip(some);
-                found
-                    .map(|(found, id)| found.map(|one| read(one.id, one.fields)).ok_or(id))
-                    .collect()
+                let page =
+                    found.map(|(found, id)| found.map(|one| read(one.id, one.fields)).ok_or(id));
+                (page.collect(), None)
             }
             Rest::Range(low, high) if *low <= *high => {
                 let order = self.selection.order;
@@ -121,32 +124,45 @@ impl Walk {
                     limit,
                 };
                 let found = backend.page(&queue.stream, range).await?;
-                let (low, high) = (*low, *high);
-                self.rest = match found.last().map(|last| last.id) {
+                let rest = match found.last().map(|last| last.id) {
                     // The lowest and the highest id of all have nothing beyond them.
                     None | Some(EntryId::MAX | EntryId::MIN) => Rest::Nothing,
                     Some(last) => match order {
-                        Order::Oldest => Rest::Range(last.successor(), high),
-                        Order::Newest => Rest::Range(low, last.predecessor()),
+                        Order::Oldest => Rest::Range(last.successor(), *high),
+                        Order::Newest => Rest::Range(*low, last.predecessor()),
                     },
                 };
-                found
-                    .into_iter()
-                    .map(|one| Ok(read(one.id, one.fields)))
-                    .collect()
+                let page = found.into_iter().map(|one| Ok(read(one.id, one.fields)));
+                (page.collect(), Some(rest))
             }
             Rest::Ids(_) | Rest::Range(..) | Rest::Nothing => return Ok(None),
         };
         if page.is_empty() {
+            self.rest = Rest::Nothing;
             return Ok(None);
         }
-        // More than there were at the start can be met: what others add below the newest.
-        self.progress.examined += page.len() as u64;
-        self.progress.total = self.progress.total.max(self.progress.examined);
-        let matching = |step: &Step| {
-            step.as_ref()
+        let looked_at = page.len();
+        let mut matching = Vec::with_capacity(page.len());
+        for step in page {
+            let size = step.as_ref().map_or(0, DeadLetter::size);
+            if step
+                .as_ref()
                 .map_or(true, |letter| self.selection.matches(letter))
-        };
-        Ok(Some(page.into_iter().filter(matching).collect()))
+            {
+                matching.push(step);
+            }
+            // Decoding may take long, and whoever asks for an end meanwhile is to be heard.
+            if size > HEAVY {
+                tokio::task::yield_now().await;
+            }
+        }
+        match (&mut self.rest, rest) {
+            (Rest::Ids(ids), None) => drop(ids.drain(..looked_at.min(ids.len()))),
+            (whole, rest) => *whole = rest.unwrap_or(Rest::Nothing),
+        }
+        // More than there were at the start can be met: what others add below the newest.
+        self.progress.examined += looked_at as u64;
+        self.progress.total = self.progress.total.max(self.progress.examined);
+        Ok(Some(matching))
     }
 }
