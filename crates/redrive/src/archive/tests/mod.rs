@@ -196,6 +196,9 @@ fn fields() -> impl Strategy<Value = Fields> {
 }
 
 proptest! {
+    // Some are of thousands of fields.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn what_is_exported_is_read_again_byte_for_byte(
         all in vec(((any::<u64>(), any::<u64>()), fields()), 0..8),
