@@ -2,6 +2,7 @@
 
 mod found;
 mod inspection;
+mod lineage;
 mod options;
 mod purging;
 mod replaying;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use self::found::Found;
 pub use self::inspection::Inspection;
+pub use self::lineage::{Trail, TrailBegin, TrailEnd, TrailEvent};
 pub use self::options::ReplayOptions;
 use self::options::order;
 pub use self::purging::Purging;

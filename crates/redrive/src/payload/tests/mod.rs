@@ -3,6 +3,7 @@
 mod entries;
 mod fuzz;
 mod laws;
+mod previews;
 mod shown;
 
 use serde_json::value::RawValue;
