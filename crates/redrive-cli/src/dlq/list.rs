@@ -8,7 +8,7 @@ use super::{Select, Where, nothing_in};
 use crate::failure::Failure;
 use crate::output::Table;
 use crate::session::Session;
-use crate::terminal::note;
+use crate::terminal::{clipped, note};
 use crate::when::ago;
 
 /// How many are listed unless said otherwise.
@@ -108,8 +108,18 @@ async fn as_table(found: &mut Found, session: &mut Session) -> Result<u64, Failu
     }
 }
 
+/// How much of a text stands in a cell.
+const MOST: usize = 1_000;
+
 fn row(letter: &DeadLetter) -> [String; 7] {
-    let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    // A layout of others holds names and errors of any length.
+    let or_dash = |text: Option<&str>| match text {
+        None => "-".to_owned(),
+        Some(text) => match clipped(text, MOST) {
+            all if all.len() == text.len() => all.to_owned(),
+            some => format!("{some}…"),
+        },
+    };
     [
         letter.id.to_string(),
         // Where the layout does not say when it died: its own id is the time at which it was added.

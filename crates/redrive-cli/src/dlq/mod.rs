@@ -1,11 +1,15 @@
 //! `redrive dlq`: find dead letters, look into them, put them back, remove them.
 
+mod body;
 pub(crate) mod bulk;
+mod contents;
 #[cfg(test)]
 mod fuzz;
 mod letter;
+mod lineage;
 mod list;
 mod migration;
+mod pull;
 mod purge;
 mod replay;
 mod show;
@@ -17,7 +21,7 @@ use crate::failure::Failure;
 use crate::literals::at_least_one;
 use crate::session::Session;
 
-/// Find, show, replay and purge dead letters
+/// Find, show, pull, replay and purge dead letters
 ///
 /// The dead-letter queue is the one of STREAM (STREAM:dlq), or the one that --dlq names; STREAM
 /// then narrows it to what came from that stream.
@@ -26,6 +30,7 @@ use crate::session::Session;
 pub(crate) enum Dlq {
     List(list::Args),
     Show(show::Args),
+    Pull(pull::Args),
     Replay(replay::Args),
     Purge(purge::Args),
 }
@@ -35,6 +40,7 @@ pub(crate) async fn run(command: Dlq, session: &mut Session) -> Result<(), Failu
     match command {
         Dlq::List(args) => list::run(args, session).await,
         Dlq::Show(args) => show::run(args, session).await,
+        Dlq::Pull(args) => pull::run(args, session).await,
         Dlq::Replay(args) => replay::run(args, session).await,
         Dlq::Purge(args) => purge::run(args, session).await,
     }

@@ -81,6 +81,7 @@ async fn looking(world: &mut World<'_>) {
         &["pending", "list", STREAM, "-g", GROUP, "-o", "json"],
         &["dlq", "list", STREAM, "-o", "json"],
         &["dlq", "show", &dead, STREAM, "-o", "json"],
+        &["dlq", "pull", &dead, STREAM, "--to", "-"],
         &["dlq", "replay", STREAM, "--all", "--dry-run", "-o", "json"],
         &["trim", STREAM, "--dry-run", "-o", "json"],
     ] {

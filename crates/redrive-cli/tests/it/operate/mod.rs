@@ -3,13 +3,16 @@
 mod bulk;
 mod envelopes;
 mod health;
+mod heavy;
 mod hostile;
 mod interop;
 mod listing;
+mod looking;
 mod migrating;
 mod mistakes;
 mod outputs;
 mod pending;
+mod pulling;
 mod replaying;
 pub(crate) mod rig;
 mod runbook;

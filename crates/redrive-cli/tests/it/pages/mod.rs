@@ -16,6 +16,8 @@ use super::redrive;
 
 const GETTING_STARTED: &str = "docs/getting-started.md";
 
+const DEAD_LETTERS: &str = "docs/dead-letters.md";
+
 const COMPATIBILITY: &str = "docs/compatibility.md";
 
 fn section(page: &str, name: &str) -> Vec<Block> {
@@ -85,6 +87,17 @@ async fn what_is_said_of_production_is_so() {
 }
 
 #[tokio::test]
+async fn dead_letters_are_looked_at_as_their_page_says() {
+    let blocks = blocks(DEAD_LETTERS);
+    Reader::of(&blocks)
+        .await
+        .reads(&blocks)
+        .await
+        .leaves()
+        .await;
+}
+
+#[tokio::test]
 async fn the_first_system_moves_as_its_page_says() {
     needs_python();
     let rig = Rig::loaded(FLAT).await;
@@ -110,6 +123,7 @@ fn every_command_that_a_page_names_exists() {
         "README.md",
         GETTING_STARTED,
         COMPATIBILITY,
+        DEAD_LETTERS,
         "docs/library.md",
     ];
     let named = regex::Regex::new("`redrive ([a-z][^`]*)`").unwrap();
@@ -146,7 +160,7 @@ fn the_programs_of_the_pages_are_the_examples_that_are_run() {
 
 #[test]
 fn only_what_takes_minutes_is_not_run() {
-    for page in ["README.md", GETTING_STARTED, COMPATIBILITY] {
+    for page in ["README.md", GETTING_STARTED, DEAD_LETTERS, COMPATIBILITY] {
         for block in blocks(page) {
             if block.kind == Kind::NotRun {
                 let install = "cargo install --locked --path crates/redrive-cli\n";
