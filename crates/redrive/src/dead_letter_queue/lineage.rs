@@ -233,6 +233,22 @@ impl DeadLetterQueue {
     /// The entry as which a dead letter was put back into this stream, as long as the receipt is
     /// kept: two days and more, also when the dead letter itself is gone.
     ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use redrive::{Broker, Fields, ReplayOptions, StreamKey};
+    /// let broker = Broker::connect("memory:").await?;
+    /// let orders: StreamKey = "orders".parse()?;
+    /// let queue = broker.dead_letters("orders:dlq".parse()?);
+    /// let producer = broker.producer("orders:dlq".parse()?);
+    /// let dead = producer.send_fields(Fields::from_iter([("data", "7")])).await?;
+    /// assert_eq!(queue.receipt(dead, &orders).await?, None);
+    /// let again = ReplayOptions::default().target(orders.clone());
+    /// let new = queue.replay(dead, &again).await?;
+    /// assert_eq!(queue.receipt(dead, &orders).await?, Some(new));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// When the broker cannot answer.
