@@ -86,6 +86,11 @@ impl Failure {
         (&self.text, self.hint.as_deref())
     }
 
+    /// Whether it ends with this code.
+    pub(crate) fn is(&self, code: Code) -> bool {
+        self.code == code
+    }
+
     /// Whether it may be over when it is tried again: an outage.
     pub(crate) fn may_pass(&self) -> bool {
         self.passing

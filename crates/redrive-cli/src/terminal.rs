@@ -37,6 +37,15 @@ pub(crate) fn shown_bytes(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// The beginning of a text up to so many bytes, in whole characters.
+pub(crate) fn clipped(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
 /// Whether a character steers a terminal, or is not seen.
 pub(crate) fn is_hostile(c: char) -> bool {
     c.is_control()

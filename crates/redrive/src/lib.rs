@@ -76,14 +76,15 @@ pub use dead_letter::{DeadLetter, DeadLetterLayout, DeadLetterLimit, Layout, Ove
 pub use dead_letter_queue::{
     DeadLetterQueue, DryRun, Exporting, Found, ImportOptions, ImportOutcome, ImportReport,
     ImportResult, Importing, Inspection, Listing, Progress, PurgeReport, Purging, ReplayFailure,
-    ReplayOptions, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample, Replaying,
+    ReplayOptions, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample, Replaying, Trail,
+    TrailBegin, TrailEnd, TrailEvent,
 };
 pub use error::{BoxError, Error, ErrorKind};
 pub use handler::Handler;
 pub use message::{Fields, Lineage, Message};
 pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 pub use outcome::{Failure, IntoOutcome, Outcome};
-pub use payload::{Assignment, MergePatch, PayloadCodec, PayloadPath};
+pub use payload::{Assignment, MergePatch, PayloadCodec, PayloadPath, Preview, PreviewContent};
 pub use processor::{
     Breaker, Extent, Processor, ProcessorBuilder, ProcessorOptions, Recovered, Totals,
 };
@@ -106,3 +107,8 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/library.md")]
 pub struct LibraryPage;
+
+/// The programs of the page about dead letters, likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/dead-letters.md")]
+pub struct DeadLettersPage;

@@ -2,12 +2,14 @@
 
 use redrive::{
     DeadLetter, DeadLetterLayout, DeadLetterQueue, EntryId, GroupName, Inspection, Reason,
-    StreamKey,
+    StreamKey, Trail,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::lineage::Lineage;
 use crate::output::json::{Pairs, instant};
+use crate::when::now_ms;
 
 /// What a list tells of a dead letter. Unknown is `null`.
 #[derive(Serialize)]
@@ -67,6 +69,9 @@ pub(super) struct Inspected<'a> {
     codec: Option<String>,
     replayed_from: Option<EntryId>,
     campaign: Option<&'a str>,
+    age_ms: u64,
+    failing_ms: Option<u64>,
+    lineage: Lineage<'a>,
     #[serde(flatten)]
     envelope: Option<Envelope>,
 }
@@ -80,14 +85,24 @@ struct Envelope {
 }
 
 impl<'a> Inspected<'a> {
-    pub(super) fn new(queue: &'a DeadLetterQueue, inspection: &'a Inspection) -> Self {
+    pub(super) fn new(
+        queue: &'a DeadLetterQueue,
+        inspection: &'a Inspection,
+        trail: &'a Trail,
+    ) -> Self {
         let letter = &inspection.dead_letter;
+        let failing = letter.dead_at_ms.zip(letter.first_at_ms);
+        // Where nothing says when it died: its own id is the time at which it was added.
+        let dead_at = letter.dead_at_ms.unwrap_or(letter.id.millis());
         Self {
             letter: Letter::new(queue, letter),
             payload: inspection.payload.as_deref(),
             codec: inspection.codec.map(|codec| codec.to_string()),
             replayed_from: letter.replayed_from,
             campaign: letter.campaign.as_deref(),
+            age_ms: now_ms().saturating_sub(dead_at),
+            failing_ms: failing.and_then(|(dead, first)| dead.checked_sub(first)),
+            lineage: Lineage::of(trail),
             envelope: (letter.layout == DeadLetterLayout::Envelope).then_some(Envelope {
                 dlq_msg_id: letter.id,
                 original_msg_id: letter.original_id,

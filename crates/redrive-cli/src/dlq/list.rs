@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::output::{Output, Table};
 use crate::session::Session;
 use crate::signals::Signals;
-use crate::terminal::note;
+use crate::terminal::{clipped, note};
 use crate::when::ago;
 
 /// How many are listed unless said otherwise.
@@ -169,8 +169,18 @@ fn print(page: Vec<[String; 7]>, out: &mut Output) -> Result<(), Failure> {
     out.table(table)
 }
 
+/// How much of a text stands in a cell.
+const MOST: usize = 1_000;
+
 fn row(letter: &DeadLetter) -> [String; 7] {
-    let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    // A layout of others holds names and errors of any length.
+    let or_dash = |text: Option<&str>| match text {
+        None => "-".to_owned(),
+        Some(text) => match clipped(text, MOST) {
+            all if all.len() == text.len() => all.to_owned(),
+            some => format!("{some}…"),
+        },
+    };
     [
         letter.id.to_string(),
         // Where the layout does not say when it died: its own id is the time at which it was added.

@@ -1,14 +1,18 @@
 //! `redrive dlq`: find dead letters, look into them, put them back, remove them, carry them elsewhere.
 
+mod body;
 pub(crate) mod bulk;
+mod contents;
 mod export;
 #[cfg(test)]
 mod fuzz;
 mod import;
 mod letter;
+mod lineage;
 mod list;
 mod migration;
 mod process;
+mod pull;
 mod purge;
 mod replay;
 mod replayed;
@@ -23,7 +27,7 @@ pub(crate) use self::select::Select;
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// Find, show, replay, purge, export and import dead letters
+/// Find, show, pull, replay, purge, export and import dead letters
 ///
 /// The dead-letter queue is the one of STREAM (STREAM:dlq), or the one that --dlq names; STREAM
 /// then narrows it to what came from that stream.
@@ -32,6 +36,7 @@ use crate::session::Session;
 pub(crate) enum Dlq {
     List(list::Args),
     Show(show::Args),
+    Pull(pull::Args),
     Replay(replay::Args),
     Purge(purge::Args),
     Export(export::Args),
@@ -43,6 +48,7 @@ pub(crate) async fn run(command: Dlq, session: &mut Session) -> Result<(), Failu
     match command {
         Dlq::List(args) => list::run(args, session).await,
         Dlq::Show(args) => show::run(args, session).await,
+        Dlq::Pull(args) => pull::run(args, session).await,
         Dlq::Replay(args) => replay::run(args, session).await,
         Dlq::Purge(args) => purge::run(args, session).await,
         Dlq::Export(args) => export::run(args, session).await,

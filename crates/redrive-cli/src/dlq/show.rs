@@ -1,55 +1,191 @@
-//! `redrive dlq show`: one dead letter, with its payload decoded.
+//! `redrive dlq show`: dead letters, each with its payload decoded.
 
-use std::borrow::Cow;
+use std::str::FromStr;
 
 use clap::Args as ClapArgs;
-use redrive::{EntryId, Fields, GroupName, Inspection, Reason, StreamKey};
+use redrive::{
+    DeadLetter, DeadLetterQueue, EntryId, GroupName, Inspection, Reason, StreamKey, Trail,
+};
 
+use super::body::{body, in_a_line, to_stdout};
 use super::letter::Inspected;
-use super::{Where, unknown};
-use crate::failure::Failure;
-use crate::output::{Output, json};
+use super::{Where, contents, lineage, unknown};
+use crate::failure::{Code, Failure};
+use crate::output::Output;
 use crate::session::Session;
-use crate::terminal::{shown, shown_bytes};
-use crate::when::dated;
+use crate::terminal::{clipped, shown};
+use crate::when::{dated, span};
 
-/// Show one dead letter: why it died, and what is in it
+/// Show a dead letter: why it died, what it has been through, and what is in it
 ///
-/// The payload is decoded: JSON, MessagePack, CBOR or text, gzip and zstd inside. One that does not
-/// decode is no error: its bytes are among the fields.
+/// The payload is decoded: JSON, MessagePack, CBOR or text, gzip and zstd inside. What is none of
+/// these is shown as a hexdump. A large one is cut: --raw has all of its bytes.
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:\n  \
     redrive dlq show 1795324222405-0 orders\n  \
-    redrive dlq show 1795324222405-0 --dlq sg:stream:dlq -o json")]
+    redrive dlq show 1795324222405-0 --dlq sg:stream:dlq -o json\n  \
+    redrive dlq show 1795324222405-0 orders --raw > payload")]
 pub(crate) struct Args {
-    /// The id of the dead letter
+    /// The id of the dead letter; of several with commas between
     #[arg(value_name = "ID")]
-    id: EntryId,
+    ids: Ids,
     #[command(flatten)]
     place: Where,
+    /// Write the bytes of the payload and nothing else, whatever -o says: of its field (data, payload,
+    /// body or json), or of the only one
+    #[arg(long)]
+    raw: bool,
+    /// With --raw: the bytes of this field
+    #[arg(long, value_name = "NAME", requires = "raw")]
+    field: Option<String>,
+}
+
+/// Ids, with commas between. Not left to clap, which takes several values of an argument only where
+/// no other one follows.
+#[derive(Clone, Debug)]
+struct Ids(Vec<EntryId>);
+
+impl FromStr for Ids {
+    type Err = redrive::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split(',')
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
 }
 
 pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
     let (queue, only_from) = args.place.names()?;
     let queue = session.broker().await?.dead_letters(queue);
-    let inspection = queue.inspect(args.id).await?;
-    let inspection = inspection
-        .filter(|found| only_from.is_none() || found.dead_letter.stream == only_from)
-        .ok_or_else(|| {
-            unknown(&format!(
-                "dead letter not found: {} in {}",
-                args.id,
-                queue.stream()
-            ))
-        })?;
-    if session.out.is_table() {
-        return told(&inspection, queue.stream(), &mut session.out);
+    let place = Place {
+        queue: &queue,
+        only_from,
+    };
+    match args.ids.0.as_slice() {
+        [id] if args.raw => {
+            let letter = place.letter(*id).await?;
+            to_stdout(body(&letter, args.field.as_deref())?, &mut session.out)
+        }
+        _ if args.raw => {
+            Err(Failure::usage("--raw writes the bytes of one dead letter").hint("give it one id"))
+        }
+        [id] if session.out.is_table() => place.tell(*id, &mut session.out).await,
+        [id] => {
+            let (inspection, trail) = place.inspect(*id).await?;
+            session
+                .out
+                .document(&Inspected::new(&queue, &inspection, &trail))
+        }
+        ids => several(ids, &place, &mut session.out).await,
     }
-    session.out.document(&Inspected::new(&queue, &inspection))
 }
 
-fn told(inspection: &Inspection, queue: &StreamKey, out: &mut Output) -> Result<(), Failure> {
-    let letter = &inspection.dead_letter;
+/// One after the other: no more than one is held.
+async fn several(ids: &[EntryId], place: &Place<'_>, out: &mut Output) -> Result<(), Failure> {
+    let mut done = 0;
+    let mut last = None;
+    let mut missing = |failure: Failure| {
+        if failure.is(Code::Nothing) {
+            last = Some(failure);
+            return Ok(());
+        }
+        Err(failure)
+    };
+    if out.is_table() {
+        for id in ids {
+            if done > 0 {
+                out.line("")?;
+            }
+            match place.tell(*id, out).await {
+                Ok(()) => done += 1,
+                Err(failure) => missing(failure)?,
+            }
+        }
+    } else {
+        let mut documents = out.documents();
+        for id in ids {
+            match place.inspect(*id).await {
+                Ok((inspection, trail)) => {
+                    documents.add(&Inspected::new(place.queue, &inspection, &trail))?;
+                    done += 1;
+                }
+                Err(failure) => missing(failure)?,
+            }
+        }
+        documents.end()?;
+    }
+    match last {
+        None => Ok(()),
+        Some(failure) if done == 0 => Err(failure),
+        Some(failure) => {
+            let more = format!("{done} of {} shown", ids.len());
+            Err(failure.also(more).code(Code::Partly))
+        }
+    }
+}
+
+/// A queue, and the stream that it is narrowed to.
+pub(super) struct Place<'a> {
+    pub(super) queue: &'a DeadLetterQueue,
+    pub(super) only_from: Option<StreamKey>,
+}
+
+impl Place<'_> {
+    /// The dead letter, if it is there.
+    pub(super) async fn letter(&self, id: EntryId) -> Result<DeadLetter, Failure> {
+        match self.queue.get(id).await? {
+            Some(letter) if self.is_here(&letter) => Ok(letter),
+            _ => Err(self.gone(id).await),
+        }
+    }
+
+    async fn inspect(&self, id: EntryId) -> Result<(Inspection, Trail), Failure> {
+        match self.queue.inspect(id).await? {
+            Some(found) if self.is_here(&found.dead_letter) => {
+                let trail = self.queue.trail(&found.dead_letter).await?;
+                Ok((found, trail))
+            }
+            _ => Err(self.gone(id).await),
+        }
+    }
+
+    async fn tell(&self, id: EntryId, out: &mut Output) -> Result<(), Failure> {
+        let letter = self.letter(id).await?;
+        let trail = self.queue.trail(&letter).await?;
+        told(&letter, &trail, self.queue.stream(), out)
+    }
+
+    fn is_here(&self, letter: &DeadLetter) -> bool {
+        self.only_from.is_none() || letter.stream == self.only_from
+    }
+
+    /// That it is not there; where a receipt of its replay is left, what became of it.
+    async fn gone(&self, id: EntryId) -> Failure {
+        let failure = unknown(&format!(
+            "dead letter not found: {id} in {}",
+            self.queue.stream()
+        ));
+        let name = self.queue.stream().as_str().strip_suffix(":dlq");
+        let source = name.and_then(|name| StreamKey::new(name).ok());
+        let Some(target) = self.only_from.clone().or(source) else {
+            return failure;
+        };
+        // Whoever may not look at receipts is told what is told without them.
+        match self.queue.receipt(id, &target).await {
+            Ok(Some(new)) => failure.hint(format!("it was replayed: it is {new} in {target}")),
+            _ => failure,
+        }
+    }
+}
+
+fn told(
+    letter: &DeadLetter,
+    trail: &Trail,
+    queue: &StreamKey,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let layout = letter.layout.as_str();
     let mut facts = Facts::default();
     facts.add(
@@ -78,11 +214,11 @@ fn told(inspection: &Inspection, queue: &StreamKey, out: &mut Output) -> Result<
         letter.attempts.map(|attempts| attempts.to_string()),
     );
     facts.add("crashes", letter.crashes.map(|crashes| crashes.to_string()));
-    facts.add("error", letter.error.clone());
+    facts.add_lines("error", letter.error.as_deref());
     facts.add("error kind", letter.error_kind.clone());
     facts.add("fingerprint", Some(letter.fingerprint.clone()));
     facts.add("first failed", letter.first_at_ms.map(dated));
-    facts.add("died", letter.dead_at_ms.map(dated));
+    facts.add("died", died(letter));
     facts.add(
         "replays",
         Some(letter.replays.to_string()).filter(|replays| replays != "0"),
@@ -97,156 +233,58 @@ fn told(inspection: &Inspection, queue: &StreamKey, out: &mut Output) -> Result<
         let name = out.bold(&format!("{name:<13}"));
         out.line(&format!("{name}  {value}"))?;
     }
+    lineage::told(trail, letter.id, out)?;
     if letter.is_tombstone() {
         out.line("")?;
         out.line(
             "The entry was trimmed before its fields could be stored: nothing of it is left.",
         )?;
     }
-    if let Some(payload) = &inspection.payload {
-        let codec = inspection
-            .codec
-            .map(|codec| codec.to_string())
-            .unwrap_or_default();
-        out.line("")?;
-        let heading = out.bold(&format!("payload ({codec})"));
-        out.line(&heading)?;
-        let text = json::indented(payload.get());
-        let (begin, rest) = beginning(&text);
-        for line in begin.lines() {
-            out.line(&format!("  {}", shown(line)))?;
-        }
-        if rest > 0 {
-            out.line(&format!("  … and {rest} bytes more; -o json has all of it"))?;
-        }
-    }
-    // Shown as the payload already.
-    if inspection
-        .codec
-        .is_none_or(|codec| codec.as_str() != "fields")
-    {
-        fields(&letter.fields, out)?;
+    contents::payload(letter, out)?;
+    // Without a field for it the payload is the fields: shown already.
+    let (payload, fields) = (letter.payload_field(), &letter.fields);
+    if payload.is_some() || letter.preview(0).is_none() {
+        contents::fields(fields, out)?;
     }
     out.flush()
 }
 
-/// How much of a payload is shown; `-o json` has all of it.
-const MOST_LINES: usize = 200;
-const MOST_BYTES: usize = 64 << 10;
-
-/// As much of a payload as is shown, and how many bytes that leaves out.
-fn beginning(text: &str) -> (&str, usize) {
-    let lines = text.match_indices('\n').nth(MOST_LINES - 1);
-    let mut end = lines.map_or(text.len(), |(at, _)| at + 1).min(MOST_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    (&text[..end], text.len() - end)
-}
-
-/// How much of a value is shown; `-o json` has all of it.
-const MOST: usize = 2_000;
-/// The same of bytes that are no text.
-const MOST_BINARY: usize = 64;
-/// Values stand below each other behind names up to this long.
-const SHORT_NAME: usize = 20;
-
-fn fields(fields: &Fields, out: &mut Output) -> Result<(), Failure> {
-    if fields.is_empty() {
-        return Ok(());
-    }
-    out.line("")?;
-    let heading = out.bold("fields");
-    out.line(&heading)?;
-    for line in field_lines(fields) {
-        out.line(&line)?;
-    }
-    Ok(())
-}
-
-fn field_lines(fields: &Fields) -> impl Iterator<Item = String> {
-    let width = fields
-        .iter()
-        .map(|(name, _)| or_quotes(shown_bytes(name)).chars().count())
-        .filter(|width| *width <= SHORT_NAME)
-        .max()
-        .unwrap_or(0);
-    fields.iter().map(move |(name, value)| {
-        let most = if std::str::from_utf8(value).is_ok() {
-            MOST
-        } else {
-            MOST_BINARY
-        };
-        let cut = value.len().min(most);
-        let rest = value.len() - cut;
-        let more = if rest > 0 {
-            format!(" … and {rest} bytes more")
-        } else {
-            String::new()
-        };
-        let (name, value) = (shown_bytes(name), shown_bytes(&value[..cut]));
-        let (name, value) = (or_quotes(name), or_quotes(value));
-        format!("  {name:<width$}  {value}{more}")
-    })
-}
-
-/// What is empty must be seen too.
-fn or_quotes(text: Cow<'_, str>) -> Cow<'_, str> {
-    if text.is_empty() {
-        Cow::Borrowed("\"\"")
-    } else {
-        text
+/// When it died and how long it had failed until then; of a layout that does not say, when it was
+/// added to the queue.
+fn died(letter: &DeadLetter) -> Option<String> {
+    let at = letter.dead_at_ms.unwrap_or(letter.id.millis());
+    let told = dated(at);
+    match letter.first_at_ms.and_then(|first| at.checked_sub(first)) {
+        Some(failing @ 1..) => Some(format!("{told}, {} after it first failed", span(failing))),
+        _ => Some(told),
     }
 }
+
+/// How much of what is known is shown; `-o json` has all of it.
+const MOST: usize = 8 << 10;
+const MOST_LINES: usize = 100;
 
 #[derive(Default)]
 struct Facts(Vec<(&'static str, String)>);
 
 impl Facts {
-    /// Adds what is known, made safe.
+    /// Adds what is known, made safe, on one line.
     fn add(&mut self, name: &'static str, value: Option<String>) {
-        if let Some(value) = value {
-            // The lines of an error stay lines; nothing else in it does anything.
-            let lines: Vec<_> = value.lines().map(shown).collect();
-            self.0.push((name, lines.join("\n               ")));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_beginning_of_a_payload_is_shown() {
-        assert_eq!(beginning("{\n  \"n\": 1\n}"), ("{\n  \"n\": 1\n}", 0));
-        let lines = "1\n".repeat(MOST_LINES);
-        assert_eq!(beginning(lines.trim_end()).1, 0);
-        let more = format!("{lines}2\n3");
-        let (begin, rest) = beginning(&more);
-        assert_eq!((begin.lines().count(), rest), (MOST_LINES, "2\n3".len()));
-        // One line, in which the cut falls into a character.
-        let long = format!("x{}", "é".repeat(MOST_BYTES));
-        let (begin, rest) = beginning(&long);
-        assert_eq!(begin.len(), MOST_BYTES - 1);
-        assert_eq!(begin.len() + rest, long.len());
+        self.0
+            .extend(value.map(|value| (name, in_a_line(&value, MOST))));
     }
 
-    #[test]
-    fn values_stand_below_each_other_and_empty_ones_are_seen() {
-        let long = "a-name-that-is-longer-than-most";
-        let fields: Fields = [("data", "1"), ("trace_id", ""), ("", "2"), (long, "3")]
-            .into_iter()
+    /// The lines of an error stay lines; nothing else in it does anything.
+    fn add_lines(&mut self, name: &'static str, value: Option<&str>) {
+        let Some(value) = value else { return };
+        let begin = clipped(value, MOST);
+        let mut lines: Vec<String> = begin
+            .lines()
+            .take(MOST_LINES)
+            .map(|line| shown(line).into_owned())
             .collect();
-        let lines: Vec<String> = field_lines(&fields).collect();
-        assert_eq!(
-            lines,
-            [
-                "  data      1",
-                "  trace_id  \"\"",
-                "  \"\"        2",
-                "  a-name-that-is-longer-than-most  3",
-            ]
-        );
+        let is_cut = begin.len() < value.len() || begin.lines().nth(MOST_LINES).is_some();
+        lines.extend(is_cut.then(|| "… and more: -o json has all of it".to_owned()));
+        self.0.push((name, lines.join("\n               ")));
     }
 }

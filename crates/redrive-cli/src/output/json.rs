@@ -2,7 +2,7 @@
 
 use std::io;
 
-use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use redrive::Fields;
 use serde::ser::{SerializeMap, SerializeSeq, SerializeTuple};
@@ -21,7 +21,8 @@ impl Serialize for Bytes<'_> {
             Ok(text) => serializer.serialize_str(text),
             Err(_) => {
                 let mut map = serializer.serialize_map(Some(1))?;
-                map.serialize_entry("base64", &STANDARD.encode(self.0))?;
+                let text = Base64Display::new(self.0, &STANDARD);
+                map.serialize_entry("base64", &format_args!("{text}"))?;
                 map.end()
             }
         }
@@ -57,24 +58,38 @@ pub(crate) fn instant(ms: u64) -> Option<String> {
     Some(format!("{instant:.3}"))
 }
 
-/// A value as JSON on one line.
-pub(crate) fn compact(value: &impl Serialize) -> io::Result<Vec<u8>> {
-    written(value, Safe(CompactFormatter))
+/// How JSON is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// On one line.
+    Compact,
+    /// For people.
+    Pretty,
 }
 
-/// A value as JSON for people.
-pub(crate) fn pretty(value: &impl Serialize) -> io::Result<Vec<u8>> {
-    written(value, Safe(PrettyFormatter::new()))
+/// Writes a value as JSON.
+pub(crate) fn write(
+    value: &impl Serialize,
+    layout: Layout,
+    to: &mut impl io::Write,
+) -> io::Result<()> {
+    match layout {
+        Layout::Compact => written(value, Safe(CompactFormatter), to),
+        Layout::Pretty => written(value, Safe(PrettyFormatter::new()), to),
+    }
 }
 
-/// JSON text with a line for each member and item, its digits and its order kept.
-pub(crate) fn indented(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + text.len() / 4);
+/// JSON text, which may be cut anywhere, with a line for each member and item, its digits and its
+/// order kept; no more than so many lines of it, and whether these are all.
+pub(crate) fn indented(text: &str, most: usize) -> (String, bool) {
+    let mut out = String::with_capacity(text.len());
+    let mut lines = 1;
     let mut depth = 0_usize;
     let mut in_string = false;
     let mut escaped = false;
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
+        let mut line_ends = false;
         if in_string {
             out.push(c);
             in_string = escaped || c != '"';
@@ -93,24 +108,35 @@ pub(crate) fn indented(text: &str) -> String {
                     out.push(close);
                 } else {
                     depth += 1;
-                    new_line(&mut out, depth);
+                    line_ends = true;
                 }
             }
             '}' | ']' => {
                 depth = depth.saturating_sub(1);
+                if lines == most {
+                    return (out, false);
+                }
+                lines += 1;
                 new_line(&mut out, depth);
                 out.push(c);
             }
             ',' => {
                 out.push(c);
-                new_line(&mut out, depth);
+                line_ends = true;
             }
             ':' => out.push_str(": "),
             ' ' | '\n' | '\r' | '\t' => {}
             c => out.push(c),
         }
+        if line_ends {
+            if lines == most {
+                return (out, false);
+            }
+            lines += 1;
+            new_line(&mut out, depth);
+        }
     }
-    out
+    (out, true)
 }
 
 fn new_line(out: &mut String, depth: usize) {
@@ -119,12 +145,13 @@ fn new_line(out: &mut String, depth: usize) {
     out.extend(std::iter::repeat_n("  ", depth.min(40)));
 }
 
-fn written(value: &impl Serialize, formatter: impl Formatter) -> io::Result<Vec<u8>> {
-    let mut text = Vec::with_capacity(256);
-    value.serialize(&mut serde_json::Serializer::with_formatter(
-        &mut text, formatter,
-    ))?;
-    Ok(text)
+fn written(
+    value: &impl Serialize,
+    formatter: impl Formatter,
+    to: &mut impl io::Write,
+) -> io::Result<()> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(to, formatter))?;
+    Ok(())
 }
 
 /// Writes what JSON allows raw and a terminal should not get as `\u…`: the same string to whoever
@@ -189,7 +216,9 @@ mod tests {
     use super::*;
 
     fn text(value: &impl Serialize) -> String {
-        String::from_utf8(compact(value).unwrap()).unwrap()
+        let mut text = Vec::new();
+        write(value, Layout::Compact, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
     }
 
     #[test]
@@ -225,10 +254,26 @@ mod tests {
         let text =
             "{\"b\":[1.10,{}, [ ] ,{\"a, {\\\"\":\"\\\\\"}],\"a\":123456789012345678901234567890}";
         assert_eq!(
-            indented(text),
+            indented(text, 99).0,
             "{\n  \"b\": [\n    1.10,\n    {},\n    [],\n    {\n      \"a, {\\\"\": \"\\\\\"\n    }\n  ],\n  \
              \"a\": 123456789012345678901234567890\n}"
         );
+    }
+
+    #[test]
+    fn indenting_ends_after_so_many_lines_and_takes_what_is_cut() {
+        let text = "[1,[2],{}]";
+        let all = "[\n  1,\n  [\n    2\n  ],\n  {}\n]";
+        assert_eq!(indented(text, 7), (all.to_owned(), true));
+        for most in 1..7 {
+            let (some, is_all) = indented(text, most);
+            assert_eq!((some.lines().count(), is_all), (most, false));
+            assert!(all.starts_with(&some), "{some}");
+        }
+        for end in 0..text.len() {
+            let (some, is_all) = indented(&text[..end], 7);
+            assert!(is_all && all.starts_with(some.trim_end()), "{some}");
+        }
     }
 
     #[test]

@@ -61,13 +61,26 @@ impl Output {
 
     /// One document.
     pub(crate) fn document(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        let mut text = match self.format {
-            Format::Jsonl => json::compact(value)?,
-            Format::Json | Format::Table => json::pretty(value)?,
+        let layout = match self.format {
+            Format::Jsonl => json::Layout::Compact,
+            Format::Json | Format::Table => json::Layout::Pretty,
         };
-        text.push(b'\n');
-        self.write(&text)?;
+        self.json(value, layout)?;
+        self.write(b"\n")?;
         self.flush()
+    }
+
+    /// A value as JSON, written as it is made: a payload is not held as text beside its bytes.
+    fn json(&mut self, value: &impl Serialize, layout: json::Layout) -> Result<(), Failure> {
+        let mut pipe = Pipe {
+            output: self,
+            failure: None,
+        };
+        let written = json::write(value, layout, &mut pipe);
+        match (pipe.failure, written) {
+            (Some(failure), _) => Err(failure),
+            (None, written) => Ok(written?),
+        }
     }
 
     /// Documents, one after another: an array, or a line each.
@@ -141,6 +154,27 @@ impl Output {
     }
 }
 
+/// What is written goes to an output; why that failed is kept, for an error of writing has no room
+/// for it.
+struct Pipe<'a> {
+    output: &'a mut Output,
+    failure: Option<Failure>,
+}
+
+impl Write for Pipe<'_> {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        self.output.write(part).map_err(|failure| {
+            self.failure = Some(failure);
+            io::Error::from(ErrorKind::Other)
+        })?;
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Documents being written, one at a time: no more than one is held.
 #[must_use = "without `end` an array stays open"]
 pub(crate) struct Documents<'a> {
@@ -150,7 +184,6 @@ pub(crate) struct Documents<'a> {
 
 impl Documents<'_> {
     pub(crate) fn add(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        let text = json::compact(value)?;
         let before: &[u8] = match (self.output.format, self.any) {
             (Format::Jsonl, _) => b"",
             (_, false) => b"[\n  ",
@@ -158,7 +191,7 @@ impl Documents<'_> {
         };
         self.any = true;
         self.output.write(before)?;
-        self.output.write(&text)?;
+        self.output.json(value, json::Layout::Compact)?;
         if self.output.format == Format::Jsonl {
             self.output.write(b"\n")?;
         }

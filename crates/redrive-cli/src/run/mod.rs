@@ -21,7 +21,7 @@ use redrive::{
     Processor, RetryPolicy, Source, StreamKey,
 };
 
-use self::delivery::Bodies;
+pub(crate) use self::delivery::Bodies;
 use self::handling::{Handling, Worker};
 use self::http::Server;
 use self::program::Program;

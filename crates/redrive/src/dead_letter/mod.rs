@@ -1,5 +1,6 @@
 //! Dead letters: why a message was given up, and the layouts in which it is kept.
 
+mod fixture;
 mod limit;
 mod read;
 mod replay;

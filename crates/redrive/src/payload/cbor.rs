@@ -15,16 +15,35 @@ const UNDEFINED: u8 = 23;
 
 /// Reads CBOR.
 #[derive(Clone)]
-pub(super) struct Reader<'a>(Decoder<'a>);
+pub(super) struct Reader<'a> {
+    decoder: Decoder<'a>,
+    most_joined: usize,
+}
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self(Decoder::new(bytes))
+        Self::joining(bytes, usize::MAX)
+    }
+
+    /// Reads all, but of what comes in chunks hands out no more than about so many bytes.
+    pub(super) fn joining(bytes: &'a [u8], most: usize) -> Self {
+        Self {
+            decoder: Decoder::new(bytes),
+            most_joined: most,
+        }
     }
 
     fn token(&mut self) -> Result<Cbor<'a>, Flaw> {
-        let first = self.0.input().get(self.0.position()).copied();
-        match self.0.decode().map_err(|_| Flaw::Other)? {
+        let decoder = &mut self.decoder;
+        let first = decoder.input().get(decoder.position()).copied();
+        let token = decoder.decode().map_err(|error| {
+            if error.is_end_of_input() {
+                Flaw::Ends
+            } else {
+                Flaw::Other
+            }
+        });
+        match token? {
             Cbor::Simple(value) if first == Some(SIMPLE_BEHIND) && value < 32 => Err(Flaw::Other),
             token => Ok(token),
         }
@@ -35,7 +54,10 @@ impl<'a> Reader<'a> {
         let mut whole = Vec::new();
         loop {
             match self.token()? {
-                Cbor::Bytes(chunk) => whole.extend_from_slice(chunk),
+                Cbor::Bytes(chunk) if whole.len() < self.most_joined => {
+                    whole.extend_from_slice(chunk);
+                }
+                Cbor::Bytes(_) => {}
                 Cbor::Break => return Ok(Token::Binary(Cow::Owned(whole))),
                 _ => return Err(Flaw::Other),
             }
@@ -47,7 +69,8 @@ impl<'a> Reader<'a> {
         let mut whole = String::new();
         loop {
             match self.token()? {
-                Cbor::String(chunk) => whole.push_str(chunk),
+                Cbor::String(chunk) if whole.len() < self.most_joined => whole.push_str(chunk),
+                Cbor::String(_) => {}
                 Cbor::Break => return Ok(Token::Text(Cow::Owned(whole))),
                 _ => return Err(Flaw::Other),
             }
@@ -87,7 +110,7 @@ impl<'a> Tokens<'a> for Reader<'a> {
     }
 
     fn is_done(&self) -> bool {
-        self.0.position() == self.0.input().len()
+        self.decoder.position() == self.decoder.input().len()
     }
 }
 

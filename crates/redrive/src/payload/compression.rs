@@ -4,11 +4,16 @@ use std::io::{Read, Write};
 
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
+use ruzstd::decoding::errors::FrameDecoderError;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use super::form::Unfit;
-use super::{Flaw, MOST_BYTES};
+use super::{Extent, Flaw, MOST_BYTES};
+
+/// The largest zstd window that is set aside only to show a beginning: what its strongest usual
+/// level takes.
+const MOST_WINDOW: usize = 8 << 20;
 
 /// How a payload is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,17 +33,40 @@ impl Compression {
     }
 
     pub(super) fn unpack(self, bytes: &[u8]) -> Result<Vec<u8>, Flaw> {
+        let room = Room {
+            most: MOST_BYTES,
+            window: MOST_BYTES,
+        };
         let mut unpacked = Vec::new();
+        self.fill(bytes, &mut unpacked, room)?;
+        Ok(unpacked)
+    }
+
+    /// No more than so many of the bytes, and whether these are all.
+    pub(super) fn begin(self, bytes: &[u8], most: usize) -> Result<(Vec<u8>, Extent), Flaw> {
+        let window = MOST_WINDOW;
+        let mut unpacked = Vec::new();
+        match self.fill(bytes, &mut unpacked, Room { most, window }) {
+            Ok(()) => Ok((unpacked, Extent::Whole)),
+            Err(Flaw::TooLarge) if unpacked.len() > most => {
+                unpacked.truncate(most);
+                Ok((unpacked, Extent::Beginning))
+            }
+            Err(flaw) => Err(flaw),
+        }
+    }
+
+    fn fill(self, bytes: &[u8], unpacked: &mut Vec<u8>, room: Room) -> Result<(), Flaw> {
         match self {
-            Self::Gzip => fill(&mut unpacked, MultiGzDecoder::new(bytes))?,
+            Self::Gzip => fill(unpacked, MultiGzDecoder::new(bytes), room)?,
             Self::Zstd => {
                 let mut rest = bytes;
                 while !rest.is_empty() {
-                    frame(&mut rest, &mut unpacked)?;
+                    frame(&mut rest, unpacked, room)?;
                 }
             }
         }
-        Ok(unpacked)
+        Ok(())
     }
 
     pub(super) fn pack(self, bytes: &[u8]) -> Result<Vec<u8>, Unfit> {
@@ -54,13 +82,27 @@ impl Compression {
     }
 }
 
+/// How much may be unpacked, and how much may be set aside for what is to come.
+#[derive(Clone, Copy)]
+struct Room {
+    most: usize,
+    window: usize,
+}
+
 /// One zstd frame.
-fn frame(rest: &mut &[u8], unpacked: &mut Vec<u8>) -> Result<(), Flaw> {
+fn frame(rest: &mut &[u8], unpacked: &mut Vec<u8>, room: Room) -> Result<(), Flaw> {
     let mut decoder = FrameDecoder::new();
     // The window is room that is set aside before anything is unpacked.
-    decoder.set_max_window_size(MOST_BYTES as u64);
-    let mut frame = StreamingDecoder::new_with_decoder(rest, decoder).map_err(|_| Flaw::Other)?;
-    fill(unpacked, &mut frame)?;
+    decoder.set_max_window_size(room.window as u64);
+    let frame = StreamingDecoder::new_with_decoder(rest, decoder);
+    let mut frame = frame.map_err(|error| match error {
+        // A look at all of it would set it aside.
+        FrameDecoderError::WindowSizeTooBig { requested, .. } if requested <= MOST_BYTES as u64 => {
+            Flaw::TooLarge
+        }
+        _ => Flaw::Other,
+    })?;
+    fill(unpacked, &mut frame, room)?;
     let decoder = frame.into_frame_decoder();
     match decoder.get_checksum_from_data() {
         Some(sum) if decoder.get_calculated_checksum() != Some(sum) => Err(Flaw::Other),
@@ -68,10 +110,10 @@ fn frame(rest: &mut &[u8], unpacked: &mut Vec<u8>) -> Result<(), Flaw> {
     }
 }
 
-fn fill(unpacked: &mut Vec<u8>, from: impl Read) -> Result<(), Flaw> {
-    let room = MOST_BYTES - unpacked.len();
-    let read = from.take(room as u64 + 1).read_to_end(unpacked);
-    if unpacked.len() > MOST_BYTES {
+fn fill(unpacked: &mut Vec<u8>, from: impl Read, room: Room) -> Result<(), Flaw> {
+    let left = room.most - unpacked.len();
+    let read = from.take(left as u64 + 1).read_to_end(unpacked);
+    if unpacked.len() > room.most {
         return Err(Flaw::TooLarge);
     }
     read.map(drop).map_err(|_| Flaw::Other)

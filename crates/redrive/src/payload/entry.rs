@@ -58,9 +58,7 @@ pub(crate) fn find(letter: &DeadLetter) -> Found {
 
 /// As [`find`], in the fields of a dead letter of this layout, or in what puts one back.
 pub(crate) fn find_in(fields: &Fields, layout: DeadLetterLayout) -> Found {
-    let present = PAYLOAD_FIELDS
-        .into_iter()
-        .find_map(|name| fields.get(name).map(|value| (name, value)));
+    let present = payload_field(fields);
     let decoded = match (present, layout) {
         (None, _) if fields.is_empty() => return Found::Empty,
         (Some((_, [])), _) => return Found::Empty,
@@ -80,27 +78,43 @@ pub(crate) fn find_in(fields: &Fields, layout: DeadLetterLayout) -> Found {
     })
 }
 
+/// The field that holds the payload, if one does.
+pub(super) fn payload_field(fields: &Fields) -> Option<(&'static str, &[u8])> {
+    PAYLOAD_FIELDS
+        .into_iter()
+        .find_map(|name| fields.get(name).map(|value| (name, value)))
+}
+
 /// All fields as one object.
 fn show_fields(fields: &Fields) -> Result<Box<RawValue>, Flaw> {
-    let mut names = HashSet::new();
     let mut out = JsonText::default();
+    write_fields(fields, &mut out)?;
+    out.finish()
+}
+
+/// As [`show_fields`], as far as there is room; [`Flaw::Other`] before anything is written where
+/// they are no object.
+pub(super) fn write_fields(fields: &Fields, out: &mut JsonText) -> Result<(), Flaw> {
+    let mut names = HashSet::new();
+    let text = |name| std::str::from_utf8(name).is_ok();
+    if !fields
+        .iter()
+        .all(|(name, _)| text(name) && names.insert(name))
+    {
+        return Err(Flaw::Other);
+    }
     let mut separator = "{";
     for (name, value) in fields.iter() {
-        let key = std::str::from_utf8(name).map_err(|_| Flaw::Other)?;
-        if !names.insert(name) {
-            return Err(Flaw::Other);
-        }
         out.push(separator)?;
         separator = ",";
-        out.key(key)?;
+        out.key(std::str::from_utf8(name).map_err(|_| Flaw::Other)?)?;
         match std::str::from_utf8(value) {
             Err(_) => out.binary(value)?,
-            Ok(text) if json::show_exact(text, &mut out)? == Shown::Yes => {}
+            Ok(text) if json::show_exact(text, out)? == Shown::Yes => {}
             Ok(text) => out.text(text)?,
         }
     }
-    out.push("}")?;
-    out.finish()
+    out.push("}")
 }
 
 fn restore_fields(form: &RawValue) -> Result<Fields, Unfit> {

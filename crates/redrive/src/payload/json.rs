@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use super::lexer::{Lexer, Piece};
 use super::text::JsonText;
-use super::{Flaw, MOST_DEPTH, Unfit};
+use super::{Extent, Flaw, MOST_DEPTH, Unfit};
 
 /// How the first `$` of a key may be written.
 const DOLLARS: [&str; 2] = ["$", "\\u0024"];
@@ -13,15 +13,31 @@ const DOLLARS: [&str; 2] = ["$", "\\u0024"];
 pub(super) fn show(json: &[u8]) -> Result<Box<RawValue>, Flaw> {
     let json = valid(json)?;
     let mut out = JsonText::default();
-    rewrite(json, Keys::Escape, &mut out)?;
+    rewrite(json, Keys::Escape, &mut |part| out.push(part))?;
     out.finish()
 }
 
 /// The same JSON on one line, its keys as they are.
 pub(super) fn compact(json: &RawValue) -> Result<Box<RawValue>, Flaw> {
     let mut out = JsonText::default();
-    rewrite(json.get(), Keys::Keep, &mut out)?;
+    rewrite(json.get(), Keys::Keep, &mut |part| out.push(part))?;
     out.finish()
+}
+
+/// The beginning of the form of a JSON payload, of which there may be more than these bytes; whether
+/// that is all of it.
+pub(super) fn begin(json: &str, extent: Extent, out: &mut JsonText) -> Result<Extent, Flaw> {
+    let json = match (serde_json::from_str::<&RawValue>(json), extent) {
+        (Ok(value), _) => value.get(),
+        (Err(error), Extent::Beginning) if error.is_eof() => json,
+        (Err(_), _) => return Err(Flaw::Other),
+    };
+    // All of it: what is nested too deeply anywhere is shown as a text.
+    rewrite(json, Keys::Keep, &mut |_| Ok(()))?;
+    match rewrite(json, Keys::Escape, &mut |part| out.push(part)) {
+        Ok(()) => Ok(extent),
+        Err(_) => Ok(Extent::Beginning),
+    }
 }
 
 /// As [`show`], behind what is written already, if the text is JSON without needless space and
@@ -31,13 +47,15 @@ pub(super) fn show_exact(json: &str, out: &mut JsonText) -> Result<Shown, Flaw> 
     if !json.as_bytes().first().is_some_and(begins) || valid(json.as_bytes()).is_err() {
         return Ok(Shown::No);
     }
-    let mut same = JsonText::default();
-    match rewrite(json, Keys::Keep, &mut same) {
-        Ok(()) if same.is(json) => {}
-        Ok(()) | Err(Flaw::Other) => return Ok(Shown::No),
-        Err(flaw) => return Err(flaw),
+    let mut rest = json;
+    let mut same = |part: &str| {
+        rest = rest.strip_prefix(part).ok_or(Flaw::Other)?;
+        Ok(())
+    };
+    if rewrite(json, Keys::Keep, &mut same).is_err() || !rest.is_empty() {
+        return Ok(Shown::No);
     }
-    rewrite(json, Keys::Escape, out)?;
+    rewrite(json, Keys::Escape, &mut |part| out.push(part))?;
     Ok(Shown::Yes)
 }
 
@@ -63,9 +81,9 @@ pub(super) fn restore(form: &RawValue) -> Result<Vec<u8>, Unfit> {
         }
     }
     let mut out = JsonText::default();
-    rewrite(form.get(), Keys::Restore, &mut out).map_err(|flaw| match flaw {
+    rewrite(form.get(), Keys::Restore, &mut |part| out.push(part)).map_err(|flaw| match flaw {
         Flaw::TooLarge => Unfit("larger than 64 MiB"),
-        Flaw::Other => Unfit("nested deeper than 128"),
+        Flaw::Other | Flaw::Ends => Unfit("nested deeper than 128"),
     })?;
     Ok(out.into_bytes())
 }
@@ -88,12 +106,16 @@ enum Keys {
     Restore,
 }
 
-fn rewrite(json: &str, keys: Keys, out: &mut JsonText) -> Result<(), Flaw> {
+fn rewrite(
+    json: &str,
+    keys: Keys,
+    push: &mut impl FnMut(&str) -> Result<(), Flaw>,
+) -> Result<(), Flaw> {
     let mut depth = 0;
     let mut separator = "";
     for piece in Lexer::new(json) {
         if !matches!(piece, Piece::Close(_)) {
-            out.push(separator)?;
+            push(separator)?;
         }
         separator = ",";
         match piece {
@@ -102,29 +124,29 @@ fn rewrite(json: &str, keys: Keys, out: &mut JsonText) -> Result<(), Flaw> {
                 if depth > MOST_DEPTH {
                     return Err(Flaw::Other);
                 }
-                out.push(bracket)?;
+                push(bracket)?;
                 separator = "";
             }
             Piece::Close(bracket) => {
                 depth -= 1;
-                out.push(bracket)?;
+                push(bracket)?;
             }
             Piece::Key(key) => {
                 match (behind_dollar(key), keys) {
                     (Some(_), Keys::Escape) => {
-                        out.push("\"$")?;
-                        out.push(key.get(1..).unwrap_or_default())?;
+                        push("\"$")?;
+                        push(key.get(1..).unwrap_or_default())?;
                     }
                     (Some(rest), Keys::Restore) => {
-                        out.push("\"")?;
-                        out.push(rest)?;
+                        push("\"")?;
+                        push(rest)?;
                     }
-                    _ => out.push(key)?,
+                    _ => push(key)?,
                 }
-                out.push(":")?;
+                push(":")?;
                 separator = "";
             }
-            Piece::Text(json) | Piece::Scalar(json) => out.push(json)?,
+            Piece::Text(json) | Piece::Scalar(json) => push(json)?,
         }
     }
     Ok(())

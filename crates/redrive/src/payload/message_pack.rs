@@ -15,7 +15,7 @@ pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], Flaw> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(Flaw::Other)?;
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(Flaw::Ends)?;
         self.0 = rest;
         Ok(taken)
     }

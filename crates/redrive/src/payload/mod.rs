@@ -10,6 +10,7 @@ mod lexer;
 mod message_pack;
 mod part;
 mod path;
+mod preview;
 mod repair;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub(crate) use entry::{Found, Payload, find, find_in};
 pub(crate) use form::Unfit;
 pub(crate) use part::{at, decoded, is_text, same};
 pub use path::PayloadPath;
+pub use preview::{Preview, PreviewContent};
 pub(crate) use repair::set;
 pub use repair::{Assignment, MergePatch};
 use text::JsonText;
@@ -98,8 +100,17 @@ impl Serialize for PayloadCodec {
 enum Flaw {
     /// They are not of this codec.
     Other,
+    /// So far they are, and they end in the middle.
+    Ends,
     /// They may be, and are more than is shown.
     TooLarge,
+}
+
+/// How much of something there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    Beginning,
 }
 
 /// What a payload is, of whatever codec, and its form. `None` only for what is too large.
@@ -109,7 +120,7 @@ fn look(bytes: &[u8]) -> Option<(PayloadCodec, Box<RawValue>)> {
         Some((found, Ok(unpacked))) => (Some(found), guess(&unpacked)),
         Some((_, Err(Flaw::TooLarge))) => return None,
         // Damaged, or something else that begins like it.
-        Some((_, Err(Flaw::Other))) | None => (None, guess(bytes)),
+        Some((_, Err(Flaw::Other | Flaw::Ends))) | None => (None, guess(bytes)),
     };
     let (encoding, form) = looked.ok()?;
     let codec = PayloadCodec {
@@ -121,23 +132,25 @@ fn look(bytes: &[u8]) -> Option<(PayloadCodec, Box<RawValue>)> {
 
 /// The strictest first. Any bytes are raw.
 fn guess(bytes: &[u8]) -> Result<(Encoding, Box<RawValue>), Flaw> {
-    use Encoding::{Cbor, Json, MessagePack, Raw, Text};
-    let text = std::str::from_utf8(bytes);
-    // "a" is a text, though its one byte is also a number in MessagePack.
-    let plain = text.is_ok_and(|text| !text.chars().any(is_odd));
-    let order: &[Encoding] = match (plain, text) {
-        (true, _) => &[Json, Text],
-        (false, Ok(_)) => &[Json, MessagePack, Cbor, Text],
-        (false, Err(_)) => &[MessagePack, Cbor, Raw],
-    };
-    for &encoding in order {
+    for &encoding in order(std::str::from_utf8(bytes).ok()) {
         match show(bytes, encoding) {
-            Err(Flaw::Other) => {}
+            Err(Flaw::Other | Flaw::Ends) => {}
             Ok(form) => return Ok((encoding, form)),
             Err(flaw) => return Err(flaw),
         }
     }
     Err(Flaw::Other)
+}
+
+/// What bytes may be that are this text, or none.
+fn order(text: Option<&str>) -> &'static [Encoding] {
+    use Encoding::{Cbor, Json, MessagePack, Raw, Text};
+    match text {
+        // "a" is a text, though its one byte is also a number in MessagePack.
+        Some(text) if !text.chars().any(is_odd) => &[Json, Text],
+        Some(_) => &[Json, MessagePack, Cbor, Text],
+        None => &[MessagePack, Cbor, Raw],
+    }
 }
 
 /// Whether a text that people wrote does not hold it.

@@ -143,7 +143,7 @@ impl MergePatch {
 fn one_line(json: &RawValue) -> Result<Box<RawValue>, &'static str> {
     json::compact(json).map_err(|flaw| match flaw {
         Flaw::TooLarge => "larger than 64 MiB",
-        Flaw::Other => "nested deeper than 128",
+        Flaw::Other | Flaw::Ends => "nested deeper than 128",
     })
 }
 

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use serde_json::value::RawValue;
 
 use super::text::JsonText;
-use super::{Flaw, MOST_DEPTH};
+use super::{Extent, Flaw, MOST_DEPTH};
 
 /// What a binary codec is made of.
 pub(super) enum Token<'a> {
@@ -41,24 +41,71 @@ pub(super) trait Tokens<'a>: Clone {
 ///
 /// Reads it twice: whether a map becomes an object is known only when all its keys are.
 pub(super) fn show<'a>(tokens: impl Tokens<'a>) -> Result<Box<RawValue>, Flaw> {
+    let maps = survey(tokens.clone(), Extent::Whole, usize::MAX, usize::MAX);
+    // There is no more of it: what ends in the middle is something else.
+    let maps = maps.map_err(|flaw| match flaw {
+        Flaw::Ends => Flaw::Other,
+        flaw => flaw,
+    })?;
+    let mut out = JsonText::default();
+    write(tokens, maps, &mut out)?;
+    out.finish()
+}
+
+/// How many keys of a map are looked at for one that is there twice, where only the beginning of a
+/// payload is shown.
+const MOST_KEYS: usize = 8_192;
+
+/// The beginning of the form of a payload that is exactly one item, of which there may be more than
+/// these tokens; whether that is all of it. All tokens are read, so that its codec is known; what is
+/// kept of them is bounded.
+pub(super) fn begin<'a>(
+    tokens: impl Tokens<'a>,
+    extent: Extent,
+    most: usize,
+    out: &mut JsonText,
+) -> Result<Extent, Flaw> {
+    // A map takes two bytes of what is shown: those beyond are not.
+    let maps = survey(tokens.clone(), extent, most, MOST_KEYS)?;
+    match write(tokens, maps, out) {
+        Ok(()) => Ok(extent),
+        Err(_) => Ok(Extent::Beginning),
+    }
+}
+
+fn survey<'a>(
+    tokens: impl Tokens<'a>,
+    extent: Extent,
+    most_maps: usize,
+    most_keys: usize,
+) -> Result<Vec<Shape>, Flaw> {
     let mut survey = Survey {
-        tokens: tokens.clone(),
+        tokens,
         maps: Vec::new(),
+        most_maps,
+        most_keys,
         hasher: RandomState::new(),
     };
     let first = survey.tokens.next()?;
-    survey.item(&first, 0)?;
-    if !survey.tokens.is_done() {
-        return Err(Flaw::Other);
+    match (survey.item(&first, 0), extent) {
+        (Ok(()), Extent::Whole) if !survey.tokens.is_done() => Err(Flaw::Other),
+        (Ok(()), Extent::Whole) => Ok(survey.maps),
+        // As much as there is of it is well formed.
+        (Err(Flaw::Ends), Extent::Beginning) => Ok(survey.maps),
+        // One item, and more behind it; or not well formed.
+        (Ok(()), Extent::Beginning) => Err(Flaw::Other),
+        (Err(flaw), _) => Err(flaw),
     }
-    let mut writing = Writing {
-        tokens,
-        maps: survey.maps.into_iter(),
-        out: JsonText::default(),
-    };
-    let first = writing.tokens.next()?;
-    writing.item(first)?;
-    writing.out.finish()
+}
+
+fn write<'a>(
+    mut tokens: impl Tokens<'a>,
+    maps: Vec<Shape>,
+    out: &mut JsonText,
+) -> Result<(), Flaw> {
+    let first = tokens.next()?;
+    let maps = maps.into_iter();
+    Writing { tokens, maps, out }.item(first)
 }
 
 /// What is left of an array or a map.
@@ -94,6 +141,9 @@ struct Survey<T> {
     tokens: T,
     /// One for each map, in the order in which they begin.
     maps: Vec<Shape>,
+    most_maps: usize,
+    /// Of one map.
+    most_keys: usize,
     hasher: RandomState,
 }
 
@@ -118,27 +168,27 @@ impl<'a, T: Tokens<'a>> Survey<T> {
             }
             Token::Map(length) => {
                 let place = self.maps.len();
-                self.maps.push(Shape::Object);
-                let shape = self.map(Items(*length), depth)?;
-                if let Some(map) = self.maps.get_mut(place) {
-                    *map = shape;
+                if place < self.most_maps {
+                    self.maps.push(Shape::Object);
                 }
-                Ok(())
+                self.map(place, Items(*length), depth)
             }
             _ => Ok(()),
         }
     }
 
-    fn map(&mut self, mut items: Items, depth: usize) -> Result<Shape, Flaw> {
-        let mut shape = Shape::Object;
+    fn map(&mut self, place: usize, mut items: Items, depth: usize) -> Result<(), Flaw> {
         // Hashes, not keys: eight bytes for each. Two keys of one hash, which nobody can bring
         // about, would be shown as pairs: another shape of the same content.
         let mut keys = Vec::new();
         while let Some(key) = items.next(&mut self.tokens)? {
             match key {
-                Token::Text(key) => keys.push(self.hasher.hash_one(&key)),
+                Token::Text(key) if keys.len() < self.most_keys => {
+                    keys.push(self.hasher.hash_one(&key));
+                }
+                Token::Text(_) => {}
                 key => {
-                    shape = Shape::Pairs;
+                    self.is_pairs(place);
                     self.item(&key, depth + 1)?;
                 }
             }
@@ -147,20 +197,26 @@ impl<'a, T: Tokens<'a>> Survey<T> {
         }
         keys.sort_unstable();
         if keys.windows(2).any(|two| two.first() == two.last()) {
-            shape = Shape::Pairs;
+            self.is_pairs(place);
         }
-        Ok(shape)
+        Ok(())
+    }
+
+    fn is_pairs(&mut self, place: usize) {
+        if let Some(map) = self.maps.get_mut(place) {
+            *map = Shape::Pairs;
+        }
     }
 }
 
 /// The second reading: writes what the first found well formed.
-struct Writing<T> {
+struct Writing<'o, T> {
     tokens: T,
     maps: std::vec::IntoIter<Shape>,
-    out: JsonText,
+    out: &'o mut JsonText,
 }
 
-impl<'a, T: Tokens<'a>> Writing<T> {
+impl<'a, T: Tokens<'a>> Writing<'_, T> {
     fn item(&mut self, token: Token<'a>) -> Result<(), Flaw> {
         match token {
             Token::Break => Err(Flaw::Other),

@@ -91,6 +91,7 @@ async fn looking(world: &mut World<'_>) {
             "dlq", "list", STREAM, "--where", "data=ok", "--newest", "-o", "json",
         ],
         &["dlq", "show", &dead, STREAM, "-o", "json"],
+        &["dlq", "pull", &dead, STREAM, "--to", "-"],
         &["dlq", "replay", STREAM, "--all", "--dry-run", "-o", "json"],
         &["trim", STREAM, "--dry-run", "-o", "json"],
     ] {

@@ -27,7 +27,7 @@ async fn inspecting_shows_its_seven_keys_with_the_payload_decoded() {
     let shown = rig.json(&["dlq", "show", IDS[0], "--dlq", QUEUE]).await;
     let all = "id dlq layout stream group original_id reason error error_kind fingerprint attempts crashes \
         replays consumer first_at dead_at size fields payload codec replayed_from campaign \
-        dlq_msg_id original_msg_id attempt";
+        age_ms failing_ms lineage dlq_msg_id original_msg_id attempt";
     assert_eq!(keys(&shown), sorted(all));
     assert_eq!(
         (&shown["dlq_msg_id"], &shown["original_msg_id"]),

@@ -90,6 +90,14 @@ async fn infested() -> Rig {
         evil,
     ];
     let _: String = rig.ask(&flat).await;
+    // Put back by somebody hostile, and kept.
+    let again = [
+        &said[..],
+        &[("redrive-replayed-from", "2-0"), ("redrive-replays", "7")],
+    ]
+    .concat();
+    rig.dies("orders:dlq", "6-0", &[b"data", evil], &again)
+        .await;
     for stream in [EVIL, "orders"] {
         let _: String = rig.ask(&["XADD", stream, "*", EVIL, EVIL]).await;
         let _: String = rig.ask(&["XGROUP", "CREATE", stream, EVIL, "0"]).await;
@@ -149,8 +157,35 @@ async fn nothing_of_an_entry_or_a_name_reaches_the_terminal_raw() {
         vec!["pending", "list", "orders", "-g", "none\x1b[2J"],
         vec!["pending", "list", EVIL, "-g", EVIL],
     ];
-    for id in ["1-0", "2-0", "3-0", "4-0", "5-0"] {
+    for id in ["1-0", "2-0", "3-0", "4-0", "5-0", "6-0"] {
         lines.push(vec!["dlq", "show", id, "orders"]);
+        lines.push(vec!["dlq", "pull", id, "orders", "--to", "-"]);
+        lines.push(vec![
+            "dlq",
+            "pull",
+            id,
+            "orders",
+            "--to",
+            "/nonexistent/\x1b[2J",
+        ]);
+        lines.push(vec![
+            "dlq",
+            "show",
+            id,
+            "orders",
+            "--raw",
+            "--field",
+            "\x1b[2Jno\u{202e}",
+        ]);
+        lines.push(vec![
+            "dlq",
+            "pull",
+            id,
+            "orders",
+            "--payload",
+            "--field",
+            "\u{202e}no",
+        ]);
     }
     for line in lines {
         for form in ["table", "json", "jsonl"] {
@@ -183,6 +218,7 @@ async fn nothing_of_an_argument_comes_back_raw() {
         &["dlq", "list", "orders", "--id", evil],
         &["dlq", "list", "orders", "--limit", evil],
         &["dlq", "show", evil, "orders"],
+        &["dlq", "pull", evil, "orders"],
         &["dlq", evil],
         &["dlq", "list", evil, evil],
         &[evil],

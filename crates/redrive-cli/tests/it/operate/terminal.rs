@@ -300,3 +300,38 @@ async fn a_bar_tells_how_many_a_second_are_put_back_and_what_is_left() {
     );
     assert_eq!(seat.ends().await, Some(0));
 }
+
+#[tokio::test]
+async fn bytes_go_to_a_terminal_only_where_they_do_nothing_to_it() {
+    let rig = Rig::start().await;
+    rig.dies("orders:dlq", "1-0", &[b"data", b"\xff\x1b[2Jpwned"], &[])
+        .await;
+    rig.dies(
+        "orders:dlq",
+        "2-0",
+        &[b"data", "plain\t\u{e9}\nend".as_bytes()],
+        &[],
+    )
+    .await;
+    let show = ["dlq", "show", "1-0", "orders", "--raw"];
+    let pull = "dlq pull 1-0 orders --payload --field data --to -";
+    let pull: Vec<&str> = pull.split(' ').collect();
+    for line in [&show[..], &pull] {
+        let seat = Seat::take(&rig, line, Screen::Both);
+        let seen = seat.sees("hint: ").await;
+        assert_eq!(
+            seen,
+            "error: these bytes are no plain text, and stdout is a terminal\n\
+             hint: send them to a file: put `> FILE` behind the command\n"
+        );
+        assert_eq!(seat.ends().await, Some(2));
+    }
+    let seat = Seat::take(
+        &rig,
+        &["dlq", "show", "2-0", "orders", "--raw"],
+        Screen::Both,
+    );
+    seat.sees("end").await;
+    assert!(seat.seen().contains("plain"));
+    assert_eq!(seat.ends().await, Some(0));
+}

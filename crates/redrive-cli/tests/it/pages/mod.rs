@@ -18,6 +18,7 @@ const GETTING_STARTED: &str = "docs/getting-started.md";
 
 const SELECTION: &str = "docs/selection.md";
 const EXPORT: &str = "docs/export.md";
+const DEAD_LETTERS: &str = "docs/dead-letters.md";
 
 const COMPATIBILITY: &str = "docs/compatibility.md";
 
@@ -96,6 +97,17 @@ async fn dead_letters_are_carried_as_the_page_says() {
 }
 
 #[tokio::test]
+async fn dead_letters_are_looked_at_as_their_page_says() {
+    let blocks = blocks(DEAD_LETTERS);
+    Reader::of(&blocks)
+        .await
+        .reads(&blocks)
+        .await
+        .leaves()
+        .await;
+}
+
+#[tokio::test]
 async fn the_first_system_moves_as_its_page_says() {
     needs_python();
     let rig = Rig::loaded(FLAT).await;
@@ -149,6 +161,7 @@ fn every_command_that_a_page_names_exists() {
         COMPATIBILITY,
         SELECTION,
         EXPORT,
+        DEAD_LETTERS,
         "docs/library.md",
     ];
     let named = regex::Regex::new("`redrive ([a-z][^`]*)`").unwrap();
@@ -191,6 +204,7 @@ fn only_what_takes_minutes_is_not_run() {
         COMPATIBILITY,
         SELECTION,
         EXPORT,
+        DEAD_LETTERS,
     ] {
         for block in blocks(page) {
             if block.kind == Kind::NotRun {

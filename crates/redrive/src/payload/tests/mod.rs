@@ -3,6 +3,7 @@
 mod entries;
 mod fuzz;
 mod laws;
+mod previews;
 mod repairs;
 mod shown;
 
