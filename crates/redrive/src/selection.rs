@@ -39,6 +39,7 @@ struct Filters {
     reasons: Vec<Reason>,
     streams: Vec<StreamKey>,
     groups: Vec<GroupName>,
+    fingerprints: Vec<String>,
 }
 
 impl Filters {
@@ -46,6 +47,7 @@ impl Filters {
         one_of(&self.reasons, letter.reason.as_ref())
             && one_of(&self.streams, letter.stream.as_ref())
             && one_of(&self.groups, letter.group.as_ref())
+            && one_of(&self.fingerprints, Some(&letter.fingerprint))
     }
 }
 
@@ -100,6 +102,12 @@ impl Selection {
     /// Those that this group gave up, or any other that is named. Only the native layout says it.
     pub fn group(mut self, group: GroupName) -> Self {
         self.filters.groups.push(group);
+        self
+    }
+
+    /// Those whose error has this fingerprint, 16 hex digits, or any other that is named.
+    pub fn fingerprint(mut self, fingerprint: impl Into<String>) -> Self {
+        self.filters.fingerprints.push(fingerprint.into());
         self
     }
 
@@ -228,6 +236,8 @@ mod tests {
             ),
             (all().group(group("billing")), [true, true]),
             (all().group(group("shipping")), [false, false]),
+            (all().fingerprint("0123456789abcdef"), [false, false]),
+            (all().fingerprint(&*orders.fingerprint), [true, true]),
             (all().limit(0), [true, true]),
         ] {
             let found = [selection.matches(&orders), selection.matches(&mails)];

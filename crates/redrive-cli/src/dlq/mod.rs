@@ -84,6 +84,9 @@ pub(crate) struct Select {
     /// Given up by this group; may be repeated. Only dead letters of the native layout name theirs
     #[arg(long, value_name = "GROUP", help_heading = "Selection")]
     group: Vec<GroupName>,
+    /// Whose error has this fingerprint, as `dlq groups` shows it; may be repeated
+    #[arg(long, value_name = "HEX", help_heading = "Selection")]
+    fingerprint: Vec<String>,
     /// No more than so many. Alone, --limit, --oldest and --newest select nothing to replay or purge
     #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Selection")]
     limit: Option<usize>,
@@ -104,7 +107,8 @@ impl Select {
         !(self.id.is_empty()
             && self.reason.is_empty()
             && self.from_stream.is_empty()
-            && self.group.is_empty())
+            && self.group.is_empty()
+            && self.fingerprint.is_empty())
     }
 
     /// The only id that is named, where nothing else is.
@@ -114,9 +118,13 @@ impl Select {
             &self.reason,
             &self.from_stream,
             &self.group,
+            &self.fingerprint,
         ) {
-            ([id], reasons, streams, groups)
-                if reasons.is_empty() && streams.is_empty() && groups.is_empty() =>
+            ([id], reasons, streams, groups, fingerprints)
+                if reasons.is_empty()
+                    && streams.is_empty()
+                    && groups.is_empty()
+                    && fingerprints.is_empty() =>
             {
                 Some(*id)
             }
@@ -153,6 +161,9 @@ impl Select {
         }
         for group in &self.group {
             selection = selection.group(group.clone());
+        }
+        for fingerprint in &self.fingerprint {
+            selection = selection.fingerprint(fingerprint.clone());
         }
         if let Some(limit) = self.limit {
             selection = selection.limit(limit);
