@@ -48,6 +48,7 @@ mod delivery;
 mod error;
 mod fingerprint;
 mod gate;
+mod groups;
 mod handler;
 mod memory;
 mod message;
@@ -70,11 +71,12 @@ pub use broker::{Broker, ConnectOptions};
 pub use codec::{Decode, DecodeError, Encode, Json, MessagePack, Raw, RawField};
 pub use dead_letter::{DeadLetter, DeadLetterLayout, DeadLetterLimit, Layout, Overflow, Reason};
 pub use dead_letter_queue::{
-    DeadLetterQueue, DryRun, Found, Inspection, Listing, Progress, PurgeReport, Purging,
+    DeadLetterQueue, DryRun, Found, Grouping, Inspection, Listing, Progress, PurgeReport, Purging,
     ReplayFailure, ReplayOptions, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample,
     Replaying,
 };
 pub use error::{BoxError, Error, ErrorKind};
+pub use groups::{DeadLetterGroup, DeadLetterGroups, GroupBy};
 pub use handler::Handler;
 pub use message::{Fields, Lineage, Message};
 pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Names, Source, StreamKey};

@@ -1,8 +1,9 @@
-//! `redrive dlq`: find dead letters, look into them, put them back, remove them.
+//! `redrive dlq`: find dead letters, count them, look into them, put them back, remove them.
 
 pub(crate) mod bulk;
 #[cfg(test)]
 mod fuzz;
+mod groups;
 mod letter;
 mod list;
 mod migration;
@@ -16,8 +17,9 @@ use redrive::{DeadLetterQueue, EntryId, GroupName, Order, Reason, Selection, Str
 use crate::failure::Failure;
 use crate::literals::at_least_one;
 use crate::session::Session;
+use crate::terminal::typed;
 
-/// Find, show, replay and purge dead letters
+/// Find, count, show, replay and purge dead letters
 ///
 /// The dead-letter queue is the one of STREAM (STREAM:dlq), or the one that --dlq names; STREAM
 /// then narrows it to what came from that stream.
@@ -25,6 +27,7 @@ use crate::session::Session;
 #[command(disable_help_subcommand = true)]
 pub(crate) enum Dlq {
     List(list::Args),
+    Groups(groups::Args),
     Show(show::Args),
     Replay(replay::Args),
     Purge(purge::Args),
@@ -34,6 +37,7 @@ pub(crate) enum Dlq {
 pub(crate) async fn run(command: Dlq, session: &mut Session) -> Result<(), Failure> {
     match command {
         Dlq::List(args) => list::run(args, session).await,
+        Dlq::Groups(args) => groups::run(args, session).await,
         Dlq::Show(args) => show::run(args, session).await,
         Dlq::Replay(args) => replay::run(args, session).await,
         Dlq::Purge(args) => purge::run(args, session).await,
@@ -60,6 +64,18 @@ impl Where {
             (None, None) => Err(Failure::usage("which dead-letter queue?")
                 .hint("name the stream, or the queue itself with --dlq")),
         }
+    }
+
+    /// As it was typed, for a command that goes on from here.
+    fn typed(&self) -> String {
+        let stream = self.stream.as_ref().map(|stream| typed(stream.as_str()));
+        let dlq = self.dlq.as_ref().map(|dlq| typed(dlq.as_str()));
+        let unsayable = || "…".to_owned();
+        let words = [
+            stream.map(|stream| stream.unwrap_or_else(unsayable)),
+            dlq.map(|dlq| format!("--dlq {}", dlq.unwrap_or_else(unsayable))),
+        ];
+        words.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }
 

@@ -152,6 +152,7 @@ const FLOORS: [&[&str]; 6] = [
         "dead_letter",
         "payload",
         "selection",
+        "groups",
         "fingerprint",
         "stats",
         "trim",

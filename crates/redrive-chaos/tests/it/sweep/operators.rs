@@ -80,6 +80,7 @@ async fn looking(world: &mut World<'_>) {
         &["stats", "-o", "json"],
         &["pending", "list", STREAM, "-g", GROUP, "-o", "json"],
         &["dlq", "list", STREAM, "-o", "json"],
+        &["dlq", "groups", STREAM, "-o", "json"],
         &["dlq", "show", &dead, STREAM, "-o", "json"],
         &["dlq", "replay", STREAM, "--all", "--dry-run", "-o", "json"],
         &["trim", STREAM, "--dry-run", "-o", "json"],

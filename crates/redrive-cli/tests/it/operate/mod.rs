@@ -2,6 +2,7 @@
 
 mod bulk;
 mod envelopes;
+mod grouping;
 mod health;
 mod hostile;
 mod interop;
