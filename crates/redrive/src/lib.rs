@@ -73,7 +73,7 @@ pub use dead_letter::{DeadLetter, DeadLetterLayout, DeadLetterLimit, Layout, Ove
 pub use dead_letter_queue::{
     DeadLetterQueue, DryRun, Found, Grouping, Inspection, Listing, Progress, PurgeReport, Purging,
     ReplayFailure, ReplayOptions, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample,
-    Replaying,
+    Replaying, StagedDeadLetter,
 };
 pub use error::{BoxError, Error, ErrorKind};
 pub use groups::{DeadLetterGroup, DeadLetterGroups, GroupBy};

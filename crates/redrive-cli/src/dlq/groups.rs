@@ -213,6 +213,11 @@ fn documents(groups: &DeadLetterGroups, out: &mut Output) -> Result<(), Failure>
     documents.end()
 }
 
+/// The busiest by their fingerprints, as a table, whatever the form of other answers.
+pub(crate) fn show(groups: &DeadLetterGroups, out: &mut Output) -> Result<(), Failure> {
+    table(groups, By::Fingerprint, USUAL, out)
+}
+
 fn table(groups: &DeadLetterGroups, by: By, most: usize, out: &mut Output) -> Result<(), Failure> {
     if groups.groups.is_empty() {
         return Ok(());

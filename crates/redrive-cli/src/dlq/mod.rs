@@ -3,7 +3,7 @@
 pub(crate) mod bulk;
 #[cfg(test)]
 mod fuzz;
-mod groups;
+pub(crate) mod groups;
 mod letter;
 mod list;
 mod migration;

@@ -7,6 +7,7 @@ mod options;
 mod purging;
 mod replaying;
 mod report;
+mod staging;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -23,6 +24,7 @@ pub use self::replaying::{DryRun, Replaying};
 pub use self::report::{
     Progress, PurgeReport, ReplayFailure, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample,
 };
+pub use self::staging::StagedDeadLetter;
 use crate::backend::{IdRange, Replay, Replayed};
 use crate::broker::Broker;
 use crate::dead_letter::{self, DeadLetter};

@@ -60,6 +60,7 @@ scripts! {
     REPLAY_RESERVE = new "replay_reserve.lua";
     REPLAY_COMPLETE = new "replay_complete.lua";
     PURGE = new "purge.lua";
+    STAGE = new "stage.lua";
     TRIM = new "trim.lua";
     REAP = new "reap.lua";
     ALIVE = new "alive.lua";

@@ -5,7 +5,7 @@ use super::scenarios::{Scenario, bury, scenario};
 use super::step::{Ended, Step};
 use super::world::{DLQ, GROUP, STREAM, World};
 
-pub(super) const OPERATORS: [Scenario; 12] = [
+pub(super) const OPERATORS: [Scenario; 13] = [
     scenario!(send),
     scenario!(send_lines),
     scenario!(looking),
@@ -18,6 +18,7 @@ pub(super) const OPERATORS: [Scenario; 12] = [
     scenario!(trim),
     scenario!(replay_unknown_scripts),
     scenario!(demo),
+    scenario!(demo_incident),
 ];
 
 /// A message is added at most once, and who sent it is told what is known.
@@ -224,4 +225,21 @@ async fn demo(world: &mut World<'_>) {
         let told = ended.stdout.contains("may be left");
         world.insist("keys left, and not told", keys.is_empty() || told, keys);
     }
+}
+
+/// It makes the whole incident, whatever is harmed, when it is asked again and may begin anew.
+async fn demo_incident(world: &mut World<'_>) {
+    let words = ["demo", "--incident", "--yes", "--force"];
+    world.step(Step::redrive(&words)).await;
+    let queue = "redrive-demo:incident:dlq";
+    let length = world.length(queue).await;
+    world.same("dead letters", &40_000, &length);
+    let counted: u64 = world
+        .ask(&[
+            "HGET",
+            &format!("{{{queue}}}:redrive:ledger"),
+            "dead_lettered",
+        ])
+        .await;
+    world.same("counted", &40_000, &counted);
 }

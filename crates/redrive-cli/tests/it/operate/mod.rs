@@ -5,6 +5,7 @@ mod envelopes;
 mod grouping;
 mod health;
 mod hostile;
+mod incident;
 mod interop;
 mod listing;
 mod migrating;
