@@ -132,7 +132,8 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
         Command::Demo(args) => {
             // The demo needs no server: only a URL that was given for it is meant.
             let given = matches!(url_source(matches), Some(ValueSource::CommandLine));
-            demo::run(&args, given.then_some(session.globals.url.as_str())).await
+            let url = given.then(|| session.globals.url.clone());
+            demo::run(&args, url.as_deref(), &mut session).await
         }
         Command::DemoWorker(args) => demo::work(args).await,
         Command::Run(args) => run::run(*args, &mut session).await,

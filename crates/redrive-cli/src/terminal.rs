@@ -46,6 +46,21 @@ pub(crate) fn clipped(text: &str, most: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
+/// A word as it is typed in a shell, for a command that is offered; `None` for one that cannot be
+/// shown as it is.
+pub(crate) fn typed(word: &str) -> Option<String> {
+    if word.chars().any(is_hostile) {
+        return None;
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) && !word.starts_with('-') {
+        return Some(word.to_owned());
+    }
+    let quoted = format!("'{}'", word.replace('\'', r"'\''"));
+    // Behind a flag and a blank it would be taken for another flag.
+    (!word.starts_with('-')).then_some(quoted)
+}
+
 /// Whether a character steers a terminal, or is not seen.
 pub(crate) fn is_hostile(c: char) -> bool {
     c.is_control()
@@ -79,6 +94,24 @@ pub(crate) fn colours(stream: &impl IsTerminal) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_that_is_offered_does_what_it_says() {
+        for (word, offered) in [
+            ("orders:dlq", Some("orders:dlq")),
+            ("{orders}:dlq", Some("'{orders}:dlq'")),
+            (
+                "it's; rm -rf ~ $(x) `y`",
+                Some(r"'it'\''s; rm -rf ~ $(x) `y`'"),
+            ),
+            ("", Some("''")),
+            ("--yes", None),
+            ("a\u{1b}[2J", None),
+            ("a\nb", None),
+        ] {
+            assert_eq!(typed(word).as_deref(), offered, "{word:?}");
+        }
+    }
 
     #[test]
     fn nothing_that_steers_a_terminal_is_shown_raw() {

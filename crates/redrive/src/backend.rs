@@ -51,6 +51,10 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// Puts dead letters back, each once however often it is asked, and answers in this order.
     async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error>;
 
+    /// Adds dead letters under ids of their own and counts them as dead-lettered, in one step for each;
+    /// one whose id is there is left alone. Answers how many were added.
+    async fn stage(&self, dlq: &StreamKey, letters: &[Entry]) -> Result<u64, Error>;
+
     /// Which of these were put back before, and under which id; changes nothing. Answers in this
     /// order.
     async fn receipts(

@@ -93,6 +93,10 @@ impl Backend for Closing<dyn Backend> {
         self.unless_closed(self.inner.import(dlq, orders)).await
     }
 
+    async fn stage(&self, dlq: &StreamKey, letters: &[Entry]) -> Result<u64, Error> {
+        self.unless_closed(self.inner.stage(dlq, letters)).await
+    }
+
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
         self.unless_closed(self.inner.purge(dlq, ids)).await
     }

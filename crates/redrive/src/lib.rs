@@ -50,6 +50,7 @@ mod delivery;
 mod error;
 mod fingerprint;
 mod gate;
+mod groups;
 mod handler;
 mod memory;
 mod message;
@@ -74,12 +75,13 @@ pub use broker::{Broker, ConnectOptions};
 pub use codec::{Decode, DecodeError, Encode, Json, MessagePack, Raw, RawField};
 pub use dead_letter::{DeadLetter, DeadLetterLayout, DeadLetterLimit, Layout, Overflow, Reason};
 pub use dead_letter_queue::{
-    DeadLetterQueue, DryRun, Exporting, Found, ImportOptions, ImportOutcome, ImportReport,
-    ImportResult, Importing, Inspection, Listing, Progress, PurgeReport, Purging, ReplayFailure,
-    ReplayOptions, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample, Replaying, Trail,
-    TrailBegin, TrailEnd, TrailEvent,
+    DeadLetterQueue, DryRun, Exporting, Found, Grouping, ImportOptions, ImportOutcome,
+    ImportReport, ImportResult, Importing, Inspection, Listing, Progress, PurgeReport, Purging,
+    ReplayFailure, ReplayOptions, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample,
+    Replaying, StagedDeadLetter, Trail, TrailBegin, TrailEnd, TrailEvent,
 };
 pub use error::{BoxError, Error, ErrorKind};
+pub use groups::{DeadLetterGroup, DeadLetterGroups, GroupBy};
 pub use handler::Handler;
 pub use message::{Fields, Lineage, Message};
 pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Names, Source, StreamKey};

@@ -1,4 +1,4 @@
-//! `redrive dlq`: find dead letters, look into them, put them back, remove them, carry them elsewhere.
+//! `redrive dlq`: find dead letters, count them, look into them, put them back, remove them, carry them elsewhere.
 
 mod body;
 pub(crate) mod bulk;
@@ -6,6 +6,7 @@ mod contents;
 mod export;
 #[cfg(test)]
 mod fuzz;
+pub(crate) mod groups;
 mod import;
 mod letter;
 mod lineage;
@@ -26,8 +27,9 @@ use redrive::{DeadLetterQueue, StreamKey};
 pub(crate) use self::select::Select;
 use crate::failure::Failure;
 use crate::session::Session;
+use crate::terminal::typed;
 
-/// Find, show, pull, replay, purge, export and import dead letters
+/// Find, count, show, pull, replay, purge, export and import dead letters
 ///
 /// The dead-letter queue is the one of STREAM (STREAM:dlq), or the one that --dlq names; STREAM
 /// then narrows it to what came from that stream.
@@ -35,6 +37,7 @@ use crate::session::Session;
 #[command(disable_help_subcommand = true)]
 pub(crate) enum Dlq {
     List(list::Args),
+    Groups(groups::Args),
     Show(show::Args),
     Pull(pull::Args),
     Replay(replay::Args),
@@ -47,6 +50,7 @@ pub(crate) enum Dlq {
 pub(crate) async fn run(command: Dlq, session: &mut Session) -> Result<(), Failure> {
     match command {
         Dlq::List(args) => list::run(args, session).await,
+        Dlq::Groups(args) => groups::run(args, session).await,
         Dlq::Show(args) => show::run(args, session).await,
         Dlq::Pull(args) => pull::run(args, session).await,
         Dlq::Replay(args) => replay::run(args, session).await,
@@ -76,6 +80,18 @@ impl Where {
             (None, None) => Err(Failure::usage("which dead-letter queue?")
                 .hint("name the stream, or the queue itself with --dlq")),
         }
+    }
+
+    /// As it was typed, for a command that goes on from here.
+    fn typed(&self) -> String {
+        let stream = self.stream.as_ref().map(|stream| typed(stream.as_str()));
+        let dlq = self.dlq.as_ref().map(|dlq| typed(dlq.as_str()));
+        let unsayable = || "…".to_owned();
+        let words = [
+            stream.map(|stream| stream.unwrap_or_else(unsayable)),
+            dlq.map(|dlq| format!("--dlq {}", dlq.unwrap_or_else(unsayable))),
+        ];
+        words.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }
 

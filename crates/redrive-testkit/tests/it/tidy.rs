@@ -156,6 +156,7 @@ const FLOORS: [&[&str]; 6] = [
         "archive",
         "payload",
         "selection",
+        "groups",
         "fingerprint",
         "stats",
         "trim",

@@ -2,7 +2,8 @@
 
 use super::Lab;
 use super::room::Room;
-use crate::backend::{Keep, Replay};
+use crate::backend::{Entry, Keep, Replay};
+use crate::error::ErrorKind;
 use crate::names::EntryId;
 
 pub(super) async fn a_purged_dead_letter_is_gone_and_counted(lab: &dyn Lab) {
@@ -53,4 +54,33 @@ pub(super) async fn the_books_balance(lab: &dyn Lab) {
         assert_eq!(dead_lettered, kept + replayed + purged);
     }
     assert_eq!(room.entries(room.stream()).await.len(), 10 + 7);
+}
+
+pub(super) async fn a_staged_dead_letter_is_added_once_and_counted(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let letters = [1, 2, 3].map(|n| Entry {
+        id: EntryId::new(1_000, n),
+        fields: super::room::numbered(0),
+    });
+    let (two, all) = (&letters[..2], &letters[..]);
+    for (some, added) in [(two, 2), (all, 1), (all, 0)] {
+        let answer = room.backend().stage(&room.dlq, some).await.unwrap();
+        assert_eq!(answer, added);
+    }
+    assert_eq!(room.ledger().await, [3, 0, 0]);
+    let ids: Vec<_> = room
+        .entries(&room.dlq)
+        .await
+        .into_iter()
+        .map(|one| one.id)
+        .collect();
+    assert_eq!(ids, letters.each_ref().map(|letter| letter.id));
+    // Below what the queue has held.
+    let early = Entry {
+        id: EntryId::new(7, 0),
+        fields: super::room::numbered(0),
+    };
+    let refused = room.backend().stage(&room.dlq, &[early]).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert_eq!(room.ledger().await, [3, 0, 0]);
 }

@@ -263,6 +263,7 @@ macro_rules! every_test {
                 a_purged_dead_letter_is_gone_and_counted,
                 a_purge_asked_twice_counts_once,
                 the_books_balance,
+                a_staged_dead_letter_is_added_once_and_counted,
             ];
             limits: [
                 what_finds_the_queue_full_waits_with_its_failure_recorded,

@@ -3,6 +3,7 @@
 mod dry_run;
 mod exporting;
 mod found;
+mod grouping;
 mod importing;
 mod inspection;
 mod lineage;
@@ -12,6 +13,7 @@ mod prepared;
 mod purging;
 mod replaying;
 mod report;
+mod staging;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -21,6 +23,7 @@ use std::time::Duration;
 pub use self::dry_run::DryRun;
 pub use self::exporting::Exporting;
 pub use self::found::Found;
+pub use self::grouping::Grouping;
 pub use self::importing::{ImportOptions, ImportOutcome, ImportReport, ImportResult, Importing};
 pub use self::inspection::Inspection;
 pub use self::lineage::{Trail, TrailBegin, TrailEnd, TrailEvent};
@@ -31,10 +34,12 @@ pub use self::replaying::Replaying;
 pub use self::report::{
     Progress, PurgeReport, ReplayFailure, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample,
 };
+pub use self::staging::StagedDeadLetter;
 use crate::backend::{IdRange, Replay, Replayed};
 use crate::broker::Broker;
 use crate::dead_letter::{self, DeadLetter};
 use crate::error::{Error, ErrorKind};
+use crate::groups::{DeadLetterGroups, GroupBy};
 use crate::message::Fields;
 use crate::names::{EntryId, StreamKey};
 use crate::selection::Order;
@@ -169,6 +174,56 @@ impl DeadLetterQueue {
     /// As [`find`](Self::find).
     pub async fn count(&self, selection: &Selection) -> Result<u64, Error> {
         self.find(selection).await?.total().await
+    }
+
+    /// Counts those that are selected, in groups of what they share, the busiest group first: what
+    /// happened, in a queue that is too long to read. Holds no more than a page of the queue and
+    /// 20,000 groups; where there are more, the smallest are counted together.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// use redrive::{Broker, GroupBy, Message, Outcome, Processor, Selection, Source};
+    /// let broker = Broker::connect("memory:").await?;
+    /// broker.producer("orders".parse()?).send_all(&[1, 2, 3]).await?;
+    /// Processor::builder(&broker, Source::new("orders", "billing")?)
+    ///     .build(|order: Message<u32>| async move {
+    ///         Outcome::dead_letter(format!("order {} has no currency", *order))
+    ///     })?
+    ///     .run_until_idle()
+    ///     .await?;
+    /// let queue = broker.dead_letters("orders:dlq".parse()?);
+    /// let groups = queue.groups(&Selection::all(), GroupBy::Fingerprint).await?;
+    /// assert_eq!((groups.groups.len(), groups.groups[0].count), (1, 3));
+    /// let same = Selection::all().fingerprint(groups.groups[0].fingerprint.clone().unwrap());
+    /// assert_eq!(queue.count(&same).await?, 3);
+    /// # Ok::<(), redrive::Error>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot answer, or the stream's key holds something else.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: it only looks.
+    pub async fn groups(
+        &self,
+        selection: &Selection,
+        by: GroupBy,
+    ) -> Result<DeadLetterGroups, Error> {
+        let mut grouping = self.grouping(selection, by).await?;
+        while grouping.step().await?.is_some() {}
+        Ok(grouping.groups())
+    }
+
+    /// As [`groups`](Self::groups), step by step.
+    ///
+    /// # Errors
+    ///
+    /// As [`groups`](Self::groups).
+    pub async fn grouping(&self, selection: &Selection, by: GroupBy) -> Result<Grouping, Error> {
+        Grouping::start(self.clone(), selection, by).await
     }
 
     /// One dead letter; `None` when there is none of this id.

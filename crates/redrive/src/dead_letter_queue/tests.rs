@@ -40,7 +40,7 @@ async fn queue_of(letters: &[Fields]) -> (DeadLetterQueue, Vec<EntryId>) {
 }
 
 /// Of 250, every other one of the stream `orders` and rejected.
-async fn queue_of_250() -> (DeadLetterQueue, Vec<EntryId>, Vec<EntryId>) {
+pub(super) async fn queue_of_250() -> (DeadLetterQueue, Vec<EntryId>, Vec<EntryId>) {
     let letters: Vec<Fields> = (0..250)
         .map(|n| match n % 2 {
             0 => letter("orders", "rejected", 0),
@@ -60,7 +60,7 @@ async fn all_of(mut found: Found) -> Vec<EntryId> {
     ids
 }
 
-fn rejected() -> Selection {
+pub(super) fn rejected() -> Selection {
     Selection::all().reason(Reason::Rejected)
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::{Died, Failed, Fault, Fence, How, Import, Imported, Keep, Replay, Replayed};
+use crate::backend::{
+    Died, Entry, Failed, Fault, Fence, How, Import, Imported, Keep, Replay, Replayed,
+};
 use crate::dead_letter::{DeadLetter, DeadLetterLayout, Obituary, Reason, compose};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
@@ -241,6 +243,28 @@ impl Kept {
                 Imported::Added(added)
             }
         }
+    }
+
+    /// As `stage.lua`: up to the first that is refused.
+    pub(super) fn stage(&mut self, dlq: &StreamKey, letters: &[Entry]) -> Result<u64, Error> {
+        let mut added = 0;
+        for letter in letters {
+            self.check_type(dlq)?;
+            let stream = self.streams.entry(dlq.clone()).or_default();
+            if stream.entries.contains_key(&letter.id) {
+                continue;
+            }
+            if letter.id <= stream.last_id {
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    format!("staging dead letters in {dlq}"),
+                ));
+            }
+            stream.put(letter.id, letter.fields.clone());
+            self.ledger(dlq).dead_lettered += 1;
+            added += 1;
+        }
+        Ok(added)
     }
 
     pub(super) fn purge(&mut self, dlq: &StreamKey, id: EntryId) -> bool {

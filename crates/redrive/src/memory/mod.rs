@@ -139,6 +139,11 @@ impl Backend for Memory {
         Ok(answers)
     }
 
+    async fn stage(&self, dlq: &StreamKey, letters: &[Entry]) -> Result<u64, Error> {
+        let (mut kept, _) = self.open();
+        kept.stage(dlq, letters)
+    }
+
     async fn receipts(
         &self,
         dlq: &StreamKey,

@@ -138,6 +138,33 @@ impl Backend for Redis {
         replay::replay(&self.link, dlq, orders).await
     }
 
+    async fn stage(&self, dlq: &StreamKey, letters: &[Entry]) -> Result<u64, Error> {
+        let doing = "staging dead letters";
+        let (mut added, mut rest) = (0, letters);
+        while !rest.is_empty() {
+            let some = load(rest.iter().take(CALL).map(|letter| &letter.fields));
+            let (some, others) = rest.split_at(some);
+            rest = others;
+            let mut call = Call::new([dlq.to_string(), keys::ledger(dlq)]);
+            for letter in some {
+                call.number(letter.id).number(letter.fields.len() * 2);
+                for (name, value) in letter.fields.pairs() {
+                    call.arg(name.clone()).arg(value.clone());
+                }
+            }
+            let answer = self.link.eval(&scripts::STAGE, &call, doing).await;
+            let answer = answer.map_err(|error| match error.kind() {
+                // The server has no word of its own for an id that is too low.
+                ErrorKind::Protocol => Error::new(ErrorKind::Refused, format!("{doing} in {dlq}"))
+                    .caused_by(error)
+                    .hint("each id has to be above all that the queue has held"),
+                _ => error.during(dlq),
+            })?;
+            added += wire::count(answer, "how many were added")?;
+        }
+        Ok(added)
+    }
+
     async fn receipts(
         &self,
         dlq: &StreamKey,
@@ -239,9 +266,9 @@ impl Backend for Redis {
 }
 
 /// How many of these entries, at least one, go in one round trip.
-fn load(entries: &[Fields]) -> usize {
+fn load<'a>(entries: impl IntoIterator<Item = &'a Fields>) -> usize {
     let mut bytes = 0;
-    let fitting = entries.iter().take(LOAD.0).take_while(|fields| {
+    let fitting = entries.into_iter().take(LOAD.0).take_while(|fields| {
         bytes += fields.size();
         bytes <= LOAD.1
     });

@@ -65,6 +65,7 @@ scripts! {
     IMPORT_RESERVE = new "import_reserve.lua";
     IMPORT_COMPLETE = new "import_complete.lua";
     PURGE = new "purge.lua";
+    STAGE = new "stage.lua";
     TRIM = new "trim.lua";
     REAP = new "reap.lua";
     ALIVE = new "alive.lua";

@@ -5,7 +5,7 @@ use super::scenarios::{Scenario, bury, scenario};
 use super::step::{Ended, Step};
 use super::world::{DLQ, GROUP, STREAM, World};
 
-pub(super) const OPERATORS: [Scenario; 15] = [
+pub(super) const OPERATORS: [Scenario; 16] = [
     scenario!(send),
     scenario!(send_lines),
     scenario!(looking),
@@ -21,6 +21,7 @@ pub(super) const OPERATORS: [Scenario; 15] = [
     scenario!(import_unknown_scripts),
     scenario!(replay_unknown_scripts),
     scenario!(demo),
+    scenario!(demo_incident),
 ];
 
 /// A message is added at most once, and who sent it is told what is known.
@@ -90,6 +91,7 @@ async fn looking(world: &mut World<'_>) {
         &[
             "dlq", "list", STREAM, "--where", "data=ok", "--newest", "-o", "json",
         ],
+        &["dlq", "groups", STREAM, "-o", "json"],
         &["dlq", "show", &dead, STREAM, "-o", "json"],
         &["dlq", "pull", &dead, STREAM, "--to", "-"],
         &["dlq", "replay", STREAM, "--all", "--dry-run", "-o", "json"],
@@ -277,4 +279,21 @@ async fn demo(world: &mut World<'_>) {
         let told = ended.stdout.contains("may be left");
         world.insist("keys left, and not told", keys.is_empty() || told, keys);
     }
+}
+
+/// It makes the whole incident, whatever is harmed, when it is asked again and may begin anew.
+async fn demo_incident(world: &mut World<'_>) {
+    let words = ["demo", "--incident", "--yes", "--force"];
+    world.step(Step::redrive(&words)).await;
+    let queue = "redrive-demo:incident:dlq";
+    let length = world.length(queue).await;
+    world.same("dead letters", &40_000, &length);
+    let counted: u64 = world
+        .ask(&[
+            "HGET",
+            &format!("{{{queue}}}:redrive:ledger"),
+            "dead_lettered",
+        ])
+        .await;
+    world.same("counted", &40_000, &counted);
 }

@@ -126,6 +126,11 @@ async fn nothing_of_an_entry_or_a_name_reaches_the_terminal_raw() {
         vec!["dlq", "list", "orders", "--stream", EVIL],
         vec!["dlq", "list", EVIL],
         vec!["dlq", "list", "orders", "--group", EVIL, "--limit", "1"],
+        vec!["dlq", "groups", "orders"],
+        vec!["dlq", "groups", "orders", "--group-by", "stream"],
+        vec!["dlq", "groups", "orders", "--group-by", "error-kind"],
+        vec!["dlq", "groups", "orders", "--group-by", "consumer"],
+        vec!["dlq", "groups", EVIL],
         vec!["dlq", "replay", "orders", "--all", "--dry-run"],
         vec!["dlq", "replay", "orders", "--all", "--target", EVIL],
         vec![

@@ -60,6 +60,17 @@ fn timeless(text: &str) -> String {
         .join("\n")
 }
 
+/// Without the ids of an incident, which is made at another time each time; those of the other walks
+/// are what the tests gave.
+fn ids(text: &str) -> String {
+    let id = regex::Regex::new(r"\b\d{13}-\d+\b").unwrap();
+    let ours = |found: &regex::Captures<'_>| match &found[0] {
+        given if given.starts_with("179532422") => given.to_owned(),
+        _ => "ID".to_owned(),
+    };
+    id.replace_all(text, ours).into_owned()
+}
+
 /// Runs the commands as a shell does, in this folder, and compares what they answer.
 async fn follow(steps: &[Step<'_>], url: &str, folder: &Path) {
     let binary = Path::new(env!("CARGO_BIN_EXE_redrive"));
@@ -90,7 +101,10 @@ async fn follow(steps: &[Step<'_>], url: &str, folder: &Path) {
         let told = told.replace("(os error 61)", "(os error 111)");
         match answer {
             None => assert_eq!(output.status.code(), Some(0), "{command}: {told}"),
-            Some(answer) => assert_eq!(timeless(&told), timeless(answer), "$ {command}\n{told}"),
+            Some(answer) => {
+                let [told_so, shown] = [&*told, answer].map(|text| ids(&timeless(text)));
+                assert_eq!(told_so, shown, "$ {command}\n{told}");
+            }
         }
     }
 }
@@ -254,4 +268,36 @@ async fn redis_is_unreachable() {
     follow(&away, &format!("redis://{closed}"), folder.path()).await;
     let rig = incident(folder.path()).await;
     follow(&back, &rig.server.url(), folder.path()).await;
+}
+
+/// The walk of the page, and that the books are right at its end.
+#[tokio::test]
+async fn an_incident_to_practise_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start().await;
+    let url = rig.server.url();
+    let made = rig
+        .redrive(&["demo", "--incident", "--url", &url, "--yes"])
+        .await;
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let steps = section("An incident to practise on");
+    follow(&steps, &url, folder.path()).await;
+    let dlq = "redrive-demo:incident:dlq";
+    let orders = rig.length("redrive-demo:incident:orders").await;
+    assert_eq!((rig.length(dlq).await, orders), (7_130, 32_800));
+    let ledger: std::collections::BTreeMap<String, u64> = (rig)
+        .ask(&["HGETALL", "{redrive-demo:incident:dlq}:redrive:ledger"])
+        .await;
+    let told: Vec<(&str, u64)> = ledger
+        .iter()
+        .map(|(name, count)| (name.as_str(), *count))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("dead_lettered", 40_000),
+            ("purged", 70),
+            ("replayed", 32_800)
+        ]
+    );
 }

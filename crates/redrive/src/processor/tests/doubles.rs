@@ -182,6 +182,10 @@ impl Backend for Faulty<dyn Backend> {
         self.inner.import(dlq, orders).await
     }
 
+    async fn stage(&self, dlq: &StreamKey, letters: &[Entry]) -> Result<u64, Error> {
+        self.inner.stage(dlq, letters).await
+    }
+
     async fn purge(&self, dlq: &StreamKey, ids: &[EntryId]) -> Result<Vec<bool>, Error> {
         self.inner.purge(dlq, ids).await
     }
