@@ -1,4 +1,4 @@
-//! A dead-letter queue of a million: searched, listed and counted, in little memory, and the server is never kept for long.
+//! A dead-letter queue of a million: searched, listed, counted and grouped, in little memory, and the server is never kept for long.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -26,7 +26,7 @@ const FILL: &str = "
       redis.call('XADD', KEYS[1], '*', 'data', payload, 'redrive-v', 1, 'redrive-fields', 1,
         'redrive-stream', 'orders', 'redrive-group', 'billing', 'redrive-id', n .. '-0',
         'redrive-reason', 'attempts_exhausted', 'redrive-error', 'card ' .. n .. ' declined',
-        'redrive-error-kind', 'Declined', 'redrive-fingerprint', '0123456789abcdef',
+        'redrive-error-kind', 'Declined', 'redrive-fingerprint', string.format('%016x', n),
         'redrive-attempts', 3, 'redrive-crashes', 0, 'redrive-consumer', 'worker-1',
         'redrive-first-at', '1700000000000', 'redrive-dead-at', 1700000000000 + n)
     end";
@@ -204,6 +204,23 @@ async fn million_dead_letters_are_searched_in_little_memory_and_keep_the_server_
         done.stderr
     );
     assert!(done.peak_kib < MOST_KIB, "{} KiB", done.peak_kib);
+
+    // Each a cause of its own, the worst there is; and all of one.
+    for (by, rows) in [("fingerprint", 10_000), ("error-kind", 1)] {
+        let groups = ["dlq", "groups", "orders", "--group-by", by, "-o", "jsonl"];
+        let done = watched(&arena, &groups).await;
+        println!(
+            "million: groups by {by} in {:.1?}, {} KiB at most",
+            done.took, done.peak_kib
+        );
+        assert_eq!(
+            (done.code, done.lines()),
+            (Some(0), rows),
+            "{}",
+            done.stderr
+        );
+        assert!(done.peak_kib < MOST_KIB, "{} KiB", done.peak_kib);
+    }
 
     let stats: String = arena.ask("INFO commandstats").await;
     let calls: BTreeMap<&str, &str> = stats

@@ -80,8 +80,11 @@ pub(super) const CAUSES: [Cause; 8] = [
 ];
 
 /// How many dead letters there are.
-pub(super) fn all() -> u64 {
-    CAUSES.iter().map(|cause| cause.count).sum()
+pub(super) fn all(one_in: u64) -> u64 {
+    let counts = CAUSES
+        .iter()
+        .map(|cause| cause.count.div_ceil(one_in.max(1)));
+    counts.sum()
 }
 
 const fn outage(

@@ -25,12 +25,13 @@ const STEP: usize = 1_000;
 /// Makes it: on this server, or in memory, where only its groups are told.
 pub(super) async fn make(
     how: Incident,
+    one_in: u64,
     url: Option<&str>,
     session: &mut Session,
 ) -> Result<(), Failure> {
     let Some(url) = url else {
         let broker = Broker::connect("memory:").await?;
-        let queue = write(&broker, session).await?;
+        let queue = write(&broker, one_in, session).await?;
         tell(&queue, session).await?;
         session.out.line(
             "\nThis was in memory, and is gone. With --url it stays on that server, to be worked on.",
@@ -48,7 +49,10 @@ pub(super) async fn make(
     }
     let url = without_secrets(url);
     if session.consent() == Consent::Asked {
-        let what = format!("write {} dead letters to {QUEUE} of {url}", causes::all());
+        let what = format!(
+            "write {} dead letters to {QUEUE} of {url}",
+            causes::all(one_in)
+        );
         let gone: Vec<String> = there
             .iter()
             .map(|key| format!("remove {key} first"))
@@ -59,7 +63,7 @@ pub(super) async fn make(
     if !there.is_empty() {
         remove(&broker).await?;
     }
-    let queue = write(&broker, session).await?;
+    let queue = write(&broker, one_in, session).await?;
     tell(&queue, session).await?;
     next(&url, session)
 }
@@ -93,9 +97,13 @@ async fn remove(broker: &Broker) -> Result<(), Failure> {
 }
 
 /// Writes them as those who gave up would have: each at its time, over some hours until now.
-async fn write(broker: &Broker, session: &Session) -> Result<DeadLetterQueue, Failure> {
+async fn write(
+    broker: &Broker,
+    one_in: u64,
+    session: &Session,
+) -> Result<DeadLetterQueue, Failure> {
     let queue = broker.dead_letters(queue()?);
-    let mut deaths = deaths(now_ms());
+    let mut deaths = deaths(now_ms(), one_in);
     let progress = Progress::new("writing", deaths.len() as u64, session.quiet());
     // Two at one millisecond keep their order, and get ids of their own.
     deaths.sort_by_key(|death| death.at_ms);
@@ -122,11 +130,11 @@ struct Death {
 }
 
 /// The same each time, but for the time.
-fn deaths(now_ms: u64) -> Vec<Death> {
+fn deaths(now_ms: u64, one_in: u64) -> Vec<Death> {
     let mut dice = Dice::new();
     let mut deaths = Vec::new();
     for cause in &CAUSES {
-        for number in 0..cause.count {
+        for number in 0..cause.count.div_ceil(one_in.max(1)) {
             let ago = cause.from_ms - dice.below(cause.from_ms - cause.until_ms);
             let at_ms = now_ms.saturating_sub(ago);
             deaths.push(Death {

@@ -34,6 +34,15 @@ pub(crate) struct Args {
     /// Make the incident anew: what is there of one before is removed first
     #[arg(long, requires = "incident")]
     force: bool,
+    /// One in so many of each cause: for tests that make it often.
+    #[arg(
+        long,
+        hide = true,
+        value_name = "N",
+        default_value_t = 1,
+        requires = "incident"
+    )]
+    one_in: u64,
 }
 
 /// What becomes of an incident that is there.
@@ -60,8 +69,8 @@ pub(crate) async fn run(
     let url = url.filter(|url| !url.starts_with("memory:"));
     match (args.incident, args.force) {
         (false, _) => story::tell(url).await,
-        (true, false) => incident::make(Incident::Once, url, session).await,
-        (true, true) => incident::make(Incident::Anew, url, session).await,
+        (true, false) => incident::make(Incident::Once, args.one_in, url, session).await,
+        (true, true) => incident::make(Incident::Anew, args.one_in, url, session).await,
     }
 }
 
