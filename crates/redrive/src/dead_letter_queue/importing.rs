@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::TRIES;
+use super::patience::Patience;
 use super::report::Progress;
 use crate::archive::{Archive, ArchiveReader, ArchivedDeadLetter};
 use crate::backend::{Import, Imported};
@@ -230,15 +230,11 @@ impl Importing {
         queue: &StreamKey,
         orders: &[Import],
     ) -> Result<(Vec<Imported>, bool), Error> {
-        let mut tries = 1;
+        let mut patience = Patience::default();
         loop {
             match self.broker.backend().import(queue, orders).await {
-                Err(error) if error.kind().is_transient() && tries < TRIES => {
-                    let most = Duration::from_millis(50 << tries);
-                    tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
-                    tries += 1;
-                }
-                answer => return Ok((answer?, tries > 1)),
+                Ok(answers) => return Ok((answers, patience.was_tried())),
+                Err(error) => patience.with(error).await?,
             }
         }
     }

@@ -9,6 +9,7 @@ mod inspection;
 mod lineage;
 mod options;
 mod order;
+mod patience;
 mod prepared;
 mod purging;
 mod replaying;
@@ -17,8 +18,6 @@ mod staging;
 #[cfg(test)]
 mod tests;
 mod walk;
-
-use std::time::Duration;
 
 pub use self::dry_run::DryRun;
 pub use self::exporting::Exporting;
@@ -29,6 +28,7 @@ pub use self::inspection::Inspection;
 pub use self::lineage::{Trail, TrailBegin, TrailEnd, TrailEvent};
 pub use self::options::ReplayOptions;
 use self::order::order;
+use self::patience::Patience;
 pub use self::purging::Purging;
 pub use self::replaying::Replaying;
 pub use self::report::{
@@ -44,10 +44,6 @@ use crate::message::Fields;
 use crate::names::{EntryId, StreamKey};
 use crate::selection::Order;
 use crate::selection::{Page, Selection};
-
-/// How often a step that the server did not answer is asked again before the operation ends with
-/// the error. Each is safe to ask again.
-const TRIES: u32 = 6;
 
 /// A dead-letter stream: every layout is read, whoever wrote it.
 ///
@@ -414,7 +410,7 @@ impl DeadLetterQueue {
         let mut patience = Patience::default();
         loop {
             match self.broker.backend().replay(&self.stream, orders).await {
-                Ok(answers) => return Ok((answers, patience.0 > 0)),
+                Ok(answers) => return Ok((answers, patience.was_tried())),
                 Err(error) => patience.with(error).await?,
             }
         }
@@ -430,24 +426,6 @@ impl DeadLetterQueue {
 
     async fn length(&self) -> Result<u64, Error> {
         self.broker.backend().length(&self.stream).await
-    }
-}
-
-/// How often something that is safe to ask again was not answered.
-#[derive(Default)]
-struct Patience(u32);
-
-impl Patience {
-    /// Waits before it is asked again; hands the error back when it would be in vain, or was often
-    /// enough.
-    async fn with(&mut self, error: Error) -> Result<(), Error> {
-        self.0 += 1;
-        if !error.kind().is_transient() || self.0 >= TRIES {
-            return Err(error);
-        }
-        let most = Duration::from_millis(50 << self.0);
-        tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
-        Ok(())
     }
 }
 

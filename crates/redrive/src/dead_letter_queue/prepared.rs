@@ -8,9 +8,10 @@ use futures_util::future::{BoxFuture, join_all};
 
 use super::options::ReplayOptions;
 use super::order::order;
+use super::patience::Patience;
 use super::report::{Books, Progress};
 use super::walk::{STEP, Step, Walk};
-use super::{DeadLetterQueue, Patience, not_found};
+use super::{DeadLetterQueue, not_found};
 use crate::backend::Replay;
 use crate::dead_letter::DeadLetter;
 use crate::error::Error;

@@ -60,9 +60,10 @@ fn of_code(code: &str, detail: &str) -> (ErrorKind, After, Option<&'static str>)
     use After::{Keep, Rebuild};
     match code {
         "NOGROUP" => (ErrorKind::NoGroup, Keep, None),
-        // What a blocked read is told when its stream is deleted: until 7.0, where later servers say NOGROUP.
+        // What a blocked read is told when its stream is deleted, where later servers say NOGROUP. It may
+        // be a fallen primary that empties itself: the next read goes to whoever is the primary by then.
         "UNBLOCKED" if detail.contains("stream key no longer exists") => {
-            (ErrorKind::NoGroup, Keep, None)
+            (ErrorKind::NoGroup, Rebuild, None)
         }
         "READONLY" | "UNBLOCKED" => (ErrorKind::Unavailable, Rebuild, None),
         "LOADING" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN" | "BUSY" | "EXECABORT" => {
@@ -275,7 +276,7 @@ mod tests {
             (
                 "UNBLOCKED the stream key no longer exists",
                 ErrorKind::NoGroup,
-                Keep,
+                Rebuild,
             ),
             (
                 "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",

@@ -5,11 +5,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
 
-use redrive_testkit::eventually;
+use redrive_testkit::{Fault, Moment, Proxy, Target, eventually};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::rig::{ENVELOPE, Entries, FLAT, Rig, SOON, assert_fails, ended};
+use super::rig::{ENVELOPE, Entries, FLAT, Rig, Running, SOON, assert_fails, ended};
 
 /// What a queue holds, without the ids.
 pub(super) fn stored(entries: Entries) -> Vec<Vec<Vec<u8>>> {
@@ -230,11 +230,13 @@ async fn a_stdout_that_is_full_or_closed_is_no_success() {
 async fn an_export_that_ends_early_leaves_no_file() {
     for (signals, code) in [(1, 130), (2, 130), (0, 1)] {
         let rig = Rig::start().await;
-        let add = "for n = 1, 60000 do redis.call('XADD', KEYS[1], '*', 'n', n) end";
+        let add = "for n = 1, 2000 do redis.call('XADD', KEYS[1], '*', 'n', n) end";
         let _: Option<u64> = rig.ask(&["EVAL", add, "1", "orders:dlq"]).await;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "precious").unwrap();
+        let proxy = Proxy::in_front_of(&rig.server);
+        let held = proxy.arm(Target::nth("EVALSHA page", 3), Moment::Arrived, Fault::Hold);
         let line = [
             "dlq",
             "export",
@@ -242,23 +244,26 @@ async fn an_export_that_ends_early_leaves_no_file() {
             "--force",
             "--to",
             file.to_str().unwrap(),
+            "--url",
+            proxy.url(),
         ];
-        let mut running = rig.start_redrive(&line);
-        eventually(SOON, "it has begun", async || {
-            names_in(folder.path()).len() == 2
+        let mut running = Running::start(rig.command(&line));
+        eventually(SOON, "it is in the middle of it", async || {
+            held.has_struck()
         })
         .await;
-        rig.server.freeze();
+        assert_eq!(names_in(folder.path()).len(), 2);
         if signals > 0 {
             running.signal(Signal::INT);
             running.says("ending after this step").await;
         } else {
             rig.server.kill9().await;
+            held.cut();
         }
         if signals == 2 {
             running.insist(Signal::INT).await;
         } else if signals == 1 {
-            rig.server.thaw();
+            held.go_on();
         }
         let told = running.ended().await;
         assert_eq!(told.code, Some(code), "{}", told.stderr);

@@ -256,11 +256,15 @@ async fn no_group_is_exit_3_and_what_is_no_queue_is_an_error() {
 #[tokio::test]
 async fn ctrl_c_prints_what_is_counted_so_far_and_says_so() {
     let rig = Rig::start().await;
-    rig.reject(450).await;
+    rig.reject(600).await;
     let proxy = Proxy::in_front_of(&rig.server);
     for form in ["json", "table"] {
-        // The first finds the newest, the others are pages.
-        let held = proxy.arm(Target::nth("XREVRANGE", 4), Moment::Executed, Fault::Hold);
+        // The second page; the first one is asked for by its text as well, when nobody has asked before.
+        let held = proxy.arm(
+            Target::nth("EVALSHA page", 2),
+            Moment::Executed,
+            Fault::Hold,
+        );
         let line = ["dlq", "groups", "orders", "-o", form, "--url", proxy.url()];
         let running = Running::start(rig.command(&line));
         redrive_testkit::eventually(super::rig::SOON, "it is held", async || held.has_struck())
@@ -269,21 +273,25 @@ async fn ctrl_c_prints_what_is_counted_so_far_and_says_so() {
         running.says("ending after this step").await;
         held.go_on();
         let ended = running.ended().await;
-        let error = "error: stopped: 300 of 450 dead letters looked at; the groups are of these alone\nhint: ";
+        let error = "error: stopped: 500 of 600 dead letters looked at; the groups are of these alone\nhint: ";
         assert!(ended.stderr.contains(error), "{}", ended.stderr);
         assert_eq!(ended.code, Some(130));
         if form == "json" {
             let groups: Value = serde_json::from_str(&ended.stdout).unwrap();
             assert_eq!(
                 (&groups[0]["count"], &groups[0]["share"]),
-                (&300.into(), &1.0.into())
+                (&500.into(), &1.0.into())
             );
         } else {
-            assert!(ended.stdout.contains("  300    100%  "), "{}", ended.stdout);
+            assert!(ended.stdout.contains("  500    100%  "), "{}", ended.stdout);
         }
     }
     // A server that goes away is no answer.
-    let _ = proxy.arm(Target::nth("XREVRANGE", 3), Moment::Executed, Fault::Close);
+    let _ = proxy.arm(
+        Target::nth("EVALSHA page", 2),
+        Moment::Executed,
+        Fault::Close,
+    );
     proxy.refuse();
     let ended = rig
         .redrive(&[
