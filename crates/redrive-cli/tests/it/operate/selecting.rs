@@ -141,7 +141,7 @@ async fn every_flag_selects_and_a_repeated_one_widens() {
         (&["--where", "data.n=\"7\"", "--where", "kind=order"], "13"),
         (&["--where", "\"a.b\"="], "3"),
         (&["--where", "data=null"], "9"),
-        (&["--where", &format!("{EVIL}={EVIL}")], "4"),
+        (&["--where", &format!("{}={EVIL}", Value::from(EVIL))], "4"),
         (
             &[
                 "--where",
