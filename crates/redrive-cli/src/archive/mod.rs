@@ -1,4 +1,4 @@
-//! The files of exports: made safely, packed by their names, read in lines that are bounded.
+//! The files of exports: made safely, as that of a pull is, packed by their names, read in lines that are bounded.
 
 mod packing;
 mod source;

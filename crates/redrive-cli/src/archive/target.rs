@@ -1,4 +1,4 @@
-//! The file of an export: nobody sees it before it is whole, and nobody's file is overwritten unasked.
+//! A file that is made: nobody sees it before it is whole, and nobody's file is overwritten unasked.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -45,14 +45,14 @@ impl Target {
                 "{} is no file that can be replaced",
                 path.display()
             ))
-            .hint("for a pipe or a device leave --to out, and send stdout there")),
+            .hint("for a pipe or a device say --to -, and send stdout there")),
         }
     }
 
     /// Begins it: readable by its owner alone.
     pub(crate) fn create(path: &Path, existing: Existing) -> Result<Self, Failure> {
         Self::check(path, existing)?;
-        let beside = folder(path).join(format!(".redrive-export-{}", random()));
+        let beside = folder(path).join(format!(".redrive-{}", random()));
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)

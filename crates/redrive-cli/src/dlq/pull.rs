@@ -1,8 +1,6 @@
 //! `redrive dlq pull`: a dead letter as a file, to test a handler with.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
@@ -13,6 +11,7 @@ use super::Where;
 use super::body::{body, to_stdout, trimmed};
 use super::letter::Letter;
 use super::show::Place;
+use crate::archive::{Existing, Target};
 use crate::failure::Failure;
 use crate::output::json::{self, Bytes};
 use crate::run::Bodies;
@@ -79,8 +78,14 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     } else {
         Existing::Kept
     };
-    let written = save(&path, existing, |file| what.write(&queue, &letter, file));
-    let bytes = written.map_err(|error| unwritten(&path, &error))?;
+    let target = Target::create(&path, existing)?;
+    let written = {
+        let mut file = BufWriter::new(target.file());
+        what.write(&queue, &letter, &mut file)
+            .and_then(|()| file.flush())
+    };
+    written.map_err(|error| unwritten(&path, &error))?;
+    let bytes = target.publish()?;
     let name = path.as_os_str().as_encoded_bytes();
     if session.out.is_table() {
         session.out.line(&shown_bytes(name))?;
@@ -143,57 +148,7 @@ impl<'a> What<'a> {
     }
 }
 
-/// What becomes of a file that is there already.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Existing {
-    Kept,
-    Replaced,
-}
-
-/// Writes a file that only its owner may read, and answers its length. One that is there stays as
-/// it is, also a link, unless it is to be replaced; and then until all is written.
-fn save(
-    path: &Path,
-    existing: Existing,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> io::Result<u64> {
-    let mut at = path.to_owned();
-    if existing == Existing::Replaced {
-        if path.is_dir() {
-            return Err(ErrorKind::IsADirectory.into());
-        }
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        at.set_file_name(name);
-    }
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(&at)?;
-    let filled = fill(file, write).and_then(|length| {
-        if at != path {
-            fs::rename(&at, path)?;
-        }
-        Ok(length)
-    });
-    if filled.is_err() {
-        // Half a file must not look like one.
-        let _ = fs::remove_file(&at);
-    }
-    filled
-}
-
-fn fill(file: File, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<u64> {
-    let mut to = BufWriter::new(file);
-    write(&mut to)?;
-    let file = to.into_inner()?;
-    file.sync_all()?;
-    Ok(file.metadata()?.len())
-}
-
 fn unwritten(path: &Path, error: &io::Error) -> Failure {
-    let path = path.display();
-    let hint = match error.kind() {
-        ErrorKind::AlreadyExists => "--force replaces it, --to names another file",
-        _ => "--to names another file, - stdout",
-    };
-    Failure::new(format!("writing {path}: {error}")).hint(hint)
+    Failure::new(format!("writing {}: {error}", path.display()))
+        .hint("no file was left behind; is the disk full?")
 }

@@ -54,8 +54,8 @@ pub(crate) struct Args {
     /// Change the payloads by the merge patch (RFC 7396) in this file, or on stdin with -
     #[arg(long, value_name = "FILE")]
     patch: Option<PathBuf>,
-    /// Set a value in a field, after --patch and before --migrate: data.customer.id=7. VALUE is JSON
-    /// where it is JSON, else text; may be repeated
+    /// Set a value in a field, after --patch and before --migrate: data.customer.id=7. PATH is that of
+    /// --where. VALUE is JSON where it is JSON, else text; may be repeated
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<Assignment>,
     /// Send the payloads through this shell command: a line of JSON in, a line of JSON out, and

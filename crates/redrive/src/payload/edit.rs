@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::part::Shape;
 use super::path::{PayloadPath, Step};
 
 /// Why a change cannot be made: where, and what is there. Never the payload.
@@ -134,13 +135,6 @@ enum Level<'a> {
 /// A key and its value.
 type Member<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    Object,
-    /// `{"$map":[[key,value],…]}`.
-    Pairs,
-}
-
 impl Shape {
     fn kind(self) -> &'static str {
         match self {
@@ -228,33 +222,11 @@ enum Place {
 
 fn place(members: &[Member<'_>], shape: Shape, key: &str) -> Place {
     let numbered = members.iter().enumerate();
-    let mut found = numbered.filter(|(_, (written, _))| is_key(written, shape, key));
+    let mut found = numbered.filter(|(_, (written, _))| shape.is_key(written, key));
     match (found.next(), found.next()) {
         (Some((place, _)), None) => Place::At(place),
         (None, _) => Place::Nowhere,
         (Some(_), Some(_)) => Place::Twice,
-    }
-}
-
-/// Whether a key, as it is written, is this one, as keys of objects are shown. The keys of pairs
-/// get no `$` more, and may be numbers.
-fn is_key(written: &str, shape: Shape, key: &str) -> bool {
-    match (shape, written.as_bytes().first()) {
-        (_, Some(b'"')) => {
-            serde_json::from_str::<String>(written).is_ok_and(|name| name == shape.meant(key))
-        }
-        (Shape::Pairs, Some(b'-' | b'0'..=b'9')) => written == key,
-        _ => false,
-    }
-}
-
-impl Shape {
-    /// A key as it is shown in an object, as it is shown in this.
-    fn meant(self, key: &str) -> &str {
-        match self {
-            Self::Object => key,
-            Self::Pairs => key.strip_prefix('$').unwrap_or(key),
-        }
     }
 }
 

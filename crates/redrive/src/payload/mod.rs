@@ -28,6 +28,8 @@ pub(crate) use entry::{Found, Payload, find, find_in};
 pub(crate) use form::Unfit;
 pub(crate) use part::{at, decoded, is_text, same};
 pub use path::PayloadPath;
+#[cfg(test)]
+pub(crate) use path::Step;
 pub use preview::{Preview, PreviewContent};
 pub(crate) use repair::set;
 pub use repair::{Assignment, MergePatch};

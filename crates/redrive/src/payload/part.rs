@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use super::lexer::{Lexer, Piece};
+use super::path::Step;
 use super::{Encoding, look, show};
 use crate::dead_letter::DeadLetterLayout;
 
@@ -22,21 +23,44 @@ pub(crate) fn decoded(
     }
 }
 
-/// The part of a form to which a path leads: names of members, and places in arrays, counted from
-/// 0. Of a member that is there twice it is the last, as in Python and JavaScript.
-pub(crate) fn at<'a>(form: &'a str, path: &[String]) -> Option<&'a str> {
-    path.iter()
-        .try_fold(form, |within, part| match kind(within) {
-            Kind::Object => {
-                let named = |name: &str| text(name).is_some_and(|name| name == *part);
-                let members = Members::of(within).filter(|(name, _)| name.is_some_and(named));
-                members.last().map(|(_, value)| value)
+/// The part of a form to which these steps lead, as they do where a part is set: through a CBOR
+/// tag into what it is for, and into a map by keys that are text or numbers. Of a key that is
+/// there twice it is the last, as in Python and JavaScript.
+pub(crate) fn at<'a>(form: &'a str, steps: &[Step]) -> Option<&'a str> {
+    steps.iter().try_fold(form, down)
+}
+
+fn down<'a>(within: &'a str, step: &Step) -> Option<&'a str> {
+    match kind(within) {
+        Kind::Object => match Members::of(within).next()? {
+            (Some(r#""$tag""#), tagged) => down(Members::of(tagged).nth(1)?.1, step),
+            (Some(r#""$map""#), pairs) => {
+                let pair = |(_, pair)| {
+                    let mut parts = Members::of(pair);
+                    Some((parts.next()?.1, parts.next()?.1))
+                };
+                let pairs = Members::of(pairs).filter_map(pair);
+                last(pairs, Shape::Pairs, &step.key()?)
             }
-            Kind::Array => Members::of(within)
-                .nth(place(part)?)
-                .map(|(_, value)| value),
-            Kind::Text | Kind::Other => None,
-        })
+            _ => {
+                let members = Members::of(within).filter_map(|(name, value)| Some((name?, value)));
+                last(members, Shape::Object, &step.key()?)
+            }
+        },
+        Kind::Array => Members::of(within)
+            .nth(step.item()?)
+            .map(|(_, value)| value),
+        Kind::Text | Kind::Other => None,
+    }
+}
+
+fn last<'a>(
+    members: impl Iterator<Item = (&'a str, &'a str)>,
+    shape: Shape,
+    key: &str,
+) -> Option<&'a str> {
+    let named = members.filter(|(name, _)| shape.is_key(name, key));
+    named.last().map(|(_, value)| value)
 }
 
 /// Whether two JSON texts are the same value: numbers by what they are worth, digit by digit;
@@ -120,11 +144,32 @@ fn text(form: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Borrowed(inside))
 }
 
-/// A place in an array, as it is written: `0`, `17`, not `017`.
-fn place(part: &str) -> Option<usize> {
-    let digits = part.bytes().all(|byte| byte.is_ascii_digit());
-    let plain = digits && (part == "0" || !part.starts_with('0'));
-    plain.then(|| part.parse().ok()).flatten()
+/// What holds values by their keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Object,
+    /// `{"$map":[[key,value],…]}`.
+    Pairs,
+}
+
+impl Shape {
+    /// Whether a key, as it is written, is this one, as keys of objects are shown. The keys of
+    /// pairs get no `$` more, and may be numbers.
+    pub(super) fn is_key(self, written: &str, key: &str) -> bool {
+        match (self, written.as_bytes().first()) {
+            (_, Some(b'"')) => text(written).is_some_and(|name| name == self.meant(key)),
+            (Self::Pairs, Some(b'-' | b'0'..=b'9')) => written == key,
+            _ => false,
+        }
+    }
+
+    /// A key as it is shown in an object, as it is shown in this.
+    pub(super) fn meant(self, key: &str) -> &str {
+        match self {
+            Self::Object => key,
+            Self::Pairs => key.strip_prefix('$').unwrap_or(key),
+        }
+    }
 }
 
 /// What stands in an object or an array, one after another, without building values.

@@ -9,15 +9,19 @@ use crate::error::{Error, ErrorKind};
 /// Where in an entry a value is: the name of a field, then the way into its decoded value.
 ///
 /// Written like `data.customer.id` or `data.items[3].sku`. A part of digits is the item of an
-/// array, or the key of an object that is called so; in brackets it is an item only. A name that
-/// holds `.`, `[`, `]`, `=` or `"` stands in quotes, as a JSON string: `data."a.b".c`. A key that
-/// begins with `$` gets one more, as where payloads are [shown](crate::Inspection::payload).
+/// array, counted from 0, or the key of an object that is called so; in brackets it is an item
+/// only. A name that is empty, holds `.`, `[`, `]`, `=`, `"` or a control character, begins or
+/// ends with a space, or ends with `!`, `<`, `>`, `~` or `+`, stands in quotes, as a JSON string:
+/// `data."a.b".c`. What stands in quotes is a name, never an item. A key that begins with `$` gets
+/// one more, as where payloads are [shown](crate::Inspection::payload).
 ///
 /// ```
 /// use redrive::PayloadPath;
 /// let path: PayloadPath = r#"data.items[3]."unit.price""#.parse()?;
 /// assert_eq!(path.field(), "data");
 /// assert_eq!(path.to_string(), r#"data.items[3]."unit.price""#);
+/// let refused = "data..id".parse::<PayloadPath>().unwrap_err();
+/// assert!(refused.cure().unwrap().contains("at character 6"));
 /// # Ok::<(), redrive::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,18 +63,42 @@ impl Step {
 /// What ends a name that stands without quotes.
 const ENDS: [char; 5] = ['.', '[', ']', '=', '"'];
 
+/// From where on a text is no path, and why.
+type Wrong<'a> = (&'a str, &'static str);
+
 impl PayloadPath {
-    /// Reads `PATH=VALUE`: the path, and all that stands behind the first `=` after it.
+    /// Reads `PATH=VALUE`: the path, and all that stands behind the first `=` after it. A value
+    /// that begins with one more `=` is refused, as a slip: as JSON it is `"=…"`.
+    ///
+    /// ```
+    /// use redrive::PayloadPath;
+    /// let (path, value) = PayloadPath::split("data.note=a=b")?;
+    /// assert_eq!((path.to_string().as_str(), value), ("data.note", "a=b"));
+    /// # Ok::<(), redrive::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] when no path stands there, or no `=` behind it.
+    /// [`ErrorKind::Invalid`] when no path stands there, or no `=` behind it; the
+    /// [cure](Error::cure) says where.
     pub fn split(assignment: &str) -> Result<(Self, &str), Error> {
-        let (path, rest) = Self::read(assignment)?;
-        match rest.strip_prefix('=') {
-            Some(value) => Ok((path, value)),
-            None => Err(wrong(assignment, "no = stands behind it")),
+        Self::assigned(assignment).map_err(|wrong| {
+            let doing = format!("reading {assignment:?} as PATH=VALUE");
+            let form = "it is PATH=VALUE, such as data.customer.id=7";
+            refused(doing, assignment, wrong, form)
+        })
+    }
+
+    fn assigned(text: &str) -> Result<(Self, &str), Wrong<'_>> {
+        let (path, rest) = Self::read(text)?;
+        let Some(value) = rest.strip_prefix('=') else {
+            return Err((rest, "there is no = behind the path"));
+        };
+        if value.starts_with('=') {
+            let why = "one = is enough; a text that begins with = is written as JSON, \"=…\"";
+            return Err((value, why));
         }
+        Ok((path, value))
     }
 
     /// The field.
@@ -92,24 +120,27 @@ impl PayloadPath {
     }
 
     /// The path that a text begins with, and what stands behind it: nothing, or from an `=` on.
-    fn read(text: &str) -> Result<(Self, &str), Error> {
-        let wrong = |what| wrong(text, what);
-        let (Name { name: field, .. }, mut rest) = name(text).map_err(wrong)?;
+    fn read(text: &str) -> Result<(Self, &str), Wrong<'_>> {
+        let (Name { name: field, .. }, mut rest) = name(text)?;
         let mut steps = Vec::new();
         loop {
-            if let Some(after) = rest.strip_prefix('.') {
-                let (name, after) = name(after).map_err(wrong)?;
-                steps.push(name.step().map_err(wrong)?);
+            if let Some(part) = rest.strip_prefix('.') {
+                let (name, after) = name(part)?;
+                steps.push(name.step().map_err(|why| (part, why))?);
                 rest = after;
-            } else if let Some(after) = rest.strip_prefix('[') {
-                let (digits, after) = after.split_once(']').ok_or(wrong("a [ is left open"))?;
-                let index = number(digits).ok_or(wrong("what stands in [] is no number"));
-                steps.push(Step::Index(index?));
+            } else if let Some(inside) = rest.strip_prefix('[') {
+                let open = (rest, "the [ that begins here is not closed");
+                let (digits, after) = inside.split_once(']').ok_or(open)?;
+                let index = number(digits);
+                let none = "in [] stands which item it is, a number from 0 on";
+                steps.push(Step::Index(index.ok_or((inside, none))?));
                 rest = after;
             } else if rest.is_empty() || rest.starts_with('=') {
                 return Ok((Self { field, steps }, rest));
             } else {
-                return Err(wrong("neither . nor [ stands between two parts"));
+                let why = "behind a part comes a dot, a [ or an =; a name that holds quotes or \
+                           brackets is quoted as a whole";
+                return Err((rest, why));
             }
         }
     }
@@ -117,11 +148,21 @@ impl PayloadPath {
 
 impl FromStr for PayloadPath {
     type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for what is not of this form; the [cure](Error::cure) says where.
     fn from_str(text: &str) -> Result<Self, Error> {
-        match Self::read(text)? {
-            (path, "") => Ok(path),
-            _ => Err(wrong(text, "a = stands outside of quotes")),
-        }
+        let read = match Self::read(text) {
+            Ok((path, "")) => Ok(path),
+            Ok((_, rest)) => Err((rest, "a name that holds an = is quoted")),
+            Err(wrong) => Err(wrong),
+        };
+        read.map_err(|wrong| {
+            let form = "a path is a field, then the way into its value, such as \
+                        data.customer.id or data.items[3]";
+            refused(format!("reading the path {text:?}"), text, wrong, form)
+        })
     }
 }
 
@@ -144,26 +185,44 @@ impl Name {
 }
 
 /// The name that a text begins with, and the rest.
-fn name(text: &str) -> Result<(Name, &str), &'static str> {
+fn name(text: &str) -> Result<(Name, &str), Wrong<'_>> {
     let quoted = text.starts_with('"');
     if quoted {
         let mut strings = serde_json::Deserializer::from_str(text).into_iter::<String>();
-        let Some(Ok(name)) = strings.next() else {
-            return Err("what stands in quotes is no JSON string");
+        return match strings.next() {
+            Some(Ok(name)) => {
+                let rest = text.get(strings.byte_offset()..).unwrap_or_default();
+                Ok((Name { name, quoted }, rest))
+            }
+            Some(Err(error)) if error.is_eof() => {
+                Err((text, "the quotes that begin here are not closed"))
+            }
+            _ => Err((text, "a quoted name is a JSON string")),
         };
-        let rest = text.get(strings.byte_offset()..).unwrap_or_default();
-        return Ok((Name { name, quoted }, rest));
     }
     let end = text.find(ENDS).unwrap_or(text.len());
-    match text.split_at_checked(end) {
-        Some(("", _)) | None => Err("a part is empty"),
-        Some((name, _)) if name.chars().any(char::is_control) => {
-            Err("a control character stands outside of quotes")
+    let (name, rest) = text.split_at_checked(end).unwrap_or((text, ""));
+    if let Some(why) = slip(name) {
+        return Err((text, why));
+    }
+    let name = name.to_owned();
+    Ok((Name { name, quoted }, rest))
+}
+
+/// What is more likely a slip of the hand than a name: it has to be quoted.
+fn slip(name: &str) -> Option<&'static str> {
+    match name.chars().next_back() {
+        None => Some("a part is empty; write \"\" for a name that is"),
+        Some('!' | '<' | '>' | '~' | '+') => {
+            Some("there is no other sign than =; quote a name that ends like this")
         }
-        Some((name, rest)) => {
-            let name = name.to_owned();
-            Ok((Name { name, quoted }, rest))
+        _ if name.trim() != name => {
+            Some("a part begins or ends with a space; leave it out, or quote the name")
         }
+        _ if name.chars().any(char::is_control) => {
+            Some("a part holds a control character; quote the name, as JSON")
+        }
+        Some(_) => None,
     }
 }
 
@@ -173,12 +232,12 @@ fn number(digits: &str) -> Option<usize> {
     (number.to_string() == digits).then_some(number)
 }
 
-fn wrong(text: &str, what: &str) -> Error {
-    let cure = format!(
-        "{what}; a path is a field, then the way into its value, like data.customer.id or \
-         data.items[3], odd names in quotes"
-    );
-    Error::new(ErrorKind::Invalid, format!("reading the path {text:?}")).hint(cure)
+/// That a text is none of this form, from a place on.
+fn refused(doing: String, text: &str, (rest, why): Wrong<'_>, form: &str) -> Error {
+    let before = text.strip_suffix(rest).unwrap_or_default();
+    let character = before.chars().count() + 1;
+    let cure = format!("at character {character}: {why}; {form}");
+    Error::new(ErrorKind::Invalid, doing).hint(cure)
 }
 
 impl fmt::Display for PayloadPath {

@@ -1,22 +1,20 @@
 //! What a field of a message has to be, or a part of what is in it: `PATH=VALUE`.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use serde_json::value::RawValue;
 
 use crate::dead_letter::DeadLetter;
-use crate::error::{Error, ErrorKind};
-use crate::payload;
+use crate::error::Error;
+use crate::payload::{self, PayloadPath};
 
 /// That a field of the message, or a part of its decoded value, is this: `PATH=VALUE`.
 ///
-/// `PATH` is the name of a field, and behind dots the way into its value: names of members, and
-/// places in arrays, counted from 0, as in `data.items.0.sku`. What holds a dot or an `=`, is
-/// empty, or begins or ends with a space, is written as a JSON string: `data."unit.price"`. The
-/// value of the field is decoded as [`inspect`](crate::DeadLetterQueue::inspect) decodes payloads,
-/// and keys are named as they are shown there.
+/// `PATH` is a [`PayloadPath`]: the name of a field, and behind it the way into its value, as in
+/// `data.items[0].sku`. The value of the field is decoded as
+/// [`inspect`](crate::DeadLetterQueue::inspect) decodes payloads, and keys are named as they are
+/// shown there. [`Assignment`](crate::Assignment) names values the same way.
 ///
 /// `VALUE` is compared as JSON if it is JSON, else as text. Numbers are equal when they are worth
 /// the same, digit by digit: `1` is `1.0`, and `9007199254740993` is not `9007199254740992`. A
@@ -33,8 +31,7 @@ use crate::payload;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldFilter {
-    name: String,
-    path: Vec<String>,
+    path: PayloadPath,
     value: String,
     /// The value is JSON.
     json: bool,
@@ -55,11 +52,11 @@ impl FieldFilter {
             .iter()
             .enumerate()
             .any(|(place, (name, value))| {
-                name == self.name.as_bytes()
-                    && (self.path.is_empty() && value == self.value.as_bytes()
+                name == self.path.field().as_bytes()
+                    && (self.path.steps().is_empty() && value == self.value.as_bytes()
                         || forms
                             .of(place, || payload::decoded(name, value, letter.layout))
-                            .and_then(|form| payload::at(form.get(), &self.path))
+                            .and_then(|form| payload::at(form.get(), self.path.steps()))
                             .is_some_and(|found| self.is(found)))
             })
     }
@@ -113,34 +110,7 @@ impl Forms {
 /// As it is parsed again.
 impl fmt::Display for FieldFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&written(&self.name))?;
-        for part in &self.path {
-            write!(f, ".{}", written(part))?;
-        }
-        write!(f, "={}", self.value)
-    }
-}
-
-fn written(part: &str) -> Cow<'_, str> {
-    if !part.starts_with('"') && !part.contains(['.', '=']) && slip(part).is_none() {
-        return Cow::Borrowed(part);
-    }
-    // A string is always JSON.
-    serde_json::to_string(part).map_or(Cow::Borrowed(part), Cow::Owned)
-}
-
-/// What is more likely a slip of the hand than a name: it has to be quoted.
-fn slip(part: &str) -> Option<&'static str> {
-    let last = part.chars().next_back();
-    match last {
-        None => Some("a part is empty; write \"\" for a name that is"),
-        Some('!' | '<' | '>' | '~') => Some(
-            "PATH=VALUE asks for what is equal, and knows no other sign; quote a name that ends like this",
-        ),
-        _ if part.trim() != part => {
-            Some("a part begins or ends with a space; leave it out, or quote the name")
-        }
-        Some(_) => None,
+        write!(f, "{}={}", self.path, self.value)
     }
 }
 
@@ -149,74 +119,14 @@ impl FromStr for FieldFilter {
 
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] for what is not of this form; the [cure](Error::cure) says where.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for what is not of this form; the
+    /// [cure](Error::cure) says where.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let (parts, value) = split(text).map_err(|(place, why)| {
-            let place = text.get(..place).map_or(0, |before| before.chars().count()) + 1;
-            let doing = format!("reading the filter {text:?}");
-            Error::new(ErrorKind::Invalid, doing).hint(format!(
-                "at character {place}: {why}; it is PATH=VALUE, such as data.customer.id=7"
-            ))
-        })?;
-        let mut parts = parts.into_iter();
+        let (path, value) = PayloadPath::split(text)?;
         Ok(Self {
-            name: parts.next().unwrap_or_default(),
-            path: parts.collect(),
+            path,
             json: serde_json::from_str::<&RawValue>(value).is_ok(),
             value: value.to_owned(),
         })
     }
-}
-
-type Wrong = (usize, &'static str);
-
-/// The parts of the path, of which there is at least one, and the value.
-fn split(text: &str) -> Result<(Vec<String>, &str), Wrong> {
-    const NO_SIGN: &str = "there is no = behind the path";
-    let mut parts = Vec::new();
-    let mut start = 0;
-    loop {
-        let rest = text.get(start..).unwrap_or_default();
-        let (part, length) = if rest.starts_with('"') {
-            quoted(rest).map_err(|why| (start, why))?
-        } else {
-            let length = rest.find(['.', '=']).ok_or((text.len(), NO_SIGN))?;
-            let part = rest.get(..length).unwrap_or_default();
-            if let Some(why) = slip(part) {
-                return Err((start, why));
-            }
-            (part.to_owned(), length)
-        };
-        parts.push(part);
-        let end = start + length;
-        match text.as_bytes().get(end) {
-            Some(b'.') => start = end + 1,
-            Some(b'=') => {
-                let value = text.get(end + 1..).unwrap_or_default();
-                if value.starts_with('=') {
-                    return Err((
-                        end + 1,
-                        "one = is enough; a text that begins with = is written as JSON, \"=…\"",
-                    ));
-                }
-                return Ok((parts, value));
-            }
-            Some(_) => return Err((end, "behind a quoted name comes a dot or an =")),
-            None => return Err((end, NO_SIGN)),
-        }
-    }
-}
-
-/// A name as a JSON string, and how long it is as it stands.
-fn quoted(text: &str) -> Result<(String, usize), &'static str> {
-    let mut escaped = false;
-    let end = text.bytes().skip(1).position(|byte| {
-        let ends = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        ends
-    });
-    let length = end.ok_or("the quotes that begin here are not closed")? + 2;
-    let name = text.get(..length).unwrap_or_default();
-    let name = serde_json::from_str(name).map_err(|_| "a quoted name is a JSON string")?;
-    Ok((name, length))
 }

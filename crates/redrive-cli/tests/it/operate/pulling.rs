@@ -166,8 +166,8 @@ async fn a_file_that_is_there_stays_unless_it_is_to_be_replaced() {
         assert_fails(
             &ended,
             1,
-            &format!("writing {name}: File exists (os error 17)"),
-            "--force replaces it, --to names another file",
+            &format!("{name} is there already"),
+            "name another file, or say --force to replace it",
         );
     }
     assert_eq!(
@@ -188,17 +188,20 @@ async fn a_file_that_is_there_stays_unless_it_is_to_be_replaced() {
     assert_eq!(desk.read("aim"), b"mine");
     assert!(!path("nowhere").exists());
     fs::create_dir(path("folder")).unwrap();
-    for words in [
-        &["--to", "folder", "--force"][..],
-        &["--to", "no/such/file"],
+    for (words, error, hint) in [
+        (
+            &["--to", "folder", "--force"][..],
+            "folder is no file that can be replaced",
+            "for a pipe or a device say --to -, and send stdout there",
+        ),
+        (
+            &["--to", "no/such/file"],
+            "making a file beside no/such/file: No such file or directory (os error 2)",
+            "its folder has to be there, and to be writable",
+        ),
     ] {
         let ended = desk.pulls(&[&["17-1"], words].concat()).await;
-        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-        assert!(
-            ended
-                .stderr
-                .contains("hint: --to names another file, - stdout\n")
-        );
+        assert_fails(&ended, 1, error, hint);
     }
     // Nothing of what failed is left.
     assert_eq!(desk.files(), ["aim", "folder", "link", "loose", "taken"]);
@@ -228,6 +231,28 @@ async fn what_is_not_there_or_has_nothing_left_is_no_file() {
     }
     assert!(desk.files().is_empty());
     assert_eq!(desk.rig.everything().await, before);
+}
+
+/// As on a disk that is full: nothing is left, and what was there is as it was.
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_an_error_and_no_file() {
+    let desk = Desk::start().await;
+    fs::write(desk.folder.path().join("taken"), "mine").unwrap();
+    for words in [&["--to", "new"][..], &["--to", "taken", "--force"]] {
+        let mut limited = tokio::process::Command::new("sh");
+        limited
+            .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"])
+            .arg(env!("CARGO_BIN_EXE_redrive"))
+            .args(["dlq", "pull", "17-1", "orders"])
+            .args(words)
+            .env("REDRIVE_URL", desk.rig.server.url())
+            .current_dir(desk.folder.path());
+        let error = format!("writing {}: File too large (os error 27)", words[1]);
+        let hint = "no file was left behind; is the disk full?";
+        assert_fails(&ended(&mut limited).await, 1, &error, hint);
+    }
+    assert_eq!(desk.files(), ["taken"]);
+    assert_eq!(desk.read("taken"), b"mine");
 }
 
 /// Where nothing more can be written there is no file afterwards; where nobody reads, no failure.

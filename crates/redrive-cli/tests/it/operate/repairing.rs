@@ -125,17 +125,24 @@ async fn where_nothing_can_be_set_the_dead_letter_stays_and_is_named_with_a_cure
 async fn a_path_or_a_patch_that_is_none_is_a_mistake_of_usage() {
     let rig = Rig::start().await;
     for (set, why) in [
-        ("data", "no = stands behind it"),
-        ("data..a=1", "a part is empty"),
+        ("data", "at character 5: there is no = behind the path"),
+        (
+            "data..a=1",
+            "at character 6: a part is empty; write \"\" for a name that is",
+        ),
+        (
+            "data.n+=1",
+            "at character 6: there is no other sign than =; quote a name that ends like this",
+        ),
         (
             "data.$ref=1",
-            "a key begins with a single $: write $$ for one",
+            "at character 6: a key begins with a single $: write $$ for one",
         ),
     ] {
         let ended = rig.redrive(&[&REPLAY[..], &["--set", set]].concat()).await;
         let told = format!(
-            "--set <PATH=VALUE> cannot be {set:?}: {why}; a path is a field, then the way into its \
-            value, like data.customer.id or data.items[3], odd names in quotes"
+            "--set <PATH=VALUE> cannot be {set:?}: {why}; it is PATH=VALUE, such as \
+            data.customer.id=7"
         );
         assert_fails(&ended, 2, &told, "see `redrive dlq replay --help`");
     }

@@ -7,11 +7,14 @@ use super::rig::{FLAT, Rig, assert_fails};
 /// In errors, names, and payloads: it clears a screen, turns text around, ends a line.
 const EVIL: &str = "\x1b[2J\u{202e}\r\nevil";
 
+/// An id, the fields of the message, and what is said of its death.
+type Died<'a> = (&'a str, &'a [&'a [u8]], &'a [(&'a str, &'a str)]);
+
 /// Four of redrive's own, numbered by their ids, one of which is hostile, and one that is not ours.
 async fn queue() -> Rig {
     let rig = Rig::start().await;
     let at = |ms: &'static str| ("redrive-dead-at", ms);
-    let letters: [(&str, &[&[u8]], &[(&str, &str)]); 4] = [
+    let letters: [Died<'_>; 4] = [
         (
             "1-0",
             &[b"data", br#"{"customer":{"id":7},"n":"7"}"#],
@@ -141,7 +144,7 @@ async fn every_flag_selects_and_a_repeated_one_widens() {
         (&["--where", "data.n=\"7\"", "--where", "kind=order"], "13"),
         (&["--where", "\"a.b\"="], "3"),
         (&["--where", "data=null"], "9"),
-        (&["--where", &format!("{EVIL}={EVIL}")], "4"),
+        (&["--where", &format!("{}={EVIL}", Value::from(EVIL))], "4"),
         (
             &[
                 "--where",

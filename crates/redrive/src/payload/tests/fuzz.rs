@@ -5,8 +5,8 @@ use redrive_testkit::fuzz;
 use serde_json::value::RawValue;
 
 use super::super::{
-    Assignment, Encoding, MOST_BYTES, MergePatch, Misfit, PayloadCodec, Unfit, look, restore, set,
-    show,
+    Assignment, Encoding, MOST_BYTES, MergePatch, Misfit, PayloadCodec, Unfit, at, edit, look,
+    restore, set, show,
 };
 use super::laws::nearly;
 use crate::dead_letter::DeadLetterLayout;
@@ -94,6 +94,13 @@ fn fuzz_of_payload_paths_panics_0() {
         let written = assignment.to_string();
         let again: Assignment = written.parse().map_err(|_| TestCaseError::fail(written))?;
         prop_assert_eq!(&again, &assignment);
+        // Where a value is set it is found, whatever was there.
+        if let Some((_, form)) = look(&bytes)
+            && let Ok(once) = edit::set(&form, assignment.path(), assignment.value())
+        {
+            let found = at(once.get(), assignment.path().steps());
+            prop_assert_eq!(found, Some(assignment.value().get()));
+        }
         let fields = Fields::from_iter([("data", bytes)]);
         let assignments = [assignment];
         if let Ok(once) = set(&fields, DeadLetterLayout::Native, &assignments) {

@@ -1,6 +1,6 @@
 //! Tests: values set by their paths, and merge patches, in every codec.
 
-use super::super::{Assignment, Compression, MergePatch, Misfit, PayloadPath, set};
+use super::super::{Assignment, Compression, MergePatch, Misfit, PayloadPath, at, edit, set};
 use super::*;
 use crate::dead_letter::DeadLetterLayout;
 use crate::message::Fields;
@@ -299,6 +299,43 @@ fn an_envelope_keeps_to_its_three_fields_and_to_message_pack() {
 }
 
 #[test]
+fn what_is_set_is_found_by_the_same_path() {
+    for (form, path) in [
+        (r#"{"a":{"b":1}}"#, "data.a.b"),
+        (r#"{"a":{}}"#, "data.a.new"),
+        (r#"{"a":[1,{"b":2}]}"#, "data.a.1.b"),
+        (r#"{"a":[1,{"b":2}]}"#, "data.a[1].b"),
+        (r#"{"1":2}"#, "data.1"),
+        (r#"{"$$ref":1}"#, "data.$$ref"),
+        (r#"{"a.b":1,"":2}"#, r#"data."a.b""#),
+        (r#"{"$tag":[1,{"$tag":[2,[3]]}]}"#, "data[0]"),
+        (r#"{"$tag":[1,[{"$bin":"/w=="}]]}"#, "data[0]"),
+        (r#"{"$map":[[1,2],["b",3]]}"#, "data.1"),
+        (r#"{"$map":[[-1,2],["$b",[3]]]}"#, "data.-1"),
+        (r#"{"$map":[[-1,2],["$b",[3]]]}"#, "data.$$b[0]"),
+        (r#"{"$map":[[null,2]]}"#, "data.new"),
+    ] {
+        let form = RawValue::from_string(form.to_owned()).unwrap();
+        let assignment: Assignment = format!("{path}=\"here\"").parse().unwrap();
+        let path = assignment.path();
+        let after = edit::set(&form, path, assignment.value()).unwrap();
+        assert_ne!(at(form.get(), path.steps()), Some("\"here\""), "{path}");
+        assert_eq!(at(after.get(), path.steps()), Some("\"here\""), "{path}");
+    }
+    for (form, path) in [
+        ("[1]", r#"data."0""#),
+        ("[1]", "data[1]"),
+        (r#"{"0":1}"#, "data[0]"),
+        (r#"{"$bin":"/w=="}"#, "data.$$bin"),
+        (r#"{"$map":[[1,2]]}"#, "data[1]"),
+        (r#""text""#, "data[0]"),
+    ] {
+        let path: PayloadPath = path.parse().unwrap();
+        assert_eq!(at(form, path.steps()), None, "{path} in {form}");
+    }
+}
+
+#[test]
 fn a_path_is_read_and_written_and_a_wrong_one_told() {
     for path in [
         "data",
@@ -335,14 +372,21 @@ fn a_path_is_read_and_written_and_a_wrong_one_told() {
         "a\nb",
         "data[3]a",
         "data.a[99999999999999999999]",
+        " data",
+        "data. a",
+        "data.a ",
+        "data.a>",
+        "data.a+",
     ] {
         let error = path.parse::<PayloadPath>().unwrap_err();
-        assert!(error.cure().is_some(), "{path:?}");
+        let cure = error.cure().unwrap();
+        assert!(cure.starts_with("at character "), "{path:?}: {cure}");
+        assert!(cure.ends_with("data.items[3]"), "{path:?}: {cure}");
         assert!(!error.to_string().contains('\n'), "{path:?}");
     }
     let (path, value) = PayloadPath::split(r#"data."a=b"=c=d"#).unwrap();
     assert_eq!((path.to_string().as_str(), value), (r#"data."a=b""#, "c=d"));
-    for text in ["data", "=1", "data.=1"] {
+    for text in ["data", "=1", "data.=1", "data==1"] {
         assert!(PayloadPath::split(text).is_err(), "{text}");
     }
 }
