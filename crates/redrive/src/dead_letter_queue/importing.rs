@@ -1,7 +1,6 @@
 //! An import step by step.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use serde::Serialize;
 

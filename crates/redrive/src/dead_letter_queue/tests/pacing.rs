@@ -1,5 +1,7 @@
 //! A bulk replay keeps to its rate, by a clock that the test has in its hand.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, advance};
 
 use super::*;
