@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use indicatif::BinaryBytes;
-use redrive::{Archive, ArchiveReader, ArchivedDeadLetter, ImportOptions, ImportReport, StreamKey};
+use redrive::{
+    Archive, ArchiveReader, ArchivedDeadLetter, ImportOptions, ImportOutcome, ImportReport,
+    StreamKey,
+};
 use serde::Serialize;
 
 use super::bulk::{self, Ended};
@@ -142,7 +145,21 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     }
     bulk::judge(ended, done, undone, "imported")
         .and_then(|()| checked.left_out(true))
+        .and_then(|()| came_back(&report))
         .and(told)
+}
+
+/// That what was imported before is there no more.
+fn came_back(report: &ImportReport) -> Result<(), Failure> {
+    if report.gone == 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "{} were imported before and are in no queue any more: replayed or purged since",
+        report.gone
+    );
+    let hint = "--again WORD, a word of yours, imports them once more";
+    Err(Failure::with(Code::Partly, text).hint(hint))
 }
 
 /// What a first reading of the file came to.
@@ -154,6 +171,8 @@ struct Checked {
     queues: BTreeMap<StreamKey, u64>,
     /// How many lines cannot be used, or what stands behind one cannot.
     bad: u64,
+    /// Why it is no whole export.
+    flaw: Option<String>,
 }
 
 impl Checked {
@@ -167,7 +186,7 @@ impl Checked {
             }
         }
         let bad = reading.bad;
-        let archive = reading.finish()?;
+        let (archive, flaw) = reading.finish()?;
         let queues = match &args.dlq {
             None => archive.queues.clone(),
             Some(queue) => [(queue.clone(), archive.dead_letters)].into(),
@@ -177,6 +196,7 @@ impl Checked {
             first,
             queues,
             bad,
+            flaw,
         })
     }
 
@@ -254,12 +274,15 @@ impl Checked {
 
     /// That not all of the file could be used.
     fn left_out(&self, was_done: bool) -> Result<(), Failure> {
+        let hint = "export it again where the dead letters still are, and import that as well";
         if self.bad == 0 {
-            return Ok(());
+            return match &self.flaw {
+                None => Ok(()),
+                Some(flaw) => Err(Failure::with(Code::Partly, flaw.as_str()).hint(hint)),
+            };
         }
         let verb = if was_done { "was" } else { "would be" };
         let text = format!("what is damaged {verb} left out: {} times", self.bad);
-        let hint = "export it again where the dead letters still are, and import that as well";
         Err(Failure::with(Code::Partly, text).hint(hint))
     }
 }
@@ -320,16 +343,16 @@ impl Reading {
         }
     }
 
-    fn finish(mut self) -> Result<Archive, Failure> {
+    /// What there was in it, and what is wrong with the whole of it where that is passed over.
+    fn finish(mut self) -> Result<(Archive, Option<String>), Failure> {
         if !self.salvage {
             let failed = |error| Failure::from(error).code(Code::Failed);
-            return self.reader.finish().map_err(failed);
+            let archive = self.reader.finish().map_err(failed)?;
+            return Ok((archive, None));
         }
         let salvaged = self.reader.clone().salvage();
-        if let Err(error) = std::mem::take(&mut self.reader).finish() {
-            note(&failure_text(&error));
-        }
-        Ok(salvaged)
+        let flaw = std::mem::take(&mut self.reader).finish().err();
+        Ok((salvaged, flaw.map(|error| format!("not whole: {error}"))))
     }
 
     /// What there was in it, to be compared.
@@ -341,16 +364,13 @@ impl Reading {
     }
 }
 
-fn failure_text(error: &redrive::Error) -> String {
-    format!("not whole: {error}")
-}
-
 fn print(report: &ImportReport, out: &mut Output) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Counts {
         dead_letters: u64,
         imported: u64,
         already: u64,
+        gone: u64,
     }
     match out.format {
         Format::Json => return out.document(report),
@@ -359,6 +379,7 @@ fn print(report: &ImportReport, out: &mut Output) -> Result<(), Failure> {
                 dead_letters: report.dead_letters,
                 imported: report.imported,
                 already: report.already,
+                gone: report.gone,
             });
         }
         Format::Table => {}
@@ -368,8 +389,12 @@ fn print(report: &ImportReport, out: &mut Output) -> Result<(), Failure> {
     out.line(&format!("already       {}", report.already))?;
     const SHOWN: usize = 10;
     for one in report.new_ids.iter().take(SHOWN) {
+        let is = match one.outcome {
+            ImportOutcome::Gone => "was",
+            _ => "is",
+        };
         out.line(&format!(
-            "  {} is {} in {}",
+            "  {} {is} {} in {}",
             one.id,
             one.new_id,
             shown(one.dlq.as_str())

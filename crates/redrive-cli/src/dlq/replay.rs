@@ -188,6 +188,10 @@ fn patch(file: &Path) -> Result<MergePatch, Failure> {
     if text.len() as u64 > LARGEST_PATCH {
         return Err(failed("is larger than 64 MiB".to_owned()));
     }
+    if !text.trim_start().starts_with('{') {
+        // RFC 7396 allows it: it would take the place of every payload as a whole.
+        return Err(failed("is no JSON object".to_owned()));
+    }
     text.parse()
         .map_err(|error: redrive::Error| failed(format!("is no merge patch: {error}")))
 }

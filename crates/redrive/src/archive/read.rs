@@ -12,7 +12,7 @@ use crate::message::Fields;
 use crate::names::{EntryId, StreamKey};
 
 const EXPORT_AGAIN: &str = "export it again where the dead letters still are";
-const CUT: &str = "it was cut: copy it again, or export it again";
+const CUT: &str = "it was cut or changed: copy it again, or export it again";
 
 /// A dead letter that stands in an export.
 #[derive(Clone, Debug, PartialEq, Eq)]

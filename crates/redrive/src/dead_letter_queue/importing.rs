@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 
-use serde::Serialize;
-
+use super::imports::{ImportOptions, ImportOutcome, ImportReport, ImportResult};
 use super::patience::Patience;
 use super::report::Progress;
 use crate::archive::{Archive, ArchiveReader, ArchivedDeadLetter};
-use crate::backend::{Import, Imported};
+use crate::backend::{Entry, Import, Imported};
 use crate::broker::Broker;
 use crate::error::Error;
 use crate::names::{EntryId, StreamKey};
@@ -17,72 +16,6 @@ const STEP: (usize, usize) = (100, 4 << 20);
 
 /// How many dead letters a report lists.
 const LISTED: usize = 1_000;
-
-/// How dead letters are imported. Default: each into the queue that it came from, and not again where
-/// it was imported before.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[must_use = "options do nothing until an import is given them"]
-pub struct ImportOptions {
-    into: Option<StreamKey>,
-    again: Option<String>,
-}
-
-impl ImportOptions {
-    /// All of them into this queue.
-    pub fn into_queue(mut self, queue: StreamKey) -> Self {
-        self.into = Some(queue);
-        self
-    }
-
-    /// Once more, although they were imported in the last days: they have been purged since, or are
-    /// wanted twice. The word tells this import from others: asked again with the same one it goes
-    /// on where it ended, and doubles nothing.
-    pub fn again(mut self, word: impl Into<String>) -> Self {
-        self.again = Some(word.into());
-        self
-    }
-}
-
-/// What became of one dead letter in an import. Serialises to an object of these names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct ImportResult {
-    /// The queue that it is in now.
-    pub dlq: StreamKey,
-    /// The id that it had where it was exported.
-    pub id: EntryId,
-    /// Its new id: of one imported now or before.
-    pub new_id: EntryId,
-    /// What became of it.
-    pub outcome: ImportOutcome,
-}
-
-/// What became of one dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum ImportOutcome {
-    /// Imported now.
-    Imported,
-    /// Imported before, by this or another call. It may have left the queue since.
-    Already,
-}
-
-/// What an import did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct ImportReport {
-    /// How many the export holds.
-    pub dead_letters: u64,
-    /// Imported now.
-    pub imported: u64,
-    /// Imported before, by this or another call, and not again.
-    pub already: u64,
-    /// The first 1,000 of both, old ids and new ones, in the order of the export.
-    pub new_ids: Vec<ImportResult>,
-    /// Whether there are more than listed.
-    pub new_ids_truncated: bool,
-}
 
 /// An import, step by step: for who reads a file that does not fit into memory, shows how far it is,
 /// or sets its pace. It holds what was added and not carried out yet.
@@ -178,24 +111,45 @@ impl Importing {
         let queue = self.queue_of(first).clone();
         let same = |one: &&ArchivedDeadLetter| *self.queue_of(one) == queue;
         let some = self.waiting.iter().take(STEP.0).take_while(same);
-        let orders: Vec<Import> = some.map(|one| self.order(one)).collect();
-        let before = std::mem::replace(&mut self.asked, orders.len());
-        let (answers, again) = self.ask(&queue, &orders).await?;
+        let some: Vec<&ArchivedDeadLetter> = some.collect();
+        let lying = self.lying(&queue, &some).await?;
+        let all = some.len();
+        let before = std::mem::replace(&mut self.asked, all);
+        let to_ask = some.iter().zip(&lying).filter(|(_, lies)| !**lies);
+        let to_ask: Vec<&ArchivedDeadLetter> = to_ask.map(|(one, _)| *one).collect();
+        let (answers, again) = self.answers(&queue, &to_ask).await?;
         self.asked = 0;
         let mut refused = None;
         let mut left = VecDeque::new();
-        for (place, answer) in answers.into_iter().enumerate() {
+        let mut answers = answers.into_iter();
+        for (place, lies) in lying.into_iter().enumerate() {
             let Some(one) = self.waiting.pop_front() else {
                 break;
             };
+            if lies {
+                let id = one.dead_letter.id;
+                self.book(&queue, &one, id, ImportOutcome::Already);
+                continue;
+            }
+            let Some(answer) = answers.next() else {
+                left.push_back(one);
+                continue;
+            };
             match answer {
-                Imported::Added(new) => self.book(&queue, &one, new, ImportOutcome::Imported),
-                // Its first answer was lost on the way: it was this call that imported it.
-                Imported::Already(new) if again || place < before => {
+                (Imported::Added(new), _) => {
                     self.book(&queue, &one, new, ImportOutcome::Imported);
                 }
-                Imported::Already(new) => self.book(&queue, &one, new, ImportOutcome::Already),
-                Imported::Refused(error) => {
+                (Imported::Already(new), Is::Gone) => {
+                    self.book(&queue, &one, new, ImportOutcome::Gone);
+                }
+                // Its first answer was lost on the way: it was this call that imported it.
+                (Imported::Already(new), Is::There) if again || place < before => {
+                    self.book(&queue, &one, new, ImportOutcome::Imported);
+                }
+                (Imported::Already(new), Is::There) => {
+                    self.book(&queue, &one, new, ImportOutcome::Already);
+                }
+                (Imported::Refused(error), _) => {
                     refused.get_or_insert(error);
                     left.push_back(one);
                 }
@@ -213,14 +167,76 @@ impl Importing {
         self.options.into.as_ref().unwrap_or(&one.queue)
     }
 
-    fn order(&self, one: &ArchivedDeadLetter) -> Import {
-        Import {
-            receipt: match &self.options.again {
-                None => one.check.clone(),
-                Some(word) => format!("{} {word}", one.check),
-            },
-            stored: one.dead_letter.stored().clone(),
+    /// Which of them lie in the queue under the id that they had: they were not gone, and would be doubled.
+    async fn lying(
+        &self,
+        queue: &StreamKey,
+        some: &[&ArchivedDeadLetter],
+    ) -> Result<Vec<bool>, Error> {
+        let ids: Vec<EntryId> = some.iter().map(|one| one.dead_letter.id).collect();
+        let found = self.found(queue, &ids).await?;
+        let lies = |(one, found): (&&ArchivedDeadLetter, Option<Entry>)| {
+            found.is_some_and(|found| found.fields == *one.dead_letter.stored())
+        };
+        Ok(some.iter().zip(found).map(lies).collect())
+    }
+
+    /// Imports these, each with whether it is in the queue now, and says whether something had to be asked
+    /// again. What was imported before and is gone is imported under the word, where there is one: what is
+    /// still there is not doubled.
+    async fn answers(
+        &self,
+        queue: &StreamKey,
+        some: &[&ArchivedDeadLetter],
+    ) -> Result<(Vec<(Imported, Is)>, bool), Error> {
+        let orders: Vec<Import> = some.iter().map(|one| order(one, None)).collect();
+        let (mut answers, mut again) = self.ask_where(queue, &orders).await?;
+        if let Some(word) = &self.options.again {
+            let gone = some.iter().zip(&mut answers);
+            let gone = gone.filter(|(_, (_, is))| *is == Is::Gone);
+            let (orders, places): (Vec<_>, Vec<_>) = gone
+                .map(|(one, answer)| (order(one, Some(word)), answer))
+                .unzip();
+            let (once_more, asked_again) = self.ask_where(queue, &orders).await?;
+            again |= asked_again;
+            for (place, answer) in places.into_iter().zip(once_more) {
+                *place = answer;
+            }
         }
+        Ok((answers, again))
+    }
+
+    async fn ask_where(
+        &self,
+        queue: &StreamKey,
+        orders: &[Import],
+    ) -> Result<(Vec<(Imported, Is)>, bool), Error> {
+        let (answers, again) = self.ask(queue, orders).await?;
+        let already = |answer: &Imported| match answer {
+            Imported::Already(id) => Some(*id),
+            Imported::Added(_) | Imported::Refused(_) => None,
+        };
+        let ids: Vec<EntryId> = answers.iter().filter_map(already).collect();
+        let mut found = self.found(queue, &ids).await?.into_iter();
+        let placed = |answer: Imported| match already(&answer).map(|_| found.next().flatten()) {
+            Some(None) => (answer, Is::Gone),
+            Some(Some(_)) | None => (answer, Is::There),
+        };
+        Ok((answers.into_iter().map(placed).collect(), again))
+    }
+
+    /// What lies under these ids, in their order.
+    async fn found(&self, queue: &StreamKey, ids: &[EntryId]) -> Result<Vec<Option<Entry>>, Error> {
+        let mut all = Vec::with_capacity(ids.len());
+        let mut patience = Patience::default();
+        while let Some(rest) = ids.get(all.len()..).filter(|rest| !rest.is_empty()) {
+            match self.broker.backend().named(queue, rest).await {
+                // As many as fit into one answer.
+                Ok(some) => all.extend(some),
+                Err(error) => patience.with(error).await?,
+            }
+        }
+        Ok(all)
     }
 
     /// Asks until there is an answer; says whether it had to ask again.
@@ -229,6 +245,9 @@ impl Importing {
         queue: &StreamKey,
         orders: &[Import],
     ) -> Result<(Vec<Imported>, bool), Error> {
+        if orders.is_empty() {
+            return Ok((Vec::new(), false));
+        }
         let mut patience = Patience::default();
         loop {
             match self.broker.backend().import(queue, orders).await {
@@ -250,6 +269,10 @@ impl Importing {
         match outcome {
             ImportOutcome::Imported => report.imported += 1,
             ImportOutcome::Already => report.already += 1,
+            ImportOutcome::Gone => {
+                report.already += 1;
+                report.gone += 1;
+            }
         }
         let result = ImportResult {
             dlq: queue.clone(),
@@ -290,6 +313,23 @@ impl Importing {
     #[must_use]
     pub fn into_report(self) -> ImportReport {
         self.report
+    }
+}
+
+/// Whether something that was imported is in its queue.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Is {
+    There,
+    Gone,
+}
+
+fn order(one: &ArchivedDeadLetter, again: Option<&str>) -> Import {
+    Import {
+        receipt: match again {
+            None => one.check.clone(),
+            Some(word) => format!("{} {word}", one.check),
+        },
+        stored: one.dead_letter.stored().clone(),
     }
 }
 

@@ -46,7 +46,7 @@ async fn the_report_maps_old_ids_to_new_ones() {
     };
     assert_eq!(
         keys(&report),
-        sorted("dead_letters imported already new_ids new_ids_truncated")
+        sorted("dead_letters imported already gone new_ids new_ids_truncated")
     );
     assert_eq!(told("id"), ids(here.entries("orders:dlq").await));
     assert_eq!(told("new_id"), ids(there.entries("orders:dlq").await));
@@ -63,7 +63,7 @@ async fn the_report_maps_old_ids_to_new_ones() {
     assert!(lines[..12].iter().all(|line| line["outcome"] == "already"));
     assert_eq!(
         lines[12],
-        serde_json::json!({"dead_letters": 12, "imported": 0, "already": 12})
+        serde_json::json!({"dead_letters": 12, "imported": 0, "already": 12, "gone": 0})
     );
     let table = there
         .redrive(&["dlq", "import", file, "--yes", "--again", "twice"])
@@ -71,7 +71,7 @@ async fn the_report_maps_old_ids_to_new_ones() {
     assert!(
         table
             .stdout
-            .starts_with("dead letters  12\nimported      12\nalready       0\n  "),
+            .starts_with("dead letters  12\nimported      0\nalready       12\n  "),
         "{}",
         table.stdout
     );
@@ -82,7 +82,50 @@ async fn the_report_maps_old_ids_to_new_ones() {
         "{}",
         table.stdout
     );
-    assert_eq!(there.length("orders:dlq").await, 24);
+    assert_eq!(there.length("orders:dlq").await, 12);
+}
+
+/// What never left the queue is not doubled, and what has left it is not told to be there.
+#[tokio::test]
+async fn what_still_lies_in_its_queue_is_left_alone_and_what_has_gone_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rig, file) = exported(5, folder.path()).await;
+    let file = file.to_str().unwrap();
+    let import = async |more: &[&str]| {
+        let line = [&["dlq", "import", file, "--yes", "-o", "json"], more].concat();
+        let ended = rig.redrive(&line).await;
+        let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let counts = ["imported", "already", "gone"].map(|name| report[name].as_u64().unwrap());
+        (ended.code, counts, ended.stderr)
+    };
+    let length = async || rig.ask::<u64>(&["XLEN", "orders:dlq"]).await;
+    for more in [&[][..], &["--again", "word"]] {
+        let (code, counts, said) = import(more).await;
+        assert_eq!((code, counts), (Some(0), [0, 5, 0]), "{said}");
+        assert_eq!(length().await, 5);
+    }
+
+    let purge = ["dlq", "purge", "orders", "--limit", "2", "--all", "--yes"];
+    rig.json(&purge).await;
+    let (code, counts, _) = import(&[]).await;
+    assert_eq!((code, counts), (Some(0), [2, 3, 0]));
+    assert_eq!(length().await, 5);
+
+    let purge = ["dlq", "purge", "orders", "--all", "--yes"];
+    rig.json(&purge).await;
+    let (code, counts, said) = import(&[]).await;
+    assert_eq!((code, counts), (Some(4), [3, 2, 2]));
+    assert!(
+        said.contains("error: 2 were imported before and are in no queue any more")
+            && said.contains("hint: --again WORD"),
+        "{said}"
+    );
+    // Only what is gone.
+    for counted in [[2, 3, 0], [0, 5, 0]] {
+        let (code, counts, _) = import(&["--again", "monday"]).await;
+        assert_eq!((code, counts), (Some(0), counted));
+        assert_eq!(length().await, 5);
+    }
 }
 
 #[tokio::test]
@@ -195,7 +238,7 @@ async fn a_file_that_is_cut_or_damaged_is_refused_whole_and_can_be_salvaged() {
     assert_eq!(there.ask::<u64>(&LEDGER).await, 5);
     let half = import(&text[..text.len() / 2], &["--salvage", "--again", "half"]).await;
     assert_eq!(half.code, Some(4), "{}", half.stderr);
-    assert_eq!(there.length("orders:dlq").await, 7);
+    assert_eq!(there.length("orders:dlq").await, 5);
 }
 
 #[tokio::test]
