@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use redrive::{DeadLetterQueue, Progress as Done, Selection};
+use redrive::{DeadLetter, DeadLetterQueue, Progress as Done, Selection};
 use tokio::sync::oneshot;
 
 use super::letter::line;
@@ -14,6 +14,64 @@ use crate::signals::{Signal, Signals};
 
 /// How many are shown before asking.
 const FIRST: usize = 5;
+
+/// What would be worked on.
+pub(super) struct Counted {
+    pub(super) count: u64,
+    /// The first ones of it.
+    pub(super) first: Vec<DeadLetter>,
+}
+
+impl Counted {
+    pub(super) fn what(&self, verb: &str, queue: &DeadLetterQueue) -> String {
+        let count = self.count;
+        let letters = if count == 1 {
+            "dead letter"
+        } else {
+            "dead letters"
+        };
+        format!("{verb} {count} {letters} of {}", queue.stream())
+    }
+
+    /// How many there are beside the first.
+    pub(super) fn beyond(&self) -> u64 {
+        self.count.saturating_sub(self.first.len() as u64)
+    }
+}
+
+/// Counts what would be worked on. It can be ended at any time: nothing is done then.
+pub(super) async fn count(
+    queue: &DeadLetterQueue,
+    selection: &Selection,
+    limit: Option<usize>,
+    quiet: Quiet,
+    signals: &mut Signals,
+) -> Result<Counted, Failure> {
+    let most = limit.unwrap_or(usize::MAX);
+    // Beyond these it only counts.
+    let these = selection.clone().limit(FIRST.min(most));
+    let mut found = tokio::select! {
+        biased;
+        signal = signals.recv() => return Err(stopped(signal)),
+        found = queue.find(&these) => found?,
+    };
+    let mut first = Vec::new();
+    let counting = search(&mut found, "counting", quiet, signals, |found| {
+        first.extend(std::iter::from_fn(|| found.ready()));
+        Ok(match found.matched() >= most as u64 {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+    });
+    match counting.await? {
+        Searched::Enough => {}
+        Searched::Stopped(signal) => return Err(stopped(signal)),
+    }
+    Ok(Counted {
+        count: found.matched().min(most as u64),
+        first,
+    })
+}
 
 /// Counts what would be worked on, and asks. It can be ended at any time: nothing is done then.
 pub(super) async fn ask(
@@ -28,34 +86,10 @@ pub(super) async fn ask(
     if consent == Consent::Given {
         return Ok(());
     }
-    let most = limit.unwrap_or(usize::MAX);
-    // Beyond these it only counts.
-    let these = selection.clone().limit(FIRST.min(most));
-    let mut found = tokio::select! {
-        biased;
-        signal = signals.recv() => return Err(stopped(signal)),
-        found = queue.find(&these) => found?,
-    };
-    let mut first = Vec::new();
-    let counting = search(&mut found, "counting", quiet, signals, |found| {
-        first.extend(std::iter::from_fn(|| found.ready()).map(|letter| line(&letter)));
-        Ok(match found.matched() >= most as u64 {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        })
-    });
-    match counting.await? {
-        Searched::Enough => {}
-        Searched::Stopped(signal) => return Err(stopped(signal)),
-    }
-    let count = found.matched().min(most as u64);
-    let letters = if count == 1 {
-        "dead letter"
-    } else {
-        "dead letters"
-    };
-    let what = format!("{verb} {count} {letters} of {}", queue.stream());
-    let more = count.saturating_sub(first.len() as u64);
+    let counted = count(queue, selection, limit, quiet, signals).await?;
+    let what = counted.what(verb, queue);
+    let more = counted.beyond();
+    let first: Vec<String> = counted.first.iter().map(line).collect();
     // On a thread of its own, which nobody waits for: who asks it to end does not answer.
     let (answer, answered) = oneshot::channel();
     std::thread::Builder::new().spawn(move || {

@@ -2,13 +2,16 @@
 
 use clap::Args as ClapArgs;
 use redrive::{DeadLetterQueue, Order, PurgeReport};
+use serde::Serialize;
 
-use super::bulk::{self, Ended};
+use super::bulk::{self, Counted, Ended};
+use super::letter::{Letter, line};
 use super::{Select, Where, nothing_in, unknown};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::session::Session;
 use crate::signals::Signals;
+use crate::terminal::shown;
 
 /// Remove dead letters for good
 ///
@@ -16,12 +19,15 @@ use crate::signals::Signals;
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:\n  \
     redrive dlq purge orders --id 1795324222405-0\n  \
-    redrive dlq purge orders --reason undecodable --limit 1000 --yes")]
+    redrive dlq purge orders --reason undecodable --limit 1000 --dry-run")]
 pub(crate) struct Args {
     #[command(flatten)]
     place: Where,
     #[command(flatten)]
     select: Select,
+    /// Say what would be removed, with the first five; change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
@@ -31,6 +37,15 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let selection = args.select.selection(only_from, Order::Oldest)?;
     let queue = session.broker().await?.dead_letters(queue);
     let mut signals = Signals::listen()?;
+    if args.dry_run {
+        let limit = args.select.limit;
+        let counted = bulk::count(&queue, &selection, limit, session.quiet(), &mut signals).await?;
+        tell(&counted, &queue, &mut session.out)?;
+        return match counted.count {
+            0 => Err(nothing_in(&queue, narrowed)),
+            _ => Ok(()),
+        };
+    }
     if args.select.single().is_none() {
         bulk::ask(
             session.consent(),
@@ -54,6 +69,38 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         _ => print(&report, &mut session.out),
     };
     judged(&report, ended, &queue, narrowed).and(printed)
+}
+
+/// What a dry run found: a report as of a run, with samples.
+fn tell(counted: &Counted, queue: &DeadLetterQueue, out: &mut Output) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Dry<'a> {
+        selected: u64,
+        purged: u64,
+        missing: [(); 0],
+        samples: Vec<Letter<'a>>,
+    }
+    if !out.is_table() {
+        let samples = counted.first.iter().map(|one| Letter::new(queue, one));
+        return out.document(&Dry {
+            selected: counted.count,
+            purged: counted.count,
+            missing: [],
+            samples: samples.collect(),
+        });
+    }
+    out.line("a dry run: nothing was changed\n")?;
+    out.line(&format!(
+        "this would {}:",
+        shown(&counted.what("purge", queue))
+    ))?;
+    for one in &counted.first {
+        out.line(&format!("  {}", shown(&line(one))))?;
+    }
+    if counted.beyond() > 0 {
+        out.line(&format!("  and {} more", counted.beyond()))?;
+    }
+    out.flush()
 }
 
 fn judged(

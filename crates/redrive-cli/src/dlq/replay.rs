@@ -49,7 +49,7 @@ pub(crate) struct Args {
     max_replays: u32,
     /// Put back no more than so many in a second or a minute: 200/s, 12/m; the default is as fast as
     /// it can
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, allow_hyphen_values = true, value_name = "RATE")]
     rate: Option<Rate>,
     /// Change the payloads by the merge patch (RFC 7396) in this file, or on stdin with -
     #[arg(long, value_name = "FILE")]

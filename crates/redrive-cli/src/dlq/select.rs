@@ -49,17 +49,37 @@ pub(crate) struct Select {
     pub(super) consumer: Vec<ConsumerName>,
     /// Died at this time or later: 2026-11-22T05:10:22Z, or as long ago as 2h. Where a dead letter
     /// does not say when, it was added then
-    #[arg(long, value_name = "TIME", help_heading = "Selection")]
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_name = "TIME",
+        help_heading = "Selection"
+    )]
     pub(super) since: Vec<Instant>,
     /// Died before this time, written like that of --since
-    #[arg(long, value_name = "TIME", help_heading = "Selection")]
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_name = "TIME",
+        help_heading = "Selection"
+    )]
     pub(super) before: Vec<Instant>,
     /// Attempted so often: 3, or '>=3', '>3', '<=3', '<3'; may be repeated
-    #[arg(long, value_name = "N", help_heading = "Selection")]
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_name = "N",
+        help_heading = "Selection"
+    )]
     pub(super) attempts: Vec<CountFilter>,
     /// Replayed so often before it died, written like --attempts; may be repeated. Native layout
     /// only
-    #[arg(long, value_name = "N", help_heading = "Selection")]
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_name = "N",
+        help_heading = "Selection"
+    )]
     pub(super) replays: Vec<CountFilter>,
     /// With this in a field of the message, or in a part of its decoded value: data.customer.id=7;
     /// see docs/selection.md. May be repeated
@@ -71,7 +91,7 @@ pub(crate) struct Select {
     )]
     pub(super) field: Vec<FieldFilter>,
     /// No more than so many. Alone, --limit, --oldest and --newest select nothing to replay or purge
-    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Selection")]
+    #[arg(long, allow_hyphen_values = true, value_name = "N", value_parser = at_least_one, help_heading = "Selection")]
     pub(super) limit: Option<usize>,
     /// The oldest first
     #[arg(long, conflicts_with = "newest", help_heading = "Selection")]

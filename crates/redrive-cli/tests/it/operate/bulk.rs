@@ -213,3 +213,33 @@ async fn a_long_report_says_that_its_lists_are_cut_and_lines_are_not() {
         (&1_001.into(), &Value::Array(Vec::new()))
     );
 }
+
+#[tokio::test]
+async fn a_dry_run_of_a_purge_says_what_would_go_and_changes_nothing() {
+    let rig = Rig::start().await;
+    rig.reject(7).await;
+    let before = rig.everything().await;
+    let line = [
+        "dlq",
+        "purge",
+        "orders",
+        "--reason",
+        "rejected",
+        "--dry-run",
+    ];
+    let told = rig.redrive(&line).await;
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    let head =
+        "a dry run: nothing was changed\n\nthis would purge 7 dead letters of orders:dlq:\n  ";
+    assert!(told.stdout.starts_with(head), "{}", told.stdout);
+    assert!(told.stdout.ends_with("\n  and 2 more\n"), "{}", told.stdout);
+    let report = rig.json(&[&line[..], &["--limit", "6"]].concat()).await;
+    assert_eq!(
+        (&report["selected"], &report["purged"]),
+        (&6.into(), &6.into())
+    );
+    assert_eq!(report["samples"].as_array().unwrap().len(), 5);
+    assert_eq!(rig.everything().await, before);
+    let none = ["dlq", "purge", "orders", "--reason", "trimmed", "--dry-run"];
+    assert_eq!(rig.redrive(&none).await.code, Some(3));
+}
