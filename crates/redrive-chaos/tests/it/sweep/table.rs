@@ -62,6 +62,7 @@ const LIFE: [(&str, &[&str]); 9] = [
             "EVALSHA replay",
             "EVALSHA replay_reserve",
             "EVALSHA replay_complete",
+            "EVALSHA stage",
             "EVALSHA import",
             "HGET",
             "EVALSHA import_reserve",
