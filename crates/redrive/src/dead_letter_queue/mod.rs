@@ -192,7 +192,8 @@ impl DeadLetterQueue {
     /// let queue = broker.dead_letters("orders:dlq".parse()?);
     /// let groups = queue.groups(&Selection::all(), GroupBy::Fingerprint).await?;
     /// assert_eq!((groups.groups.len(), groups.groups[0].count), (1, 3));
-    /// let same = Selection::all().fingerprint(groups.groups[0].fingerprint.clone().unwrap());
+    /// let fingerprint = groups.groups[0].fingerprint.as_deref().unwrap().parse()?;
+    /// let same = Selection::all().fingerprint(fingerprint);
     /// assert_eq!(queue.count(&same).await?, 3);
     /// # Ok::<(), redrive::Error>(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
