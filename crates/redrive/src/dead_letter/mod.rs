@@ -83,7 +83,7 @@ mod field {
 pub enum Reason {
     /// It failed as often as it may.
     AttemptsExhausted,
-    /// It ended its process as often as it may. Read, but not written by this version.
+    /// It ended its process as often as it may, the last time with no other handler beside it.
     CrashLoop,
     /// Its handler said so.
     Rejected,
