@@ -100,6 +100,28 @@ pub(super) async fn what_was_trimmed_dies_instead(lab: &dyn Lab) {
     assert_eq!(room.ledger().await, [1, 0, 0]);
 }
 
+/// A caller that takes its delivery for a charged one is told the same: to begin is to charge.
+pub(super) async fn what_was_handed_back_and_trimmed_is_told_again_whatever_the_charge(
+    lab: &dyn Lab,
+) {
+    let room = Room::new(lab);
+    let (a, b) = (room.join("a").await, room.join("b").await);
+    let fence = room.hold_one(&*a).await;
+    settle(&*a, fence, How::Release).await;
+    let took = room.take_due(&*b, fence.id).await.lease.fence;
+    lab.trim(room.stream(), fence.id).await;
+    let Begun::Died(died) = begin(&*b, took, "n").await else {
+        panic!("a message without payload was begun");
+    };
+    for charge in [Charge::TakenOver, Charge::Fresh, Charge::Begun] {
+        let Begun::Died(again) = begin(&*b, Fence { charge, ..took }, "n").await else {
+            panic!("not told again: {charge:?}");
+        };
+        assert_eq!(again, died, "{charge:?}");
+    }
+    assert_eq!(room.ledger().await, [1, 0, 0]);
+}
+
 pub(super) async fn a_tombstone_that_cannot_be_written_leaves_it_pending(lab: &dyn Lab) {
     let room = Room::new(lab);
     let (a, b) = (room.join("a").await, room.join("b").await);

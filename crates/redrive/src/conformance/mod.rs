@@ -105,6 +105,7 @@ macro_rules! every_test {
                 what_waits_may_not_begin,
                 what_is_no_longer_pending_is_gone,
                 what_was_trimmed_dies_instead,
+                what_was_handed_back_and_trimmed_is_told_again_whatever_the_charge,
                 a_tombstone_that_cannot_be_written_leaves_it_pending,
                 answers_come_in_the_order_of_the_questions,
                 of_two_takers_only_the_last_begins,

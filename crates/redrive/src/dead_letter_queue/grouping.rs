@@ -96,7 +96,7 @@ mod tests {
         while let Some(progress) = grouping.step().await.unwrap() {
             steps.push((progress.examined, grouping.groups().counted));
         }
-        assert_eq!(steps, [(250, 60)]);
+        assert_eq!(steps, [(100, 50), (200, 60)]);
         let groups = grouping.groups();
         assert_eq!((groups.groups.len(), groups.groups[0].count), (1, 60));
         assert_eq!(groups.groups[0].sample_id, *rejected_ids.last().unwrap());

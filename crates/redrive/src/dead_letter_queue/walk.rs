@@ -15,7 +15,7 @@ pub(super) const STEP: usize = 100;
 
 /// How many are looked at in one step of a search at most. Of usual ones that keeps a server for a
 /// few milliseconds; a page of large ones is shorter.
-pub(super) const LOOK: usize = 250;
+pub(super) const LOOK: usize = 100;
 
 /// What is larger is looked at by itself.
 const HEAVY: usize = 16 << 10;

@@ -43,6 +43,11 @@ impl<'a> Turn<'a> {
 
     /// Charges a run that is about to start.
     pub(super) fn begin(&mut self, fence: Fence, beside: Beside, nonce: &str) -> Begun {
+        // Whoever asks to begin holds it uncharged.
+        let fence = Fence {
+            charge: Charge::TakenOver,
+            ..fence
+        };
         let Fence { id, token, .. } = fence;
         let Some(pending) = self.pending(id) else {
             return match self.past(fence) {

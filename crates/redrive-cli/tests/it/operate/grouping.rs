@@ -273,17 +273,17 @@ async fn ctrl_c_prints_what_is_counted_so_far_and_says_so() {
         running.says("ending after this step").await;
         held.go_on();
         let ended = running.ended().await;
-        let error = "error: stopped: 500 of 600 dead letters looked at; the groups are of these alone\nhint: ";
+        let error = "error: stopped: 200 of 600 dead letters looked at; the groups are of these alone\nhint: ";
         assert!(ended.stderr.contains(error), "{}", ended.stderr);
         assert_eq!(ended.code, Some(130));
         if form == "json" {
             let groups: Value = serde_json::from_str(&ended.stdout).unwrap();
             assert_eq!(
                 (&groups[0]["count"], &groups[0]["share"]),
-                (&500.into(), &1.0.into())
+                (&200.into(), &1.0.into())
             );
         } else {
-            assert!(ended.stdout.contains("  500    100%  "), "{}", ended.stdout);
+            assert!(ended.stdout.contains("  200    100%  "), "{}", ended.stdout);
         }
     }
     // A server that goes away is no answer.
