@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use crate::dead_letter::{DeadLetterLimit, Layout};
 pub(crate) use crate::delivery::{
     Begun, Charge, Cursor, Delivery, Died, FULL_PAUSE, Failed, Fault, Fence, How, Lease, Renewed,
-    Settled, Settlement, Tended, Waits,
+    Settled, Settlement, Tended, Waits, Way,
 };
 use crate::error::Error;
 pub(crate) use crate::gate::{Beside, Gate};
@@ -140,7 +140,7 @@ pub(crate) trait Seat: Send + Sync + 'static {
     /// another process has the name by now.
     async fn renew(&self, leases: &[Fence]) -> Result<Vec<Renewed>, Error>;
 
-    /// Ends deliveries. Answers in this order.
+    /// Ends deliveries, way by way. Answers in this order.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Error>;
 
     /// Creates the group again after it vanished: where that loses nothing just below what was

@@ -157,6 +157,40 @@ pub(crate) struct Settlement {
     pub(crate) how: How,
 }
 
+/// What is settled together, in the order in which it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Way {
+    /// Of a delivery that nothing is kept about.
+    AckOfFresh,
+    Ack,
+    PutBack,
+    DeadLetter,
+    /// Its tombstone stands already.
+    Resolve,
+}
+
+impl Way {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::AckOfFresh,
+        Self::Ack,
+        Self::PutBack,
+        Self::DeadLetter,
+        Self::Resolve,
+    ];
+}
+
+impl Settlement {
+    pub(crate) fn way(&self) -> Way {
+        match &self.how {
+            _ if self.lease.tombstone.is_some() => Way::Resolve,
+            How::Ack if self.lease.fence.charge == Charge::Fresh => Way::AckOfFresh,
+            How::Ack => Way::Ack,
+            How::Retry { .. } | How::Defer { .. } | How::Release => Way::PutBack,
+            How::DeadLetter { .. } => Way::DeadLetter,
+        }
+    }
+}
+
 /// The ways a delivery ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum How {

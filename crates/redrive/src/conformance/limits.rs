@@ -311,6 +311,30 @@ pub(super) async fn a_full_copy_drops_nothing_for_its_tombstone(lab: &dyn Lab) {
     assert_eq!(books(&room).await, [3, 2, 0, 0, 1]);
 }
 
+/// What is put back and turns out trimmed comes before what is given up, whatever their order.
+pub(super) async fn what_is_settled_together_goes_way_by_way(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let seat = room
+        .join_as(limited(&room, "a", 1, Overflow::DropOldest))
+        .await;
+    let given_up = room.hold_one(&*seat).await;
+    let trimmed = room.hold_one(&*seat).await;
+    lab.trim(room.stream(), trimmed.id).await;
+    let ends = [
+        settlement(given_up, dead_letter("no")),
+        settlement(trimmed, How::Release),
+    ];
+    let answers = seat.settle(&ends).await.unwrap();
+    let dropped: Vec<_> = (answers.iter().map(|answer| died(answer).dropped)).collect();
+    assert_eq!(dropped, [1, 0]);
+    let left = room.dead_letters().await;
+    assert_eq!(
+        field(&left[0].fields, "redrive-id"),
+        given_up.id.to_string()
+    );
+    assert_eq!(books(&room).await, [2, 1, 0, 0, 1]);
+}
+
 pub(super) async fn the_books_balance_whoever_races(lab: &dyn Lab) {
     let room = Room::new(lab);
     let mut workers = tokio::task::JoinSet::new();

@@ -279,6 +279,7 @@ macro_rules! every_test {
                 a_limit_of_about_so_many_drops_only_the_oldest_and_counts_them,
                 a_claim_drops_the_oldest_for_what_it_gives_up,
                 a_full_copy_drops_nothing_for_its_tombstone,
+                what_is_settled_together_goes_way_by_way,
                 the_books_balance_whoever_races,
                 what_is_kept_can_be_left_out_of_what_is_pending,
             ];

@@ -129,7 +129,14 @@ impl Seat for MemorySeat {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, Error> {
-        self.turn(|turn| settlements.iter().map(|one| turn.settle(one)).collect())
+        self.turn(|turn| {
+            let mut in_turn: Vec<_> = settlements.iter().enumerate().collect();
+            in_turn.sort_by_key(|(_, one)| one.way());
+            let settled = in_turn.into_iter().map(|(at, one)| (at, turn.settle(one)));
+            let mut settled: Vec<_> = settled.collect();
+            settled.sort_by_key(|(at, _)| *at);
+            settled.into_iter().map(|(_, one)| one).collect()
+        })
     }
 
     async fn restore(&self) -> Result<Restored, Error> {

@@ -7,7 +7,7 @@ use redis::{Value, cmd};
 use super::seat::RedisSeat;
 use super::wire::{self, Row};
 use super::{CALL, scripts};
-use crate::backend::{Charge, Failed, Fault, How, OnAck, Settled, Settlement, Waits};
+use crate::backend::{Failed, Fault, How, OnAck, Settled, Settlement, Waits, Way};
 use crate::dead_letter::Reason;
 use crate::error::Error;
 use crate::fingerprint::clip;
@@ -16,48 +16,21 @@ use crate::names::EntryId;
 /// How much of an error the state of a waiting message keeps.
 const STATE_ERROR: usize = 1024;
 
-/// Which call settles a message.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Ack,
-    AckWithHints,
-    PutBack,
-    DeadLetter,
-    Resolve,
-}
-
-fn way(settlement: &Settlement) -> Way {
-    let fence = settlement.lease.fence;
-    match &settlement.how {
-        _ if settlement.lease.tombstone.is_some() => Way::Resolve,
-        How::Ack if fence.charge == Charge::Fresh => Way::Ack,
-        How::Ack => Way::AckWithHints,
-        How::Retry { .. } | How::Defer { .. } | How::Release => Way::PutBack,
-        How::DeadLetter { .. } => Way::DeadLetter,
-    }
-}
-
 pub(super) async fn settle(
     seat: &RedisSeat,
     settlements: &[Settlement],
 ) -> Result<Vec<Settled>, Error> {
     let mut answers: Vec<Option<Settled>> = Vec::new();
     answers.resize_with(settlements.len(), || None);
-    for which in [
-        Way::Ack,
-        Way::AckWithHints,
-        Way::PutBack,
-        Way::DeadLetter,
-        Way::Resolve,
-    ] {
+    for which in Way::ALL {
         let indices: Vec<usize> = (0..settlements.len())
-            .filter(|&i| way(&settlements[i]) == which)
+            .filter(|&i| settlements[i].way() == which)
             .collect();
         let most = if which == Way::Resolve { 1 } else { CALL };
         for some in indices.chunks(most) {
             let together: Vec<&Settlement> = some.iter().map(|&i| &settlements[i]).collect();
             let settled = match which {
-                Way::Ack | Way::AckWithHints => ack(seat, &together, which).await?,
+                Way::AckOfFresh | Way::Ack => ack(seat, &together, which).await?,
                 Way::PutBack => put_back(seat, &together).await?,
                 Way::DeadLetter => dead_letter(seat, &together).await?,
                 Way::Resolve => resolve(seat, &together).await?,
@@ -81,7 +54,7 @@ async fn ack(seat: &RedisSeat, some: &[&Settlement], which: Way) -> Result<Vec<S
     for id in &ids {
         with_ids.arg(id.clone());
     }
-    if which == Way::AckWithHints {
+    if which == Way::Ack {
         seat.commands.eval(&scripts::ACK, &with_ids, doing).await?;
     } else {
         let mut command = cmd("XACK");
