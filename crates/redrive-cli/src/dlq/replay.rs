@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use clap::Args as ClapArgs;
 use redrive::{
-    Assignment, DeadLetterQueue, ErrorKind, Keep, MergePatch, Order, Progress, Rate, ReplayFailure,
-    ReplayOptions, ReplayReport, Replaying, Selection, StreamKey,
+    Assignment, DeadLetterQueue, DryRun, ErrorKind, Keep, MergePatch, Order, Progress, Rate,
+    ReplayFailure, ReplayOptions, ReplayReport, Replaying, Selection, StreamKey,
 };
 use tokio::time::Instant;
 
@@ -137,6 +137,22 @@ impl Steps for &mut Going<'_> {
     }
 }
 
+/// A dry run: nothing of it has to be waited for.
+struct Looking {
+    dry: DryRun,
+    stepped: Option<Result<Option<Progress>, redrive::Error>>,
+}
+
+impl Steps for &mut Looking {
+    async fn turn(&mut self) {
+        self.stepped = Some(self.dry.step().await);
+    }
+
+    async fn step(&mut self) -> Result<Option<Progress>, redrive::Error> {
+        self.stepped.take().unwrap_or(Ok(None))
+    }
+}
+
 fn options(args: &Args) -> Result<ReplayOptions, Failure> {
     let keep = if args.keep { Keep::Copy } else { Keep::Remove };
     let mut options = ReplayOptions::default()
@@ -228,10 +244,12 @@ async fn dry_run(
     session: &mut Session,
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let mut dry = queue.dry_run(selection, options).await?;
-    let start = dry.progress();
-    let step = async || dry.step().await;
-    match bulk::work("looking", start, session.quiet(), &mut signals, step).await {
+    let mut looking = Looking {
+        dry: queue.dry_run(selection, options).await?,
+        stepped: None,
+    };
+    let (start, quiet) = (looking.dry.progress(), session.quiet());
+    match bulk::work("looking", start, quiet, &mut signals, &mut looking).await {
         Ended::Whole => {}
         Ended::Failed(error) => return Err(error.into()),
         Ended::Stopped(signal) | Ended::Insisted(signal) => {
@@ -239,8 +257,8 @@ async fn dry_run(
             return Err(Failure::with(signal.code(), text));
         }
     }
-    let report = dry.report();
-    replayed::print_dry(report, dry.samples(), rate, &mut session.out)?;
+    let report = looking.dry.report();
+    replayed::print_dry(report, looking.dry.samples(), rate, &mut session.out)?;
     if report.selected == 0 {
         return Err(nothing_in(queue, narrowed));
     }
