@@ -28,6 +28,9 @@ const FOOT: &str = "\
 
 What a command answers goes to stdout; everything else goes to stderr. An error is a line `error: …`, followed by a line
 `hint: …`.
+
+On a terminal a table is as wide as that. In a pipe or a file its lines are as long as they need, for `grep`: of a text up
+to 1,000 bytes. `-o json` has all of it.
 ";
 
 /// The page.
