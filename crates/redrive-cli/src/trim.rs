@@ -33,7 +33,9 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let broker = session.broker().await?;
     let mut trimming = broker.trimming(&args.stream).await?;
     if args.dry_run {
-        note("a dry run: nothing was changed");
+        if !session.globals.quiet {
+            note("a dry run: nothing was changed");
+        }
         let report = trimming.preview().await?;
         return told(&report, session);
     }
@@ -50,12 +52,14 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let step = async || trimming.step().await;
     let ended = bulk::work("trimming", start, session.quiet(), &mut signals, step).await;
     let report = trimming.into_report();
-    let printed = match ended {
-        // Nothing is known: no zeros.
-        Ended::Failed(_) if report.removed == 0 => Ok(()),
-        _ => told(&report, session),
+    let nothing_known = matches!(ended, Ended::Failed(_)) && report.removed == 0;
+    let judged = bulk::judge(ended, report.removed, 0, "removed");
+    let printed = match nothing_known || (session.is_silent() && judged.is_ok()) {
+        // No zeros.
+        true => Ok(()),
+        false => told(&report, session),
     };
-    bulk::judge(ended, report.removed, 0, "removed").and(printed)
+    judged.and(printed)
 }
 
 fn ask(would: &TrimReport) -> Result<(), Failure> {

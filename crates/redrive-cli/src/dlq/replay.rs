@@ -94,6 +94,7 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let began = Instant::now();
     let replaying = queue.replaying(&selection, &options).await?;
     let (start, quiet) = (replaying.progress(), session.quiet());
+    let silent = session.is_silent();
     let mut going = Going {
         replaying,
         out: &mut session.out,
@@ -106,12 +107,15 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         told,
     } = going;
     let report = replaying.into_report();
-    let told = told.and_then(|()| match ended {
-        // Nothing is known: no zeros.
-        Ended::Failed(_) if report.selected == 0 => Ok(()),
-        _ => replayed::print(&Told::new(&report, began.elapsed(), args.rate), out),
-    });
-    judged(&report, ended, &queue, narrowed).and(told)
+    let nothing_known = matches!(ended, Ended::Failed(_)) && report.selected == 0;
+    let judged = judged(&report, ended, &queue, narrowed);
+    let told = match nothing_known || (silent && judged.is_ok()) {
+        // No zeros.
+        true => told,
+        false => told
+            .and_then(|()| replayed::print(&Told::new(&report, began.elapsed(), args.rate), out)),
+    };
+    judged.and(told)
 }
 
 /// A replay, and what is told of each of its steps.
