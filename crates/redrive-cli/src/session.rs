@@ -131,6 +131,12 @@ impl Session {
         }
     }
 
+    /// Whether a command that has done all that was asked says nothing of it: `-q`, where no program
+    /// asks for the report.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.globals.quiet && self.out.is_table()
+    }
+
     pub(crate) fn quiet(&self) -> Quiet {
         if self.globals.quiet {
             Quiet::Yes

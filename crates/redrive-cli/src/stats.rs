@@ -207,8 +207,13 @@ fn print(all: &[Stats], args: &Args, out: &mut Output) -> Result<(), Failure> {
     }
 }
 
+/// What is not known, or not there.
+const NONE: &str = "-";
+/// The same dead letters as in the row before.
+const AS_ABOVE: &str = "as above";
+
 fn number(known: Option<u64>) -> String {
-    known.map_or_else(|| "-".to_owned(), |number| number.to_string())
+    known.map_or_else(|| NONE.to_owned(), |number| number.to_string())
 }
 
 fn lag(stats: &Stats) -> String {
@@ -261,8 +266,13 @@ fn overview(all: &[Stats], out: &mut Output) -> Result<(), Failure> {
         "consumers",
         "dead",
     ]);
+    let mut told: Option<&StreamKey> = None;
     for stats in all {
-        let (state, dead) = state_and_dead(stats);
+        let (state, mut dead) = state_and_dead(stats);
+        // Groups share a queue, and it is counted once: nobody is to add it up.
+        if dead != NONE && told.replace(&stats.dlq) == Some(&stats.dlq) {
+            AS_ABOVE.clone_into(&mut dead);
+        }
         table.row([
             stats.stream.to_string(),
             stats

@@ -1,7 +1,9 @@
 //! `redrive trim`: remove from a stream what every group has done with.
 
+use std::fmt;
+
 use clap::Args as ClapArgs;
-use redrive::{StreamKey, TrimReport};
+use redrive::{Broker, EntryId, GroupName, StreamKey, TrimReport};
 
 use crate::confirm::{self, Consent};
 use crate::dlq::bulk::{self, Ended};
@@ -33,16 +35,20 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let broker = session.broker().await?;
     let mut trimming = broker.trimming(&args.stream).await?;
     if args.dry_run {
-        note("a dry run: nothing was changed");
+        if !session.globals.quiet {
+            note("a dry run: nothing was changed");
+        }
         let report = trimming.preview().await?;
-        return told(&report, session);
+        let holder = holder(&broker, &report).await;
+        return told(&report, holder.as_ref(), session);
     }
     if session.consent() == Consent::Asked {
         let would = trimming.preview().await?;
+        let holder = holder(&broker, &would).await;
         if would.removed == 0 {
-            return told(&would, session);
+            return told(&would, holder.as_ref(), session);
         }
-        ask(&would)?;
+        ask(&would, holder.as_ref())?;
     }
     // Only now: at the question Ctrl-C ends it as it ends any program.
     let mut signals = Signals::listen()?;
@@ -50,15 +56,17 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let step = async || trimming.step().await;
     let ended = bulk::work("trimming", start, session.quiet(), &mut signals, step).await;
     let report = trimming.into_report();
-    let printed = match ended {
-        // Nothing is known: no zeros.
-        Ended::Failed(_) if report.removed == 0 => Ok(()),
-        _ => told(&report, session),
+    let nothing_known = matches!(ended, Ended::Failed(_)) && report.removed == 0;
+    let judged = bulk::judge(ended, report.removed, 0, "removed");
+    let printed = match nothing_known || (session.is_silent() && judged.is_ok()) {
+        // No zeros.
+        true => Ok(()),
+        false => told(&report, holder(&broker, &report).await.as_ref(), session),
     };
-    bulk::judge(ended, report.removed, 0, "removed").and(printed)
+    judged.and(printed)
 }
 
-fn ask(would: &TrimReport) -> Result<(), Failure> {
+fn ask(would: &TrimReport, holder: Option<&Holder>) -> Result<(), Failure> {
     let entries = if would.removed == 1 {
         "entry"
     } else {
@@ -69,7 +77,7 @@ fn ask(would: &TrimReport) -> Result<(), Failure> {
         would.removed, would.stream
     );
     let mut more = vec![format!("{} stay", would.left)];
-    more.extend(held(would));
+    more.extend(holder.map(Holder::to_string));
     confirm::confirm_or(
         &what,
         &more,
@@ -78,9 +86,13 @@ fn ask(would: &TrimReport) -> Result<(), Failure> {
     )
 }
 
-fn told(report: &TrimReport, session: &mut Session) -> Result<(), Failure> {
+fn told(
+    report: &TrimReport,
+    holder: Option<&Holder>,
+    session: &mut Session,
+) -> Result<(), Failure> {
     if report.removed == 0 && report.left > 0 && !session.globals.quiet {
-        match held(report) {
+        match holder {
             Some(held) => note(&format!("there is nothing to remove: {held}")),
             None => {
                 note("there is nothing to remove: without a group nobody has said what is done");
@@ -91,9 +103,36 @@ fn told(report: &TrimReport, session: &mut Session) -> Result<(), Failure> {
 }
 
 /// Who holds the most back.
-fn held(report: &TrimReport) -> Option<String> {
-    let (group, id) = (report.held_by_group.as_ref()?, report.held_by_id?);
-    Some(format!("the group {group} has not acknowledged {id}"))
+struct Holder {
+    group: GroupName,
+    from: EntryId,
+    is_there: bool,
+}
+
+async fn holder(broker: &Broker, report: &TrimReport) -> Option<Holder> {
+    let (group, from) = (report.held_by_group.clone()?, report.held_by_id?);
+    // Where this cannot be told now, it was there a moment ago or is kept for.
+    let groups = broker.groups(&report.stream).await;
+    let is_there = groups.map_or(true, |groups| groups.names.contains(&group));
+    Some(Holder {
+        group,
+        from,
+        is_there,
+    })
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { group, from, .. } = self;
+        if self.is_there {
+            return write!(f, "the group {group} has not acknowledged {from}");
+        }
+        write!(
+            f,
+            "the group {group} has vanished, and is not known to have done {from}, where a worker creates it \
+             again; who knows that it will not come back deletes the key …:redrive:{group}:meta"
+        )
+    }
 }
 
 fn print(report: &TrimReport, out: &mut Output) -> Result<(), Failure> {

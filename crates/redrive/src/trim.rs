@@ -17,9 +17,11 @@ pub struct TrimReport {
     /// The oldest one that is left.
     pub first_id: Option<EntryId>,
     /// The group that holds the most back. `None` where nothing is held back: nothing is left, or the
-    /// stream has no group, and then nobody has said what is done.
+    /// stream has no group, and then nobody has said what is done. It may be one that has vanished, which
+    /// is not among [`Broker::groups`](crate::Broker::groups) then.
     pub held_by_group: Option<GroupName>,
-    /// The oldest entry that this group has not acknowledged.
+    /// The oldest entry that this group has not acknowledged; where it has vanished, the oldest that it is
+    /// not known to have done.
     pub held_by_id: Option<EntryId>,
 }
 

@@ -123,7 +123,7 @@ const AGAIN: &str = "the same command goes on where this one ended: nothing is d
 
 /// Work that goes step by step.
 pub(crate) trait Steps {
-    /// Waits until it may go on. Nothing is under way meanwhile.
+    /// Waits until it may go on, and gets ready what changes nothing: dropped, nothing was done.
     async fn turn(&mut self) {}
 
     /// Does the next step; `None` when there is none.
@@ -137,7 +137,7 @@ impl<F: AsyncFnMut() -> Result<Option<Done>, redrive::Error>> Steps for F {
 }
 
 /// Does it step by step, and shows how far it is. A step that has begun is finished, whoever asks
-/// it to end meanwhile; who asks while it waits for its turn has not to wait.
+/// it to end meanwhile; who asks while it waits for its turn, or gets ready, has not to wait.
 pub(crate) async fn work(
     what: &'static str,
     start: Done,
@@ -146,10 +146,11 @@ pub(crate) async fn work(
     mut steps: impl Steps,
 ) -> Ended {
     let progress = Progress::new(what, start.total, quiet);
+    let mut so_far = None;
     loop {
         tokio::select! {
             biased;
-            signal = signals.recv() => return Ended::Stopped(signal),
+            signal = signals.recv() => return ended(signal, so_far),
             () = steps.turn() => {}
         }
         let mut asked = None;
@@ -169,12 +170,22 @@ pub(crate) async fn work(
         };
         match (stepped, asked) {
             (Err(error), _) => return Ended::Failed(error),
-            // It was over anyway.
             (Ok(None), _) => return Ended::Whole,
-            (Ok(Some(done)), Some(_)) if done.examined >= done.total => return Ended::Whole,
-            (Ok(Some(_)), Some(signal)) => return Ended::Stopped(signal),
-            (Ok(Some(done)), None) => progress.at(done.examined),
+            (Ok(Some(done)), Some(signal)) => return ended(signal, Some(done)),
+            (Ok(Some(done)), None) => {
+                progress.at(done.examined);
+                so_far = Some(done);
+            }
         }
+    }
+}
+
+/// Asked to end when it was so far.
+fn ended(signal: Signal, so_far: Option<Done>) -> Ended {
+    match so_far {
+        // It was over anyway.
+        Some(done) if done.examined >= done.total => Ended::Whole,
+        _ => Ended::Stopped(signal),
     }
 }
 

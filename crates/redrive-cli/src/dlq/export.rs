@@ -136,6 +136,9 @@ async fn to_file(
         dead_letters: counts.0,
         bytes,
     };
+    if session.is_silent() && counts.1 == 0 {
+        return Ok(counts);
+    }
     let out = &mut session.out;
     if !out.is_table() {
         out.document(&made)?;

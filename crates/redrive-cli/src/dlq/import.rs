@@ -102,7 +102,7 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let mut importing = broker.importing(&checked.archive, &options);
     let mut again = Reading::of(&mut source, &args)?;
     let start = importing.progress();
-    let quiet = session.quiet();
+    let (quiet, silent) = (session.quiet(), session.is_silent());
     let out = &mut session.out;
     // What was done is done: it goes on when what it says of it cannot be written.
     let mut told = Ok(());
@@ -130,11 +130,25 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let ended = bulk::work("importing", start, quiet, &mut signals, step).await;
     let report = importing.into_report();
     let done = report.imported + report.already;
-    let told = told.and_then(|()| match ended {
-        // Nothing is known: no zeros.
-        Ended::Failed(_) if done == 0 => Ok(()),
-        _ => print(&report, out),
-    });
+    let nothing_known = matches!(ended, Ended::Failed(_)) && done == 0;
+    let judged = judged(ended, read, again, &report, &checked, &source);
+    let told = match nothing_known || (silent && judged.is_ok()) {
+        // No zeros.
+        true => told,
+        false => told.and_then(|()| print(&report, out)),
+    };
+    judged.and(told)
+}
+
+fn judged(
+    ended: Ended,
+    read: Result<(), Failure>,
+    again: Reading,
+    report: &ImportReport,
+    checked: &Checked,
+    source: &Source,
+) -> Result<(), Failure> {
+    let done = report.imported + report.already;
     let whole = matches!(ended, Ended::Whole) && read.is_ok();
     let same = again.into_archive() == checked.archive;
     let undone = report.dead_letters - done.min(report.dead_letters);
@@ -143,10 +157,9 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         let text = format!("{} was changed while it was imported", source.name());
         return Err(Failure::with(Code::Partly, text).hint("import it again: nothing is doubled"));
     }
-    bulk::judge(ended, done, undone, "imported")
-        .and_then(|()| checked.left_out(true))
-        .and_then(|()| came_back(&report))
-        .and(told)
+    bulk::judge(ended, done, undone, "imported")?;
+    checked.left_out(true)?;
+    came_back(report)
 }
 
 /// That what was imported before is there no more.

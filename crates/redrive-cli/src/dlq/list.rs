@@ -9,10 +9,10 @@ use super::letter::Letter;
 use super::search::{Searched, search};
 use super::{Select, Where, nothing_in};
 use crate::failure::Failure;
-use crate::output::{Output, Table};
+use crate::output::{Output, Table, cut};
 use crate::session::Session;
 use crate::signals::Signals;
-use crate::terminal::{clipped, note};
+use crate::terminal::note;
 use crate::when::ago;
 
 /// How many are listed unless said otherwise.
@@ -169,18 +169,9 @@ fn print(page: Vec<[String; 7]>, out: &mut Output) -> Result<(), Failure> {
     out.table(table)
 }
 
-/// How much of a text stands in a cell.
-const MOST: usize = 1_000;
-
 fn row(letter: &DeadLetter) -> [String; 7] {
-    // A layout of others holds names and errors of any length.
-    let or_dash = |text: Option<&str>| match text {
-        None => "-".to_owned(),
-        Some(text) => match clipped(text, MOST) {
-            all if all.len() == text.len() => all.to_owned(),
-            some => format!("{some}…"),
-        },
-    };
+    // A thousand rows are held at once.
+    let or_dash = |text: Option<&str>| text.map_or("-".into(), cut).into_owned();
     [
         letter.id.to_string(),
         // Where the layout does not say when it died: its own id is the time at which it was added.

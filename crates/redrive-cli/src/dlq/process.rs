@@ -49,7 +49,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C is for us: it ends when a step has ended.
+            // Ctrl-C is for us: this is killed when its answers are not waited for any more.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()

@@ -86,6 +86,9 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     };
     written.map_err(|error| unwritten(&path, &error))?;
     let bytes = target.publish()?;
+    if session.is_silent() {
+        return Ok(());
+    }
     let name = path.as_os_str().as_encoded_bytes();
     if session.out.is_table() {
         session.out.line(&shown_bytes(name))?;

@@ -63,12 +63,14 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let step = async || purging.step().await;
     let ended = bulk::work("purging", start, session.quiet(), &mut signals, step).await;
     let report = purging.into_report();
-    let printed = match ended {
-        // Nothing is known: no zeros.
-        Ended::Failed(_) if report.selected == 0 => Ok(()),
-        _ => print(&report, &mut session.out),
+    let nothing_known = matches!(ended, Ended::Failed(_)) && report.selected == 0;
+    let judged = judged(&report, ended, &queue, narrowed);
+    let printed = match nothing_known || (session.is_silent() && judged.is_ok()) {
+        // No zeros.
+        true => Ok(()),
+        false => print(&report, &mut session.out),
     };
-    judged(&report, ended, &queue, narrowed).and(printed)
+    judged.and(printed)
 }
 
 /// What a dry run found: a report as of a run, with samples.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use clap::Args as ClapArgs;
 use redrive::{
-    Assignment, DeadLetterQueue, ErrorKind, Keep, MergePatch, Order, Progress, Rate, ReplayFailure,
-    ReplayOptions, ReplayReport, Replaying, Selection, StreamKey,
+    Assignment, DeadLetterQueue, DryRun, ErrorKind, Keep, MergePatch, Order, Progress, Rate,
+    ReplayFailure, ReplayOptions, ReplayReport, Replaying, Selection, StreamKey,
 };
 use tokio::time::Instant;
 
@@ -94,6 +94,7 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let began = Instant::now();
     let replaying = queue.replaying(&selection, &options).await?;
     let (start, quiet) = (replaying.progress(), session.quiet());
+    let silent = session.is_silent();
     let mut going = Going {
         replaying,
         out: &mut session.out,
@@ -106,12 +107,15 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         told,
     } = going;
     let report = replaying.into_report();
-    let told = told.and_then(|()| match ended {
-        // Nothing is known: no zeros.
-        Ended::Failed(_) if report.selected == 0 => Ok(()),
-        _ => replayed::print(&Told::new(&report, began.elapsed(), args.rate), out),
-    });
-    judged(&report, ended, &queue, narrowed).and(told)
+    let nothing_known = matches!(ended, Ended::Failed(_)) && report.selected == 0;
+    let judged = judged(&report, ended, &queue, narrowed);
+    let told = match nothing_known || (silent && judged.is_ok()) {
+        // No zeros.
+        true => told,
+        false => told
+            .and_then(|()| replayed::print(&Told::new(&report, began.elapsed(), args.rate), out)),
+    };
+    judged.and(told)
 }
 
 /// A replay, and what is told of each of its steps.
@@ -134,6 +138,22 @@ impl Steps for &mut Going<'_> {
             self.told = last.iter().try_for_each(|one| self.out.document(one));
         }
         Ok(stepped)
+    }
+}
+
+/// A dry run: nothing of it has to be waited for.
+struct Looking {
+    dry: DryRun,
+    stepped: Option<Result<Option<Progress>, redrive::Error>>,
+}
+
+impl Steps for &mut Looking {
+    async fn turn(&mut self) {
+        self.stepped = Some(self.dry.step().await);
+    }
+
+    async fn step(&mut self) -> Result<Option<Progress>, redrive::Error> {
+        self.stepped.take().unwrap_or(Ok(None))
     }
 }
 
@@ -228,10 +248,12 @@ async fn dry_run(
     session: &mut Session,
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let mut dry = queue.dry_run(selection, options).await?;
-    let start = dry.progress();
-    let step = async || dry.step().await;
-    match bulk::work("looking", start, session.quiet(), &mut signals, step).await {
+    let mut looking = Looking {
+        dry: queue.dry_run(selection, options).await?,
+        stepped: None,
+    };
+    let (start, quiet) = (looking.dry.progress(), session.quiet());
+    match bulk::work("looking", start, quiet, &mut signals, &mut looking).await {
         Ended::Whole => {}
         Ended::Failed(error) => return Err(error.into()),
         Ended::Stopped(signal) | Ended::Insisted(signal) => {
@@ -239,8 +261,8 @@ async fn dry_run(
             return Err(Failure::with(signal.code(), text));
         }
     }
-    let report = dry.report();
-    replayed::print_dry(report, dry.samples(), rate, &mut session.out)?;
+    let report = looking.dry.report();
+    replayed::print_dry(report, looking.dry.samples(), rate, &mut session.out)?;
     if report.selected == 0 {
         return Err(nothing_in(queue, narrowed));
     }

@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
 
 use serde::Serialize;
 
-pub(crate) use self::table::Table;
+pub(crate) use self::table::{Table, cut};
 use crate::failure::{Code, Failure};
 use crate::{stderr, terminal};
 

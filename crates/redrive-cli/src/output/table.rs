@@ -1,11 +1,17 @@
 //! Tables that fit the terminal: plain columns, long texts cut where there is no room.
 
+use std::borrow::Cow;
+
 use comfy_table::{ColumnConstraint, ContentArrangement, Row, Width, presets};
 
-use crate::terminal::shown;
+use crate::terminal::{clipped, shown};
 
 /// Columns whose cells are all this narrow are never cut: names, counts, usual ids.
 const NARROW: u16 = 17;
+
+/// How many bytes of a text stand in a cell, be there no terminal to fit: errors and names of other systems
+/// are of any length.
+const MOST: usize = 1_000;
 
 /// Rows under headings. Every cell is made safe for a terminal.
 pub(crate) struct Table {
@@ -38,7 +44,7 @@ impl Table {
     pub(crate) fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
         let cells: Vec<String> = cells
             .into_iter()
-            .map(|cell| shown(cell.as_ref()).into_owned())
+            .map(|text| shown(&cut(text.as_ref())).into_owned())
             .collect();
         self.exact.resize(self.exact.len().max(cells.len()), true);
         for (exact, cell) in self.exact.iter_mut().zip(&cells) {
@@ -112,6 +118,14 @@ impl Table {
     }
 }
 
+/// As much of a text as stands in a cell; of what is cut already, the same.
+pub(crate) fn cut(text: &str) -> Cow<'_, str> {
+    match clipped(text, MOST) {
+        all if all.len() == text.len() => text.into(),
+        some => format!("{some}…").into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +146,20 @@ mod tests {
              1-0  a b c d e f g h i j k l m n o p q r s t u v w x y z\n\
              2-0  \\u{1b}[2J\\nnext\n"
         );
+    }
+
+    /// `dlq groups` in a pipe wrote an error of a MiB into a line of it, and as much of padding into each other.
+    #[test]
+    fn without_a_terminal_a_cell_is_a_thousand_bytes_at_most() {
+        let mut table = Table::new(["error", "id"]);
+        let long = "é".repeat(1 << 20);
+        for error in [long.as_str(), "short"] {
+            table.row([error, "1-0"]);
+        }
+        let text = table.text(None);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], format!("{}…  1-0", "é".repeat(500)));
+        assert_eq!(lines[2].len(), 501 + 2 + 3);
     }
 
     #[test]

@@ -28,6 +28,12 @@ const FOOT: &str = "\
 
 What a command answers goes to stdout; everything else goes to stderr. An error is a line `error: …`, followed by a line
 `hint: …`.
+
+On a terminal a table is as wide as that. In a pipe or a file its lines are as long as they need, for `grep`: of a text up
+to 1,000 bytes. `-o json` has all of it.
+
+With `-q` a command that changes something, or makes a file, says nothing where all of it was done. What only looks answers
+as ever, so does `-o json`, and what was not done is told.
 ";
 
 /// The page.

@@ -14,6 +14,9 @@ use crate::names::{EntryId, StreamKey};
 const EXPORT_AGAIN: &str = "export it again where the dead letters still are";
 const CUT: &str = "it was cut or changed: copy it again, or export it again";
 
+/// UTF-8's, which some editors put before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// A dead letter that stands in an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -94,7 +97,10 @@ impl ArchiveReader {
     }
 
     /// The dead letter on the next line, which is given without its line feed; `None` where it is
-    /// the footer.
+    /// the footer, or an empty line behind it.
+    ///
+    /// What editors and other systems add is passed over, also by the checksum: a byte order mark before
+    /// the first line, a carriage return behind each.
     ///
     /// # Errors
     ///
@@ -102,10 +108,19 @@ impl ArchiveReader {
     /// or stands behind the footer. The next line may be given all the same.
     pub fn line(&mut self, line: &[u8]) -> Result<Option<ArchivedDeadLetter>, Error> {
         self.lines += 1;
+        let line = match self.lines {
+            1 => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),
+            _ => line,
+        };
+        // No line ends with one: in a payload it is escaped.
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         if self.footer.is_some() {
-            return Err(self.wrong("something stands behind the footer").hint(
-                "one file holds one export: where several were put together, import each by itself",
-            ));
+            return self.behind_the_footer(line);
+        }
+        if line.is_empty() {
+            self.hash.update(b"\n");
+            let hint = "take the empty line away, or export it again";
+            return Err(self.wrong("it is empty").hint(hint));
         }
         if line.starts_with(FOOTER) {
             let footer = serde_json::from_slice::<Footer>(line);
@@ -124,6 +139,20 @@ impl ArchiveReader {
         let one = self.letter(line)?;
         self.archive.add(&one);
         Ok(Some(one))
+    }
+
+    fn behind_the_footer(&self, line: &[u8]) -> Result<Option<ArchivedDeadLetter>, Error> {
+        if line.is_empty() {
+            return Ok(None);
+        }
+        if line.starts_with(FOOTER) {
+            return Err(self.wrong("a second footer").hint(
+                "where it is the same as the line before, take it away; else import each export by itself",
+            ));
+        }
+        Err(self.wrong("something stands behind the footer").hint(
+            "one file holds one export: where several were put together, import each by itself",
+        ))
     }
 
     fn letter(&self, line: &[u8]) -> Result<ArchivedDeadLetter, Error> {

@@ -60,7 +60,7 @@ impl DryRun {
     ///
     /// # Cancel safety
     ///
-    /// Safe to drop and to ask again: none is left out.
+    /// Safe to drop, also while it migrates, and to ask again: none is left out.
     pub async fn step(&mut self) -> Result<Option<Progress>, Error> {
         let this = &mut self.prepared;
         if !this.next().await? {

@@ -285,7 +285,8 @@ impl DeadLetterQueue {
     ///
     /// # Cancel safety
     ///
-    /// Safe to drop and to ask again: nothing is doubled, nothing is skipped.
+    /// Safe to drop, also while a migration runs, and to ask again: nothing is doubled, nothing is
+    /// skipped.
     pub async fn replay_many(
         &self,
         selection: &Selection,

@@ -92,6 +92,27 @@ impl Prepared {
         })
     }
 
+    /// Waits until there is something to carry out, or one more page is looked at, or that failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped half-way it goes on where it was.
+    pub(super) async fn ready(&mut self) {
+        if self.chunk.is_some() || !self.made.is_empty() {
+            return;
+        }
+        self.begin();
+        self.arrive().await;
+        // What there is nothing to carry out of stays: `next` tells of it.
+        if let Some(Ok(Some(made))) = &mut self.arrived
+            && !made.is_empty()
+        {
+            self.made = std::mem::take(made);
+            self.arrived = None;
+            self.looked();
+        }
+    }
+
     /// Sees to it that there is something to carry out, or that one more page is looked at; `false`
     /// at the end.
     ///
@@ -99,20 +120,19 @@ impl Prepared {
     ///
     /// Dropped half-way it goes on where it was.
     pub(super) async fn next(&mut self) -> Result<bool, Error> {
+        self.ready().await;
         if self.chunk.is_some() || !self.made.is_empty() {
             return Ok(true);
         }
-        self.begin();
-        self.arrive().await;
-        match self.arrived.take().transpose()?.flatten() {
-            None => Ok(false),
-            Some(made) => {
-                self.made = made;
-                let reader = self.reader.as_ref();
-                self.progress = reader.map_or(self.progress, |reader| reader.walk.progress());
-                Ok(true)
-            }
-        }
+        let looked_at = self.arrived.take().transpose()?.flatten().is_some();
+        self.looked();
+        Ok(looked_at)
+    }
+
+    /// Takes over how far it is.
+    fn looked(&mut self) {
+        let reader = self.reader.as_ref();
+        self.progress = reader.map_or(self.progress, |reader| reader.walk.progress());
     }
 
     /// Waits, and gets ready meanwhile what comes next.

@@ -50,14 +50,17 @@ impl Replaying {
         })
     }
 
-    /// Waits until the [rate](ReplayOptions::rate) lets something go: [`step`](Self::step) does not
-    /// wait then. At once where there is no rate, and before anything is looked at. Nothing is under
-    /// way while it waits: for who wants to end a replay between its steps.
+    /// Waits until there is something to put back, which is read and
+    /// [migrated](ReplayOptions::migrate_payload) meanwhile, and the [rate](ReplayOptions::rate) lets it
+    /// go: the next [`step`](Self::step) only puts it back. Until then nothing is changed: for who wants
+    /// to end a replay between its steps. What fails is told by the next step.
     ///
     /// # Cancel safety
     ///
-    /// Safe to drop.
+    /// Safe to drop: it goes on where it was. Dropped with the replay, what was migrated and not put back
+    /// stays in the queue, and the migration is dropped where it is.
     pub async fn turn(&mut self) {
+        self.prepared.ready().await;
         let wanted = self.prepared.waiting();
         if let Some((pace, began)) = &self.pace
             && self.prepared.chunk.is_none()
@@ -71,9 +74,9 @@ impl Replaying {
     }
 
     /// Looks at the next dead letters and puts back those that match, 100 at most; `None` when there
-    /// is nothing left to do. With a [rate](ReplayOptions::rate) it waits for its [turn](Self::turn)
-    /// and puts back as many as that allows. A step in which nothing matches, or nothing may go yet,
-    /// is one too.
+    /// is nothing left to do. It waits for its [turn](Self::turn) first; with a
+    /// [rate](ReplayOptions::rate) it puts back as many as that allows. A step in which nothing matches,
+    /// or nothing may go yet, is one too.
     ///
     /// # Errors
     ///
@@ -81,8 +84,8 @@ impl Replaying {
     ///
     /// # Cancel safety
     ///
-    /// Safe to drop, and then to ask for the next step or to begin anew: nothing is doubled,
-    /// nothing is skipped.
+    /// Safe to drop, also while it migrates, and then to ask for the next step or to begin anew: nothing
+    /// is doubled, nothing is skipped.
     pub async fn step(&mut self) -> Result<Option<Progress>, Error> {
         self.turn().await;
         let this = &mut self.prepared;

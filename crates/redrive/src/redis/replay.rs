@@ -184,7 +184,8 @@ async fn replay_large(
         complete
             .arg(word(order.keep))
             .number(order.dead_letter)
-            .arg(nonce.clone());
+            .arg(nonce.clone())
+            .number(order.fields.len() * 2);
         let mut commands = Pipeline::new();
         // By their texts: inside MULTI an unknown hash would leave the entry added and not completed.
         commands.add_command(reserve(&nonce).by_text(&scripts::REPLAY_RESERVE));

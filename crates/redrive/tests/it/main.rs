@@ -14,6 +14,7 @@ mod flat_system;
 mod groups;
 mod healing;
 mod interop;
+mod large;
 mod limits;
 mod looking;
 mod ordering;

@@ -2,37 +2,43 @@
 
 use std::path::Path;
 
+use redrive_testkit::{Armed, Fault, Moment, Proxy, Target};
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-use super::rig::{Rig, Running};
+use super::rig::{Rig, Running, SOON};
 
-/// A command that passes payloads on; its second process, in the second step, waits until somebody
-/// writes to `go`.
+const REPLAY: [&str; 7] = ["dlq", "replay", "orders", "--all", "--yes", "-o", "json"];
+
+/// A command that passes payloads on. Its second process starts another one, and neither ends: as long as
+/// one of them lives, `alive` is open.
 fn stopping_half_way(folder: &Path) -> String {
     let folder = folder.display();
     format!(
-        "cd {folder}; echo >>steps; if [ $(wc -l <steps) -eq 2 ]; then mkfifo go; echo half-way >&2; \
-         read -r x <go; fi; exec cat"
+        "cd {folder}; echo >>steps; if [ $(wc -l <steps) -eq 2 ]; then exec 9>alive; mkfifo never; \
+         (read -r x <never) & echo half-way >&2; wait; fi; exec cat"
     )
 }
 
-async fn half_way(rig: &Rig, folder: &Path) -> Running {
-    let command = stopping_half_way(folder);
-    let line = [
-        "dlq",
-        "replay",
-        "orders",
-        "--all",
-        "--yes",
-        "-o",
-        "json",
-        "--migrate",
-        &command,
-    ];
-    let running = rig.start_redrive(&line);
-    running.says("half-way").await;
-    running
+/// Both processes of [`stopping_half_way`], which are gone when it is over.
+struct Migrating(JoinHandle<std::io::Result<Vec<u8>>>);
+
+impl Migrating {
+    fn in_folder(folder: &Path) -> Self {
+        let alive = folder.join("alive");
+        let made = std::process::Command::new("mkfifo").arg(&alive).status();
+        assert!(made.unwrap().success());
+        Self(tokio::task::spawn_blocking(move || std::fs::read(alive)))
+    }
+
+    async fn are_gone(self) {
+        let Ok(read) = timeout(SOON, self.0).await else {
+            panic!("they live on");
+        };
+        assert_eq!(read.unwrap().unwrap(), b"");
+    }
 }
 
 /// All payloads that are on the stream a second time, in the order of their numbers.
@@ -49,39 +55,40 @@ async fn put_back(rig: &Rig, first: usize) -> Vec<u64> {
     numbers
 }
 
+/// It waited until the command had answered all of its step, be it for an hour.
 #[tokio::test]
-async fn ctrl_c_ends_a_replay_after_its_step_and_the_same_command_goes_on() {
+async fn ctrl_c_while_payloads_are_migrated_ends_it_at_once_and_the_same_command_goes_on() {
     let rig = Rig::start().await;
     rig.reject(2_500).await;
     let folder = tempfile::tempdir().unwrap();
-    let running = half_way(&rig, folder.path()).await;
+    let migrating = Migrating::in_folder(folder.path());
+    let command = stopping_half_way(folder.path());
+    let running = rig.start_redrive(&[&REPLAY[..], &["--migrate", &command]].concat());
+    running.says("half-way").await;
+    let before = rig.everything().await;
     running.signal(Signal::INT);
-    running
-        .says("ending after this step; once more ends at once")
-        .await;
-    std::fs::write(folder.path().join("go"), "\n").unwrap();
     let ended = running.ended().await;
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    assert!(
-        ended
-            .stderr
-            .contains("error: stopped: 1100 replayed so far\nhint: the same command goes on"),
-        "{}",
-        ended.stderr
+    assert_eq!(
+        ended.stderr,
+        "migrate: half-way\nerror: stopped: 1000 replayed so far\nhint: the same command goes on where \
+         this one ended: nothing is done twice\n"
     );
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(
-        (&report["selected"], &report["replayed"]),
-        (&1_100.into(), &1_100.into())
+        (&report["selected"], &report["replayed"], &report["failed"]),
+        (&1_000.into(), &1_000.into(), &0.into())
     );
-    assert_eq!(rig.length("orders:dlq").await, 1_400);
+    migrating.are_gone().await;
+    assert_eq!(rig.everything().await, before);
+    assert_eq!(rig.length("orders:dlq").await, 1_500);
 
     let rest = rig
         .json(&["dlq", "replay", "orders", "--all", "--yes"])
         .await;
     assert_eq!(
         (&rest["replayed"], &rest["already"]),
-        (&1_400.into(), &0.into())
+        (&1_500.into(), &0.into())
     );
     assert_eq!(
         put_back(&rig, 2_500).await,
@@ -90,13 +97,81 @@ async fn ctrl_c_ends_a_replay_after_its_step_and_the_same_command_goes_on() {
     assert_eq!(rig.length("orders:dlq").await, 0);
 }
 
+#[tokio::test]
+async fn sigterm_while_a_dry_run_migrates_ends_it_at_once_with_143_and_nothing_is_changed() {
+    let rig = Rig::start().await;
+    rig.reject(1_200).await;
+    let before = rig.everything().await;
+    let folder = tempfile::tempdir().unwrap();
+    let migrating = Migrating::in_folder(folder.path());
+    let command = stopping_half_way(folder.path());
+    let line = ["dlq", "replay", "orders", "--all", "--dry-run", "--migrate"];
+    let running = rig.start_redrive(&[&line[..], &[&command]].concat());
+    running.says("half-way").await;
+    running.signal(Signal::TERM);
+    let ended = running.ended().await;
+    assert_eq!(ended.code, Some(143), "{}", ended.stderr);
+    assert_eq!(
+        ended.stderr,
+        "migrate: half-way\nerror: stopped looking; nothing was changed\n"
+    );
+    migrating.are_gone().await;
+    assert_eq!(rig.everything().await, before);
+}
+
+/// A replay of which the third hundred is being put back.
+async fn putting_back(rig: &Rig, proxy: &Proxy) -> (Running, Armed) {
+    let third = Target::nth("EVALSHA replay", 3);
+    let held = proxy.arm(third, Moment::Executed, Fault::Hold);
+    let mut command = rig.command(&REPLAY);
+    let running = Running::start({
+        command.env("REDRIVE_URL", proxy.url());
+        command
+    });
+    timeout(SOON, held.struck()).await.unwrap();
+    (running, held)
+}
+
+#[tokio::test]
+async fn ctrl_c_while_some_are_put_back_ends_it_after_its_step_and_the_same_command_goes_on() {
+    let rig = Rig::start().await;
+    rig.reject(1_300).await;
+    let proxy = Proxy::in_front_of(&rig.server);
+    let (running, held) = putting_back(&rig, &proxy).await;
+    running.signal(Signal::INT);
+    running
+        .says("ending after this step; once more ends at once")
+        .await;
+    held.go_on();
+    let ended = running.ended().await;
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    let told = "error: stopped: 300 replayed so far\nhint: the same command goes on";
+    assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(
+        (&report["selected"], &report["replayed"]),
+        (&300.into(), &300.into())
+    );
+    assert_eq!(rig.length("orders:dlq").await, 1_000);
+
+    let rest = rig.json(&REPLAY[..5]).await;
+    assert_eq!(
+        (&rest["replayed"], &rest["already"]),
+        (&1_000.into(), &0.into())
+    );
+    assert_eq!(
+        put_back(&rig, 1_300).await,
+        (0..1_300).collect::<Vec<u64>>()
+    );
+}
+
 /// The second Ctrl-C was answered with 4 when something had been put back before it.
 #[tokio::test]
 async fn a_second_ctrl_c_ends_it_at_once_with_130_and_the_same_command_goes_on() {
     let rig = Rig::start().await;
     rig.reject(1_300).await;
-    let folder = tempfile::tempdir().unwrap();
-    let mut running = half_way(&rig, folder.path()).await;
+    let proxy = Proxy::in_front_of(&rig.server);
+    let (mut running, held) = putting_back(&rig, &proxy).await;
     running.signal(Signal::INT);
     running.says("once more ends at once").await;
     running.insist(Signal::INT).await;
@@ -109,49 +184,16 @@ async fn a_second_ctrl_c_ends_it_at_once_with_130_and_the_same_command_goes_on()
         "{}",
         ended.stderr
     );
-    // What is told is what was known to be done, and the migration is gone with it.
+    // What is told is what was known to be done.
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(report["replayed"], 1_000);
-    assert_eq!(rig.length("orders:dlq").await, 300);
-    rig.json(&["dlq", "replay", "orders", "--all", "--yes"])
-        .await;
+    assert_eq!(report["replayed"], 200);
+    assert_eq!(rig.length("orders:dlq").await, 1_000);
+    drop(held);
+    rig.json(&REPLAY[..5]).await;
     assert_eq!(
         put_back(&rig, 1_300).await,
         (0..1_300).collect::<Vec<u64>>()
     );
-}
-
-#[tokio::test]
-async fn sigterm_twice_ends_a_dry_run_with_143_and_nothing_is_changed() {
-    let rig = Rig::start().await;
-    rig.reject(1_200).await;
-    let before = rig.everything().await;
-    let folder = tempfile::tempdir().unwrap();
-    let command = stopping_half_way(folder.path());
-    let line = [
-        "dlq",
-        "replay",
-        "orders",
-        "--all",
-        "--dry-run",
-        "--migrate",
-        &command,
-    ];
-    let mut running = rig.start_redrive(&line);
-    running.says("half-way").await;
-    running.signal(Signal::TERM);
-    running.says("once more ends at once").await;
-    running.insist(Signal::TERM).await;
-    let ended = running.ended().await;
-    assert_eq!(ended.code, Some(143), "{}", ended.stderr);
-    assert!(
-        ended
-            .stderr
-            .ends_with("error: stopped looking; nothing was changed\n"),
-        "{}",
-        ended.stderr
-    );
-    assert_eq!(rig.everything().await, before);
 }
 
 #[tokio::test]

@@ -279,3 +279,28 @@ async fn a_dead_letter_queue_counts_for_itself() {
     let stats = rig.json(&["stats", "sg:stream:dlq"]).await;
     assert_eq!(stats[0]["state"], "no_group");
 }
+
+/// Each group had the count of the queue that they share beside it: three dead letters looked like nine.
+#[tokio::test]
+async fn dead_letters_of_a_queue_that_groups_share_are_counted_once() {
+    let rig = Rig::start().await;
+    rig.reject(3).await;
+    for group in ["audit", "mail"] {
+        let _: String = rig.ask(&["XGROUP", "CREATE", "orders", group, "$"]).await;
+    }
+    for line in [&["stats"][..], &["stats", "orders"]] {
+        let ended = rig.redrive(line).await;
+        let dead: Vec<&str> = (ended.stdout.lines().skip(1))
+            .map(|row| row.rsplit("  ").next().unwrap())
+            .collect();
+        assert_eq!(dead, ["3", "as above", "as above"], "{}", ended.stdout);
+    }
+    // A program is told which queue it is.
+    let all = rig.json(&["stats", "orders"]).await;
+    for group in all.as_array().unwrap() {
+        assert_eq!(
+            (&group["dlq"], &group["dlq_length"]),
+            (&json!("orders:dlq"), &json!(3))
+        );
+    }
+}

@@ -17,7 +17,7 @@ use super::rig::{Rig, SOON, assert_fails, ended, keys, sorted};
 const LEDGER: [&str; 3] = ["HGET", "{orders:dlq}:redrive:ledger", "imported"];
 
 /// A server with so many dead letters, and an export of them.
-async fn exported(many: u32, folder: &Path) -> (Rig, PathBuf) {
+pub(super) async fn exported(many: u32, folder: &Path) -> (Rig, PathBuf) {
     let rig = Rig::start().await;
     let add = "for n = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'n', n, 'redrive-v', '1', \
                'redrive-fields', '1', 'redrive-stream', 'orders', 'redrive-reason', 'rejected') end";
@@ -209,7 +209,7 @@ async fn a_file_that_is_cut_or_damaged_is_refused_whole_and_can_be_salvaged() {
             "is cut or damaged: it does not unpack beyond line ",
         ),
         (b"", "it is empty"),
-        (b"\n", "it ends in the middle"),
+        (b"\n", "line 1 of an export: it is empty"),
         (b"\x1f\x8b", "is cut or damaged"),
         (b"\x28\xb5\x2f\xfd", "is cut or damaged"),
     ] {

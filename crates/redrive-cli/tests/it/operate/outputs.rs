@@ -98,3 +98,72 @@ async fn what_cannot_be_written_is_an_error() {
     let after = ended(&mut rig.command(&["dlq", "list", "orders"])).await;
     assert_eq!(after.code, Some(0), "{}", after.stderr);
 }
+
+/// `dlq import -q` printed its report, as did all others, though `-q` is to say nothing but errors.
+#[tokio::test]
+async fn quiet_commands_say_nothing_of_what_they_did_but_what_they_did_not() {
+    let rig = Rig::start().await;
+    rig.reject(8).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, again, one) = (path("all.jsonl"), path("again.jsonl"), path("one.json"));
+    let told = rig.json(&["dlq", "list", "orders", "--oldest"]).await;
+    let ids: Vec<&str> = told
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["id"].as_str().unwrap())
+        .collect();
+    for line in [
+        &["dlq", "export", "orders", "--to", &file][..],
+        &["dlq", "pull", ids[0], "orders", "--to", &one],
+        &["dlq", "replay", "orders", "--id", ids[0]],
+        &["dlq", "replay", "orders", "--limit", "2", "--all", "--yes"],
+        &["dlq", "purge", "orders", "--id", ids[3]],
+        &["dlq", "purge", "orders", "--all", "--yes"],
+        &["dlq", "import", &file, "--yes", "--again", "x"],
+        &["trim", "orders", "--yes"],
+    ] {
+        let ended = rig.redrive(&[line, &["-q"]].concat()).await;
+        assert_eq!(
+            (ended.code, &*ended.stdout, &*ended.stderr),
+            (Some(0), "", ""),
+            "{line:?}"
+        );
+    }
+    assert_eq!(rig.length("orders:dlq").await, 8);
+
+    // A program that asks for the report gets it, and what only looks answers.
+    let report = rig
+        .json(&["dlq", "export", "orders", "--to", &again, "-q"])
+        .await;
+    assert_eq!(report["dead_letters"], 8);
+    for line in [
+        &["dlq", "list", "orders", "-q"][..],
+        &["dlq", "groups", "orders", "-q"],
+        &["dlq", "replay", "orders", "--all", "--dry-run", "-q"],
+        &["dlq", "purge", "orders", "--all", "--dry-run", "-q"],
+        &["dlq", "import", &file, "--dry-run", "-q"],
+        &["trim", "orders", "--dry-run", "-q"],
+    ] {
+        let ended = rig.redrive(line).await;
+        assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{line:?}");
+        assert!(!ended.stdout.is_empty(), "{line:?}");
+    }
+    // What was not done is told with its reason.
+    let ended = rig
+        .redrive(&[
+            "dlq",
+            "replay",
+            "orders",
+            "--all",
+            "--yes",
+            "--set",
+            "data.x.y=1",
+            "-q",
+        ])
+        .await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stdout.contains("failed    8\n"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("    hint: "), "{}", ended.stdout);
+}

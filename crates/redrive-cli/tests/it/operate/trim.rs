@@ -107,3 +107,39 @@ async fn a_missing_stream_is_3_and_one_without_a_group_keeps_everything() {
     );
     assert_eq!(rig.length("orders").await, 1);
 }
+
+/// It was said to have not acknowledged the entry, as if it were there: nobody found it in `XINFO GROUPS`.
+#[tokio::test]
+async fn a_group_that_has_vanished_is_said_to_have_and_how_it_is_forgotten() {
+    let rig = Rig::start().await;
+    rig.reject(3).await;
+    let _: u64 = rig.ask(&["XGROUP", "DESTROY", "orders", "billing"]).await;
+    let _: String = rig.ask(&["XADD", "orders", "*", "n", "4"]).await;
+    let _: String = rig.ask(&["XGROUP", "CREATE", "orders", "audit", "$"]).await;
+    let later: String = rig.ask(&["XADD", "orders", "*", "n", "5"]).await;
+    rig.json(&["trim", "orders", "--yes"]).await;
+    // Where it is known to have come.
+    let would = rig.json(&["trim", "orders", "--dry-run"]).await;
+    assert_eq!(
+        (&would["removed"], &would["held_by_group"]),
+        (&json!(0), &json!("billing"))
+    );
+    let from = would["held_by_id"].as_str().unwrap();
+    let again = rig.redrive(&["trim", "orders"]).await;
+    let vanished = format!(
+        "there is nothing to remove: the group billing has vanished, and is not known to have done {from}, \
+         where a worker creates it again; who knows that it will not come back deletes the key \
+         …:redrive:billing:meta\n"
+    );
+    assert_eq!((again.code, again.stderr), (Some(0), vanished));
+
+    let forget = ["DEL", "{orders}:redrive:billing:meta"];
+    assert_eq!(rig.ask::<u64>(&forget).await, 1);
+    let did = rig.redrive(&["trim", "orders", "--yes", "-q"]).await;
+    assert_eq!((did.code, &*did.stderr), (Some(0), ""));
+    assert_eq!(rig.length("orders").await, 1);
+    let held = rig.redrive(&["trim", "orders"]).await;
+    let audit =
+        format!("there is nothing to remove: the group audit has not acknowledged {later}\n");
+    assert_eq!(held.stderr, audit);
+}

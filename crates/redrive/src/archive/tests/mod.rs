@@ -315,6 +315,53 @@ fn errors_say_the_line_and_quote_nothing() {
     }
 }
 
+/// What an editor or another system does to a text: refused as damaged, though nothing of it was.
+#[test]
+fn line_ends_of_other_systems_a_mark_and_empty_lines_at_the_end_change_nothing() {
+    let (text, _) = exported(&[
+        (
+            EntryId::new(17, 1),
+            native(&[(b"a", b"1\r"), (b"\r", b"\r\n")]),
+        ),
+        (EntryId::new(18, 0), pairs(&[(b"b", b"\xff\r")])),
+    ]);
+    let whole = read(text.as_bytes()).unwrap();
+    let marked = format!("\u{feff}{text}");
+    let crlf = text.replace('\n', "\r\n");
+    for same in [
+        marked.clone(),
+        crlf.clone(),
+        marked.replace('\n', "\r\n"),
+        format!("{text}\n\n"),
+        format!("{crlf}\r\n"),
+    ] {
+        assert_eq!(read(same.as_bytes()).unwrap(), whole, "{same:?}");
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    let twice = format!("{text}{}\n", lines[2]);
+    let amid = text.replacen('\n', "\n\n", 1);
+    let later = text.replacen('\n', "\n\u{feff}", 1);
+    let doubled = text.replace('\n', "\r\r\n");
+    for (other, said) in [
+        (twice, "line 4 of an export: a second footer"),
+        (amid, "line 2 of an export: it is empty"),
+        (format!("\n{text}"), "line 1 of an export: it is empty"),
+        (later, "line 2 of an export: it is no JSON (byte 1)"),
+        (
+            doubled,
+            "its lines are not those that its checksum was made of",
+        ),
+        (
+            format!("{text}\n{text}"),
+            "line 5 of an export: something stands behind the footer",
+        ),
+    ] {
+        let error = read(other.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.cure().is_some(), "{error}");
+    }
+}
+
 #[test]
 fn what_is_whole_of_a_damaged_export_can_be_had() {
     let (text, _) = three();

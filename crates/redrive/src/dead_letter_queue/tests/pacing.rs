@@ -1,8 +1,10 @@
 //! A bulk replay keeps to its rate, by a clock that the test has in its hand.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, timeout};
 
 use super::*;
 
@@ -181,4 +183,53 @@ async fn a_migration_that_takes_its_time_does_not_slow_the_rate_down() {
     // The first page has to be waited for.
     let took = (start.elapsed() - Duration::from_millis(330)).as_millis();
     assert!((6_100..6_400).contains(&took), "{took} ms");
+}
+
+/// Its turn is over when what comes next is migrated: whoever drops the replay before that has changed
+/// nothing, and whoever drops the turn goes on with the same migration.
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_is_dropped_while_it_migrates_loses_nothing_and_migrates_nothing_twice() {
+    let own = [
+        ("data", "1"),
+        ("redrive-v", "1"),
+        ("redrive-fields", "1"),
+        ("redrive-stream", "orders"),
+        ("redrive-reason", "rejected"),
+    ];
+    let (queue, _) = queue_of(&vec![Fields::from_iter(own); 1_200]).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let options = ReplayOptions::default().migrate_payload(move |_, payload| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async {
+            tokio::time::sleep(60 * SECOND).await;
+            Ok::<_, BoxError>(payload)
+        }
+    });
+    let begin = async || queue.replaying(&Selection::all(), &options).await.unwrap();
+    let mut replaying = begin().await;
+    assert!(timeout(SECOND, replaying.turn()).await.is_err());
+    drop(replaying);
+    assert_eq!(asked.swap(0, Ordering::Relaxed), 1_000);
+    assert_eq!(queue.length().await.unwrap(), 1_200);
+
+    let mut replaying = begin().await;
+    let start = Instant::now();
+    loop {
+        // In the middle of a migration, always.
+        while timeout(7 * SECOND, replaying.turn()).await.is_err() {}
+        let turned = Instant::now();
+        if replaying.step().await.unwrap().is_none() {
+            break;
+        }
+        assert_eq!(turned.elapsed(), Duration::ZERO);
+    }
+    assert_eq!(start.elapsed(), 120 * SECOND);
+    assert_eq!(asked.load(Ordering::Relaxed), 1_200);
+    let report = replaying.report();
+    assert_eq!(
+        (report.replayed, report.already, report.failed),
+        (1_200, 0, 0)
+    );
+    assert_eq!(queue.length().await.unwrap(), 0);
 }

@@ -1,7 +1,8 @@
 -- Last step of putting back a large entry, in one MULTI right behind its XADD: completes the
 -- receipt, or takes the entry back off the stream before anybody sees it.
 --
--- KEYS as replay.lua; ARGV 1 'remove' or 'copy', 2 id of the dead letter, 3 nonce of this try
+-- KEYS as replay.lua; ARGV 1 'remove' or 'copy', 2 id of the dead letter, 3 nonce of this try, 4 number
+--      of names and values
 -- Returns {'added', id} · {'already', id} · {'lost'} (nothing was reserved, or nothing added)
 
 local DLQ, LEDGER, TARGET, RECEIPTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -18,8 +19,11 @@ end
 local receipt = redis.call('HGET', RECEIPTS, id)
 local nonce, before = string.match(receipt or '', '^%?(%S+) (%S+)$')
 if nonce ~= ARGV[3] then
-  -- The reservation in front of the XADD found that there is nothing to put back.
-  if new then redis.call('XDEL', TARGET, new) end
+  -- The reservation in front of the XADD, in this MULTI, found that there is nothing to put back:
+  -- since the one that ran alone, others have replayed or purged it.
+  local last = new and redis.call('XRANGE', TARGET, new, new)[1]
+  -- Where the XADD was refused as well, the last one is another's.
+  if last and #last[2] == tonumber(ARGV[4]) then redis.call('XDEL', TARGET, new) end
   if receipt and not nonce then return { 'already', receipt } end
   return { 'lost' }
 end
