@@ -34,7 +34,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#[cfg(test)]
+#[cfg(all(test, not(fuzzing_libfuzzer)))]
 mod agreement;
 mod archive;
 mod backend;
@@ -42,7 +42,7 @@ mod broker;
 mod calendar;
 mod closing;
 mod codec;
-#[cfg(test)]
+#[cfg(all(test, not(fuzzing_libfuzzer)))]
 mod conformance;
 mod dead_letter;
 mod dead_letter_queue;

@@ -189,7 +189,7 @@ impl Due {
         self.times.get(&id).copied()
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(fuzzing_libfuzzer)))]
     pub(super) fn times(&self) -> impl Iterator<Item = (u64, EntryId)> {
         self.order.iter().copied()
     }

@@ -4,7 +4,7 @@
 mod dead_letters;
 mod hints;
 mod inspect;
-#[cfg(test)]
+#[cfg(all(test, not(fuzzing_libfuzzer)))]
 pub(crate) mod lab;
 mod limit;
 mod pages;

@@ -18,7 +18,7 @@ mod receipt;
 mod run;
 mod settler;
 mod start;
-#[cfg(test)]
+#[cfg(all(test, not(fuzzing_libfuzzer)))]
 mod tests;
 mod totals;
 mod turns;

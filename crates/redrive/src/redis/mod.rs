@@ -28,9 +28,11 @@ mod url;
 mod wire;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(all(test, not(fuzzing_libfuzzer)))]
 mod tests;
 
-#[cfg(test)]
+#[cfg(all(test, not(fuzzing_libfuzzer)))]
 pub(crate) mod lab;
 
 use std::sync::Arc;

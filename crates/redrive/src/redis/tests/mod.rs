@@ -1,6 +1,5 @@
 //! What only Redis can show: the real server, its bytes and its commands.
 
-mod fuzz;
 mod leaving;
 mod sentinel;
 mod simulation;
