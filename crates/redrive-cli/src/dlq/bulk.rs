@@ -6,6 +6,7 @@ use redrive::{DeadLetter, DeadLetterQueue, Progress as Done, Selection};
 use tokio::sync::oneshot;
 
 use super::letter::line;
+use super::nothing_in;
 use super::search::{Searched, search};
 use crate::confirm::{self, Consent};
 use crate::failure::{Code, Failure};
@@ -74,11 +75,13 @@ pub(super) async fn count(
 }
 
 /// Counts what would be worked on, and asks. It can be ended at any time: nothing is done then.
+/// Where there is nothing, there is nothing to ask.
 pub(super) async fn ask(
     consent: Consent,
     queue: &DeadLetterQueue,
     selection: &Selection,
     limit: Option<usize>,
+    narrowed: bool,
     verb: &str,
     quiet: Quiet,
     signals: &mut Signals,
@@ -87,6 +90,9 @@ pub(super) async fn ask(
         return Ok(());
     }
     let counted = count(queue, selection, limit, quiet, signals).await?;
+    if counted.count == 0 {
+        return Err(nothing_in(queue, narrowed));
+    }
     let what = counted.what(verb, queue);
     let more = counted.beyond();
     let first: Vec<String> = counted.first.iter().map(line).collect();

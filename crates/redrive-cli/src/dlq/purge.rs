@@ -52,6 +52,7 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
             &queue,
             &selection,
             args.select.limit,
+            narrowed,
             "purge",
             session.quiet(),
             &mut signals,

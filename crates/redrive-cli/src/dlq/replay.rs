@@ -45,7 +45,12 @@ pub(crate) struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Leave out what has been replayed so often already; only the native layout counts replays
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_name = "N",
+        default_value_t = 5
+    )]
     max_replays: u32,
     /// Put back no more than so many in a second or a minute: 200/s, 12/m; the default is as fast as
     /// it can
@@ -72,7 +77,7 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let options = options(&args)?;
     let queue = session.broker().await?.dead_letters(queue);
     if args.dry_run {
-        return dry_run(&queue, &selection, &options, args.rate, narrowed, session).await;
+        return dry_run(&queue, &selection, &options, &args, narrowed, session).await;
     }
     let mut signals = Signals::listen()?;
     if args.select.single().is_none() {
@@ -85,6 +90,7 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
             &queue,
             &selection,
             args.select.limit,
+            narrowed,
             &verb,
             session.quiet(),
             &mut signals,
@@ -108,7 +114,7 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     } = going;
     let report = replaying.into_report();
     let nothing_known = matches!(ended, Ended::Failed(_)) && report.selected == 0;
-    let judged = judged(&report, ended, &queue, narrowed);
+    let judged = judged(&report, ended, &queue, narrowed, args.max_replays);
     let told = match nothing_known || (silent && judged.is_ok()) {
         // No zeros.
         true => told,
@@ -196,7 +202,10 @@ fn patch(file: &Path) -> Result<MergePatch, Failure> {
         Failure::usage(format!("--patch: {name} {why}"))
             .hint("it holds a JSON object: members to change or add, and null for what is to go")
     };
-    let unreadable = |error| failed(format!("cannot be read: {error}"));
+    let unreadable = |error| {
+        Failure::usage(format!("--patch: {name} cannot be read: {error}"))
+            .hint("name a file that holds a JSON object, or - for stdin")
+    };
     let from: Box<dyn Read> = match file.as_os_str() {
         dash if dash == "-" => Box::new(std::io::stdin()),
         name => Box::new(std::fs::File::open(name).map_err(unreadable)?),
@@ -221,6 +230,7 @@ fn judged(
     ended: Ended,
     queue: &DeadLetterQueue,
     narrowed: bool,
+    max_replays: u32,
 ) -> Result<(), Failure> {
     let done = report.replayed + report.already;
     if let (Ended::Whole, 0) = (&ended, done) {
@@ -236,14 +246,32 @@ fn judged(
             _ => {}
         }
     }
-    bulk::judge(ended, done, report.failed + report.skipped, "replayed")
+    let is_whole = matches!(ended, Ended::Whole);
+    let judged = bulk::judge(ended, done, report.failed + report.skipped, "replayed");
+    match report.skipped {
+        skipped if is_whole && skipped > 0 => {
+            judged.map_err(|failure| failure.hint(cure_of_skipped(skipped, max_replays)))
+        }
+        _ => judged,
+    }
+}
+
+fn cure_of_skipped(skipped: u64, max_replays: u32) -> String {
+    let (these, them) = match skipped {
+        1 => ("1 was".to_owned(), "it"),
+        many => (format!("{many} were"), "them"),
+    };
+    format!(
+        "{these} left out: replayed {max_replays} times before, or more; --replays '>={max_replays}' lists {them}, a \
+         higher --max-replays takes {them}"
+    )
 }
 
 async fn dry_run(
     queue: &DeadLetterQueue,
     selection: &Selection,
     options: &ReplayOptions,
-    rate: Option<Rate>,
+    args: &Args,
     narrowed: bool,
     session: &mut Session,
 ) -> Result<(), Failure> {
@@ -262,7 +290,7 @@ async fn dry_run(
         }
     }
     let report = looking.dry.report();
-    replayed::print_dry(report, looking.dry.samples(), rate, &mut session.out)?;
+    replayed::print_dry(report, looking.dry.samples(), args.rate, &mut session.out)?;
     if report.selected == 0 {
         return Err(nothing_in(queue, narrowed));
     }
@@ -275,6 +303,10 @@ async fn dry_run(
                 Code::Partly
             },
             format!("{undone} of {} would not be replayed", report.selected),
-        )),
+        ))
+        .map_err(|failure| match report.skipped {
+            0 => failure,
+            skipped => failure.hint(cure_of_skipped(skipped, args.max_replays)),
+        }),
     }
 }

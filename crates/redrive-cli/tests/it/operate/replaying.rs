@@ -143,13 +143,15 @@ async fn what_has_been_replayed_too_often_is_left_out_and_counted() {
         let report: Value = serde_json::from_str(&ended.stdout).unwrap();
         (ended.code.unwrap(), counts(&report), ended.stderr)
     };
+    let hint = "hint: 2 were left out: replayed 5 times before, or more; --replays '>=5' lists them, a higher \
+        --max-replays takes them\n";
     let dry = replayed(&["--dry-run"]).await;
     assert_eq!(
         dry,
         (
             4,
             [4, 2, 0, 2, 0],
-            "error: 2 of 4 would not be replayed\n".to_owned()
+            format!("error: 2 of 4 would not be replayed\n{hint}")
         )
     );
     assert_eq!(replayed(&["--max-replays", "1"]).await.1, [4, 1, 0, 3, 0]);
@@ -159,13 +161,17 @@ async fn what_has_been_replayed_too_often_is_left_out_and_counted() {
         (
             4,
             [3, 1, 0, 2, 0],
-            "error: 2 of 3 not replayed\n".to_owned()
+            format!("error: 2 of 3 not replayed\n{hint}")
         )
     );
     let none = replayed(&[]).await;
     assert_eq!(
         none,
-        (1, [2, 0, 0, 2, 0], "error: none of 2 replayed\n".to_owned())
+        (
+            1,
+            [2, 0, 0, 2, 0],
+            format!("error: none of 2 replayed\n{hint}")
+        )
     );
     assert_eq!(replayed(&["--max-replays", "10"]).await.1, [2, 2, 0, 0, 0]);
     assert_eq!(rig.length("orders").await, 4);
@@ -399,6 +405,21 @@ async fn without_a_terminal_nothing_is_done_unless_yes_is_said() {
         let ended = rig.redrive(&[&["dlq"], args].concat()).await;
         let error = format!("this would {what}, and there is no terminal to ask");
         assert_fails(&ended, 2, &error, hint);
+    }
+    // Where there is nothing, there is nothing to ask.
+    for verb in ["replay", "purge"] {
+        let ended = rig.redrive(&["dlq", verb, "order", "--all"]).await;
+        let hint = "if that is not the queue that you mean, name it with --dlq";
+        assert!(ended.stderr.contains(hint), "{}", ended.stderr);
+        assert_eq!((ended.code, &*ended.stdout), (Some(3), ""));
+        let nobody = ["dlq", verb, "orders", "--consumer", "nobody"];
+        let ended = rig.redrive(&nobody).await;
+        assert!(
+            ended
+                .stderr
+                .contains("no dead letter in orders:dlq matches")
+        );
+        assert_eq!(ended.code, Some(3));
     }
     let ended = rig.redrive(&["dlq", "replay", "orders"]).await;
     let hint =
