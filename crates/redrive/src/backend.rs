@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
 use crate::dead_letter::{DeadLetterLimit, Layout};
 pub(crate) use crate::delivery::{
     Begun, Charge, Cursor, Delivery, Died, FULL_PAUSE, Failed, Fault, Fence, How, Lease, Renewed,
@@ -50,6 +51,46 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
     /// Puts dead letters back, each once however often it is asked, and answers in this order.
     async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error>;
+
+    /// Begins a campaign, or goes on with it, and answers up to where the queue is selected from.
+    async fn open_campaign(&self, dlq: &StreamKey, plan: &Plan) -> Result<Opened, Error>;
+
+    /// Tells a campaign how it stands, unless it [may not](CampaignState::may_become) become that;
+    /// answers how it stood before. `None` when there is none of this name.
+    async fn mark_campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        mark: Mark,
+    ) -> Result<Option<CampaignState>, Error>;
+
+    /// All that is kept of a campaign; `None` when there is none of this name.
+    async fn campaign(&self, dlq: &StreamKey, name: &CampaignName)
+    -> Result<Option<Record>, Error>;
+
+    /// The campaigns of a queue, the latest first.
+    async fn campaigns(&self, dlq: &StreamKey) -> Result<Vec<CampaignName>, Error>;
+
+    /// Notes what was found of a campaign: as what its messages died again, and up to where the
+    /// queue was searched for that. Nothing where there is none of this name.
+    async fn note_deaths(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        deaths: &[(EntryId, Death)],
+        searched: EntryId,
+    ) -> Result<(), Error>;
+
+    /// Takes back replays of a campaign whose messages no group has been given: parks the dead
+    /// letter again and removes the message, in one step for each, once however often it is asked.
+    /// Answers in this order.
+    async fn undo(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        orders: &[Undo],
+        how: UndoHow,
+    ) -> Result<Vec<Undone>, Error>;
 
     /// Adds dead letters under ids of their own and counts them as dead-lettered, in one step for each;
     /// one whose id is there is left alone. Answers how many were added.
@@ -261,6 +302,81 @@ pub(crate) struct Replay {
     /// The whole new entry.
     pub(crate) fields: Fields,
     pub(crate) keep: Keep,
+    pub(crate) campaign: Option<Enlisted>,
+}
+
+impl Replay {
+    pub(crate) fn campaign_name(&self) -> Option<&CampaignName> {
+        self.campaign.as_ref().map(|campaign| &campaign.name)
+    }
+}
+
+/// The part that a campaign has in a replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Enlisted {
+    pub(crate) name: CampaignName,
+    /// The group that the message had died in.
+    pub(crate) group: Option<GroupName>,
+    /// How long the original is kept for undoing it; `None` keeps none. A copy needs none.
+    pub(crate) undo_window: Option<Duration>,
+}
+
+/// How long a campaign is remembered after the last that was heard of it.
+pub(crate) const CAMPAIGN_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+/// Answer of [`Backend::open_campaign`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// It has begun, or goes on: what has a higher id died later, and is not its own.
+    Open { newest: EntryId },
+    /// It was ended before.
+    Ended(CampaignState),
+    /// It has another selection or target.
+    Other { selection: String, target: String },
+}
+
+/// What is told to a campaign.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// `None` changes nothing.
+    pub(crate) state: Option<CampaignState>,
+    /// How many were selected, from the command that works on it: a sign of life too.
+    pub(crate) selected: Option<u64>,
+}
+
+/// One replay of a campaign to take back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Undo {
+    pub(crate) dead_letter: EntryId,
+    /// The id of the message.
+    pub(crate) message: EntryId,
+    pub(crate) target: StreamKey,
+    /// Under which the original is kept.
+    pub(crate) original: Option<EntryId>,
+}
+
+/// Whether it is done, or only looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UndoHow {
+    Do,
+    Look,
+}
+
+/// Answer of [`Backend::undo`].
+#[derive(Debug)]
+pub(crate) enum Undone {
+    /// It is parked again, under this id; or would be.
+    Parked(EntryId),
+    /// It had been parked again before, under this id.
+    Already(EntryId),
+    /// A group has been given it: it may have run.
+    Started,
+    /// The message is not on its stream any more, though no group was given it.
+    Gone,
+    /// The original is not kept, or not any more.
+    NotKept,
+    /// The broker refused this one; nothing has changed.
+    Refused(Error),
 }
 
 /// Whether a replayed dead letter stays in the queue. Default: it is removed.

@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{
     Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Import, Imported, Joined,
-    Membership, Renewed, RenewedOn, Replay, Replayed, Restored, Seat, Settled, Settlement, Tended,
+    Mark, Membership, Opened, Renewed, RenewedOn, Replay, Replayed, Restored, Seat, Settled,
+    Settlement, Tended, Undo, UndoHow, Undone,
 };
+use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::message::Fields;
@@ -91,6 +93,55 @@ impl Backend for Closing<dyn Backend> {
 
     async fn import(&self, dlq: &StreamKey, orders: &[Import]) -> Result<Vec<Imported>, Error> {
         self.unless_closed(self.inner.import(dlq, orders)).await
+    }
+
+    async fn open_campaign(&self, dlq: &StreamKey, plan: &Plan) -> Result<Opened, Error> {
+        self.unless_closed(self.inner.open_campaign(dlq, plan))
+            .await
+    }
+
+    async fn mark_campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        mark: Mark,
+    ) -> Result<Option<CampaignState>, Error> {
+        self.unless_closed(self.inner.mark_campaign(dlq, name, mark))
+            .await
+    }
+
+    async fn campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+    ) -> Result<Option<Record>, Error> {
+        self.unless_closed(self.inner.campaign(dlq, name)).await
+    }
+
+    async fn campaigns(&self, dlq: &StreamKey) -> Result<Vec<CampaignName>, Error> {
+        self.unless_closed(self.inner.campaigns(dlq)).await
+    }
+
+    async fn note_deaths(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        deaths: &[(EntryId, Death)],
+        searched: EntryId,
+    ) -> Result<(), Error> {
+        let noting = self.inner.note_deaths(dlq, name, deaths, searched);
+        self.unless_closed(noting).await
+    }
+
+    async fn undo(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        orders: &[Undo],
+        how: UndoHow,
+    ) -> Result<Vec<Undone>, Error> {
+        self.unless_closed(self.inner.undo(dlq, name, orders, how))
+            .await
     }
 
     async fn stage(&self, dlq: &StreamKey, letters: &[Entry]) -> Result<u64, Error> {

@@ -40,6 +40,7 @@ mod archive;
 mod backend;
 mod broker;
 mod calendar;
+mod campaign;
 mod closing;
 mod codec;
 #[cfg(all(test, not(fuzzing_libfuzzer)))]
@@ -62,6 +63,7 @@ mod producer;
 mod rate;
 mod redis;
 mod retry;
+mod rule;
 mod selection;
 mod stats;
 mod telemetry;
@@ -72,13 +74,15 @@ mod verdict;
 pub use archive::{Archive, ArchiveReader, ArchivedDeadLetter};
 pub use backend::{Keep, OnAck};
 pub use broker::{Broker, ConnectOptions};
+pub use campaign::{Campaign, CampaignName, CampaignState, DiedAgain};
 pub use codec::{Decode, DecodeError, Encode, Json, MessagePack, Raw, RawField};
 pub use dead_letter::{DeadLetter, DeadLetterLayout, DeadLetterLimit, Layout, Overflow, Reason};
 pub use dead_letter_queue::{
-    DeadLetterQueue, DryRun, Exporting, Found, Grouping, ImportOptions, ImportOutcome,
-    ImportReport, ImportResult, Importing, Inspection, Listing, Progress, PurgeReport, Purging,
-    ReplayFailure, ReplayOptions, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample,
-    Replaying, StagedDeadLetter, Trail, TrailBegin, TrailEnd, TrailEvent,
+    CampaignStep, CampaignWatch, DeadLetterQueue, DryRun, Exporting, Found, Grouping,
+    ImportOptions, ImportOutcome, ImportReport, ImportResult, Importing, Inspection, Listing,
+    Progress, PurgeReport, Purging, ReplayFailure, ReplayOptions, ReplayOutcome, ReplayReport,
+    ReplayResult, ReplaySample, Replaying, StagedDeadLetter, Trail, TrailBegin, TrailEnd,
+    TrailEvent, UndoReport, Undoing,
 };
 pub use error::{BoxError, Error, ErrorKind};
 pub use groups::{DeadLetterGroup, DeadLetterGroups, GroupBy};
@@ -93,6 +97,7 @@ pub use processor::{
 pub use producer::Producer;
 pub use rate::Rate;
 pub use retry::{Backoff, Jitter, RetryPolicy};
+pub use rule::{Rule, RuleValue};
 pub use selection::{
     CountFilter, ErrorRegex, ErrorText, FieldFilter, FingerprintPrefix, Order, Page, Selection,
 };

@@ -11,7 +11,8 @@ use redrive::{
 };
 use tokio::time::Instant;
 
-use super::bulk::{self, Ended, Steps};
+use super::bulk::{self, Ended, News, Steps};
+use super::campaign::{self, Course};
 use super::migration::Migration;
 use super::replayed::{self, Told};
 use super::{Select, Where, nothing_in, unknown};
@@ -29,6 +30,7 @@ use crate::signals::Signals;
 #[command(after_help = "Examples:\n  \
     redrive dlq replay orders --id 1795324222405-0\n  \
     redrive dlq replay orders --reason rejected --set data.currency=EUR --rate 200/s\n  \
+    redrive dlq replay orders --all --campaign after-the-fix --canary 20 --abort-if 'dead-again>5%'\n  \
     redrive dlq replay orders --all --migrate 'jq -c \".v = 2\"' --dry-run")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -67,6 +69,8 @@ pub(crate) struct Args {
     /// nothing else on its stdout. What it does not answer stays where it is
     #[arg(long, value_name = "COMMAND")]
     migrate: Option<String>,
+    #[command(flatten)]
+    campaign: campaign::Args,
 }
 
 pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
@@ -74,6 +78,7 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let (queue, only_from) = args.place.names()?;
     let narrowed = args.select.is_narrowed() || only_from.is_some();
     let selection = args.select.selection(only_from, Order::Oldest)?;
+    args.campaign.check()?;
     let options = options(&args)?;
     let queue = session.broker().await?.dead_letters(queue);
     if args.dry_run {
@@ -98,23 +103,43 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         .await?;
     }
     let began = Instant::now();
+    let single = args.select.single().is_some();
+    let options = args.campaign.named(options, single)?;
     let replaying = queue.replaying(&selection, &options).await?;
     let (start, quiet) = (replaying.progress(), session.quiet());
     let silent = session.is_silent();
+    let course = replaying
+        .campaign()
+        .zip(replaying.report().campaign.clone());
+    let course = course.map(|(watch, name)| Course::new(watch, name, args.place.typed()));
     let mut going = Going {
         replaying,
+        course: course.clone(),
         out: &mut session.out,
         told: Ok(()),
     };
-    let ended = bulk::work("replaying", start, quiet, &mut signals, &mut going).await;
+    let mut ended = bulk::work("replaying", start, quiet, &mut signals, &mut going).await;
     let Going {
-        replaying,
+        mut replaying,
         out,
         told,
+        ..
     } = going;
+    // Who asked for an end in the last step of all is told that it is over: so is the campaign.
+    if let (Ended::Whole, Some(course)) = (&ended, &course)
+        && !course.is_over()
+        && let Err(error) = replaying.step().await
+    {
+        ended = Ended::Failed(error);
+    }
     let report = replaying.into_report();
     let nothing_known = matches!(ended, Ended::Failed(_)) && report.selected == 0;
-    let judged = judged(&report, ended, &queue, narrowed, args.max_replays);
+    let judged = match &course {
+        Some(course) => course.judged(&report, ended, |ended| {
+            judged(&report, ended, &queue, narrowed, args.max_replays)
+        }),
+        None => judged(&report, ended, &queue, narrowed, args.max_replays),
+    };
     let told = match nothing_known || (silent && judged.is_ok()) {
         // No zeros.
         true => told,
@@ -127,6 +152,8 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
 /// A replay, and what is told of each of its steps.
 struct Going<'a> {
     replaying: Replaying,
+    /// The campaign that it is.
+    course: Option<Course>,
     out: &'a mut Output,
     /// What was done is done: it goes on when what it says of it cannot be written.
     told: Result<(), Failure>,
@@ -135,6 +162,10 @@ struct Going<'a> {
 impl Steps for &mut Going<'_> {
     async fn turn(&mut self) {
         self.replaying.turn().await;
+    }
+
+    fn news(&self) -> Option<News> {
+        self.course.as_ref().map(Course::news)
     }
 
     async fn step(&mut self) -> Result<Option<Progress>, redrive::Error> {

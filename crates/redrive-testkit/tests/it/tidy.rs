@@ -151,8 +151,10 @@ const FLOORS: [&[&str]; 6] = [
     &[
         "retry",
         "rate",
+        "rule",
         "verdict",
         "dead_letter",
+        "campaign",
         "archive",
         "payload",
         "selection",

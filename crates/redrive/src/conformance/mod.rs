@@ -7,6 +7,7 @@
 mod begin;
 mod books;
 mod bytes;
+mod campaigns;
 mod consumers;
 mod crashes;
 mod dead_letters;
@@ -75,6 +76,16 @@ macro_rules! every_test {
                 fields_of_any_bytes_survive_death_and_replay,
                 a_mebibyte_survives_death_and_replay,
                 ten_thousand_fields_survive_death_and_replay,
+            ];
+            campaigns: [
+                a_campaign_begins_once_and_goes_on_with_the_same_selection_alone,
+                a_campaign_is_told_how_it_stands_and_does_not_begin_again,
+                what_a_campaign_puts_back_is_noted_with_it_however_often_it_is_asked,
+                what_dies_again_is_noted_in_the_step_in_which_it_dies,
+                what_nobody_was_given_is_parked_again_byte_for_byte_and_once,
+                what_was_given_to_a_group_is_not_undone,
+                a_copy_is_undone_without_a_second_dead_letter,
+                what_is_not_kept_is_not_undone_and_a_look_changes_nothing,
             ];
             takeover: [
                 what_a_silent_consumer_holds_is_taken_over_after_its_lease,

@@ -1,6 +1,7 @@
 //! The broker in memory: Redis streams and the settle protocol as a model, for tests, doc tests
 //! and trying things out.
 
+mod campaigns;
 mod dead_letters;
 mod hints;
 mod inspect;
@@ -24,8 +25,10 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use async_trait::async_trait;
 
 use crate::backend::{
-    Backend, Entry, IdRange, Import, Imported, Joined, Membership, Replay, Replayed,
+    Backend, Entry, IdRange, Import, Imported, Joined, Mark, Membership, Opened, Replay, Replayed,
+    Undo, UndoHow, Undone,
 };
+use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
 use crate::error::Error;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
@@ -139,6 +142,64 @@ impl Backend for Memory {
         Ok(answers)
     }
 
+    async fn open_campaign(&self, dlq: &StreamKey, plan: &Plan) -> Result<Opened, Error> {
+        let (mut kept, now) = self.open();
+        Ok(kept.open_campaign(dlq, plan, now))
+    }
+
+    async fn mark_campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        mark: Mark,
+    ) -> Result<Option<CampaignState>, Error> {
+        let (mut kept, now) = self.open();
+        Ok(kept.mark_campaign(dlq, name, mark, now))
+    }
+
+    async fn campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+    ) -> Result<Option<Record>, Error> {
+        let (mut kept, now) = self.open();
+        Ok(kept.record(dlq, name, now))
+    }
+
+    async fn campaigns(&self, dlq: &StreamKey) -> Result<Vec<CampaignName>, Error> {
+        let (mut kept, now) = self.open();
+        Ok(kept.campaign_names(dlq, now))
+    }
+
+    async fn note_deaths(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        deaths: &[(EntryId, Death)],
+        searched: EntryId,
+    ) -> Result<(), Error> {
+        let (mut kept, now) = self.open();
+        kept.note_deaths(dlq, name, deaths, searched, now);
+        Ok(())
+    }
+
+    async fn undo(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        orders: &[Undo],
+        how: UndoHow,
+    ) -> Result<Vec<Undone>, Error> {
+        let (mut kept, now) = self.open();
+        if !orders.is_empty() {
+            kept.check_type(dlq)?;
+        }
+        let undone = orders.iter();
+        Ok(undone
+            .map(|order| kept.undo(dlq, name, order, how, now))
+            .collect())
+    }
+
     async fn stage(&self, dlq: &StreamKey, letters: &[Entry]) -> Result<u64, Error> {
         let (mut kept, _) = self.open();
         kept.stage(dlq, letters)
@@ -197,6 +258,7 @@ impl Backend for Memory {
         kept.receipts
             .retain(|(target, from, _), _| *target != source.stream || from != dlq);
         kept.imports.retain(|(queue, _), _| queue != dlq);
+        kept.campaigns.retain(|(queue, _), _| queue != dlq);
         Ok(())
     }
 

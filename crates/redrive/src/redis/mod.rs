@@ -1,5 +1,6 @@
 //! The Redis backend: plain commands where they do, scripts where check and write must be one step.
 
+mod campaigns;
 mod capability;
 mod clock;
 mod connection;
@@ -42,11 +43,14 @@ use redis::{Pipeline, cmd};
 
 use connection::{Address, Call, Link};
 use registry::Sign;
+use seat::millis;
 pub(crate) use tls::Tls;
 
 use crate::backend::{
-    Backend, Entry, IdRange, Import, Imported, Joined, Membership, Replay, Replayed,
+    Backend, Entry, IdRange, Import, Imported, Joined, Mark, Membership, Opened, Replay, Replayed,
+    Undo, UndoHow, Undone,
 };
+use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
@@ -140,6 +144,51 @@ impl Backend for Redis {
         replay::replay(&self.link, dlq, orders).await
     }
 
+    async fn open_campaign(&self, dlq: &StreamKey, plan: &Plan) -> Result<Opened, Error> {
+        campaigns::open(&self.link, dlq, plan).await
+    }
+
+    async fn mark_campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        mark: Mark,
+    ) -> Result<Option<CampaignState>, Error> {
+        campaigns::mark(&self.link, dlq, name, mark).await
+    }
+
+    async fn campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+    ) -> Result<Option<Record>, Error> {
+        campaigns::record(&self.link, dlq, name).await
+    }
+
+    async fn campaigns(&self, dlq: &StreamKey) -> Result<Vec<CampaignName>, Error> {
+        campaigns::names(&self.link, dlq).await
+    }
+
+    async fn note_deaths(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        deaths: &[(EntryId, Death)],
+        searched: EntryId,
+    ) -> Result<(), Error> {
+        campaigns::note(&self.link, dlq, name, deaths, searched).await
+    }
+
+    async fn undo(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        orders: &[Undo],
+        how: UndoHow,
+    ) -> Result<Vec<Undone>, Error> {
+        campaigns::undo(&self.link, dlq, name, orders, how).await
+    }
+
     async fn stage(&self, dlq: &StreamKey, letters: &[Entry]) -> Result<u64, Error> {
         let doing = "staging dead letters";
         let (mut added, mut rest) = (0, letters);
@@ -223,6 +272,10 @@ impl Backend for Redis {
         for name in names {
             all.push(group.alive(&wire::text(name, "a name")?));
         }
+        for name in campaigns::names(&self.link, dlq).await? {
+            all.extend([keys::campaign(dlq, &name), keys::originals(dlq, &name)]);
+        }
+        all.push(keys::campaigns(dlq));
         let today = replay::today(&self.link).await?;
         all.extend(
             (0..3).map(|age| keys::receipts(&source.stream, dlq, today.saturating_sub(age))),

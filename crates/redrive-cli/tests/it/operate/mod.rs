@@ -1,6 +1,7 @@
 //! What an operator does: dead letters, health, what is pending; on a real server, by the binary alone.
 
 mod bulk;
+mod campaigns;
 mod damaged;
 mod envelopes;
 mod exactly;
@@ -27,3 +28,4 @@ mod runbook;
 mod selecting;
 mod terminal;
 mod trim;
+mod undoing;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::rig::{Rig, assert_fails, bytes, keys, sorted};
 
-const REPORT: &str = "selected replayed already skipped failed failures failures_truncated new_ids new_ids_truncated \
+const REPORT: &str = "campaign selected replayed already skipped failed failures failures_truncated new_ids new_ids_truncated \
     already_ids already_ids_truncated";
 
 /// Selected, replayed, already, skipped, failed.
@@ -31,7 +31,7 @@ async fn one_goes_back_to_its_stream_without_a_question_and_leaves_the_queue() {
     assert!(report["elapsed_ms"].as_u64() > Some(0));
     let (new, fields) = rig.last("orders").await;
     let expected = json!({
-        "selected": 1, "replayed": 1, "already": 0, "skipped": 0, "failed": 0, "failures": [],
+        "campaign": null, "selected": 1, "replayed": 1, "already": 0, "skipped": 0, "failed": 0, "failures": [],
         "failures_truncated": false, "new_ids": [new], "new_ids_truncated": false,
         "already_ids": [], "already_ids_truncated": false,
         "elapsed_ms": report["elapsed_ms"], "per_second": report["per_second"],
@@ -244,8 +244,9 @@ async fn json_lines_of_a_replay_are_what_became_of_each_and_the_counts() {
     );
     assert_eq!(lines[1]["new_id"], Value::Null);
     assert!(lines[1]["error"].as_str().unwrap().contains("tombstone"));
+    assert!(lines[2]["campaign"].is_string());
     let counted = json!({
-        "selected": 2, "replayed": 1, "already": 0, "skipped": 0, "failed": 1,
+        "campaign": lines[2]["campaign"], "selected": 2, "replayed": 1, "already": 0, "skipped": 0, "failed": 1,
         "elapsed_ms": lines[2]["elapsed_ms"], "per_second": lines[2]["per_second"],
     });
     assert_eq!(lines[2], counted);

@@ -101,6 +101,7 @@ async fn a_producer_a_worker_and_an_operator_need_what_the_page_gives_them() {
         operator(&["dlq", "replay", "orders", "--all", "--dry-run"]);
         operator(&["dlq", "replay", "orders", "--id", id, "--keep"]);
         operator(&["dlq", "replay", "orders", "--all", "--yes"]);
+        operator(&["dlq", "campaigns", "orders"]);
         does(
             &worker.0,
             &[
@@ -127,6 +128,21 @@ async fn a_producer_a_worker_and_an_operator_need_what_the_page_gives_them() {
         "false",
     ];
     does(&worker.0, &fails);
+    let campaign = [
+        "dlq",
+        "replay",
+        "orders",
+        "--all",
+        "--yes",
+        "--campaign",
+        "rights",
+    ];
+    does(&operator.0, &campaign);
+    does(&operator.0, &["dlq", "undo", "rights", "orders", "--yes"]);
+    // What dies again is noted by the worker.
+    does(&operator.0, &["dlq", "replay", "orders", "--all", "--yes"]);
+    does(&worker.0, &fails);
+    does(&operator.0, &["dlq", "campaigns", "orders"]);
     // One of more than 3,990 fields is imported in a way of its own.
     let mut large = redis::cmd("XADD");
     large.arg(&["orders:dlq", "*"]);
