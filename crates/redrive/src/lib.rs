@@ -34,7 +34,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#[cfg(all(test, not(fuzzing_libfuzzer)))]
+#[cfg(test)]
+#[cfg(not(fuzzing_libfuzzer))]
 mod agreement;
 mod archive;
 mod backend;
@@ -42,7 +43,8 @@ mod broker;
 mod calendar;
 mod closing;
 mod codec;
-#[cfg(all(test, not(fuzzing_libfuzzer)))]
+#[cfg(test)]
+#[cfg(not(fuzzing_libfuzzer))]
 mod conformance;
 mod dead_letter;
 mod dead_letter_queue;
