@@ -34,7 +34,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#[cfg(all(test, not(fuzzing_libfuzzer)))]
+#[cfg(test)]
+#[cfg(not(fuzzing_libfuzzer))]
 mod agreement;
 mod archive;
 mod backend;
@@ -43,7 +44,8 @@ mod calendar;
 mod campaign;
 mod closing;
 mod codec;
-#[cfg(all(test, not(fuzzing_libfuzzer)))]
+#[cfg(test)]
+#[cfg(not(fuzzing_libfuzzer))]
 mod conformance;
 mod dead_letter;
 mod dead_letter_queue;

@@ -12,6 +12,7 @@ use super::search::{Searched, search};
 use crate::confirm::{self, Consent};
 use crate::failure::{Code, Failure};
 use crate::progress::{Progress, Quiet};
+use crate::session::Session;
 use crate::signals::{Signal, Signals};
 
 /// How many are shown before asking.
@@ -78,19 +79,18 @@ pub(super) async fn count(
 /// Counts what would be worked on, and asks. It can be ended at any time: nothing is done then.
 /// Where there is nothing, there is nothing to ask.
 pub(super) async fn ask(
-    consent: Consent,
+    session: &Session,
     queue: &DeadLetterQueue,
     selection: &Selection,
     limit: Option<usize>,
     narrowed: bool,
     verb: &str,
-    quiet: Quiet,
     signals: &mut Signals,
 ) -> Result<(), Failure> {
-    if consent == Consent::Given {
+    if session.consent() == Consent::Given {
         return Ok(());
     }
-    let counted = count(queue, selection, limit, quiet, signals).await?;
+    let counted = count(queue, selection, limit, session.quiet(), signals).await?;
     if counted.count == 0 {
         return Err(nothing_in(queue, narrowed));
     }

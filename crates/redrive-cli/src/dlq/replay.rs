@@ -91,13 +91,12 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
             None => "replay".to_owned(),
         };
         bulk::ask(
-            session.consent(),
+            session,
             &queue,
             &selection,
             args.select.limit,
             narrowed,
             &verb,
-            session.quiet(),
             &mut signals,
         )
         .await?;

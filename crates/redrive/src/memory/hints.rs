@@ -189,7 +189,8 @@ impl Due {
         self.times.get(&id).copied()
     }
 
-    #[cfg(all(test, not(fuzzing_libfuzzer)))]
+    #[cfg(test)]
+    #[cfg(not(fuzzing_libfuzzer))]
     pub(super) fn times(&self) -> impl Iterator<Item = (u64, EntryId)> {
         self.order.iter().copied()
     }

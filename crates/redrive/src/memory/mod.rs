@@ -5,7 +5,8 @@ mod campaigns;
 mod dead_letters;
 mod hints;
 mod inspect;
-#[cfg(all(test, not(fuzzing_libfuzzer)))]
+#[cfg(test)]
+#[cfg(not(fuzzing_libfuzzer))]
 pub(crate) mod lab;
 mod limit;
 mod pages;

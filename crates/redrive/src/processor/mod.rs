@@ -18,7 +18,8 @@ mod receipt;
 mod run;
 mod settler;
 mod start;
-#[cfg(all(test, not(fuzzing_libfuzzer)))]
+#[cfg(test)]
+#[cfg(not(fuzzing_libfuzzer))]
 mod tests;
 mod totals;
 mod turns;

@@ -30,10 +30,12 @@ mod wire;
 
 #[cfg(test)]
 mod fuzz;
-#[cfg(all(test, not(fuzzing_libfuzzer)))]
+#[cfg(test)]
+#[cfg(not(fuzzing_libfuzzer))]
 mod tests;
 
-#[cfg(all(test, not(fuzzing_libfuzzer)))]
+#[cfg(test)]
+#[cfg(not(fuzzing_libfuzzer))]
 pub(crate) mod lab;
 
 use std::sync::Arc;
