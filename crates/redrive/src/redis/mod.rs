@@ -5,6 +5,7 @@ mod clock;
 mod connection;
 mod era;
 mod errors;
+mod examine;
 mod group;
 mod import;
 mod inspect;
@@ -34,6 +35,7 @@ mod tests;
 pub(crate) mod lab;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::{Pipeline, cmd};
@@ -43,8 +45,10 @@ use registry::Sign;
 pub(crate) use tls::Tls;
 
 use crate::backend::{
-    Backend, Entry, IdRange, Import, Imported, Joined, Membership, Replay, Replayed,
+    Backend, Entry, IdRange, Import, Imported, Joined, Membership, Replay, Replayed, Restored,
 };
+use crate::doctor::Named;
+use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
@@ -262,6 +266,33 @@ impl Backend for Redis {
         limit: usize,
     ) -> Result<Vec<Pending>, Error> {
         look::pending(&self.link, source, from, limit).await
+    }
+
+    async fn server_facts(&self) -> Result<Option<ServerFacts>, Error> {
+        let facts = examine::server(&self.link, &self.address).await;
+        facts.map(Some)
+    }
+
+    async fn stream_facts(
+        &self,
+        stream: &StreamKey,
+        named: Named,
+    ) -> Result<Option<StreamFacts>, Error> {
+        examine::stream(&self.link, stream, named).await
+    }
+
+    async fn create_group(&self, source: &Source) -> Result<Restored, Error> {
+        group::restore(&self.link, source, None).await
+    }
+
+    async fn remove_consumers(
+        &self,
+        source: &Source,
+        names: &[String],
+        silent: Duration,
+    ) -> Result<u64, Error> {
+        let doing = "removing consumers that are gone";
+        registry::remove_dead(&self.link, source, names, silent, doing).await
     }
 }
 
