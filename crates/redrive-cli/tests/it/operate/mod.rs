@@ -1,6 +1,7 @@
 //! What an operator does: dead letters, health, what is pending; on a real server, by the binary alone.
 
 mod bulk;
+mod doctor;
 mod envelopes;
 mod exactly;
 mod exporting;
