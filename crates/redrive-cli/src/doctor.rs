@@ -208,7 +208,7 @@ fn cure(finding: &Finding) -> Option<Option<String>> {
     let typed: Option<Vec<String>> = words
         .iter()
         .map(|word| {
-            let ours = ["-g", "--fix", "--lease", "--dry-run", "--"];
+            let ours = ["-g", "--fix", "--lease", "--silent", "--dry-run", "--"];
             if ours.contains(&word.as_str()) {
                 Some(word.clone())
             } else {

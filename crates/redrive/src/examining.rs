@@ -121,9 +121,13 @@ impl Broker {
         let server = backend.server_facts().await?;
         let mut found: Vec<Finding> = server.iter().flat_map(doctor::of_server).collect();
         match &checkup.scope {
-            Scope::Everything => found.extend(everything(backend, &checkup.patience).await?),
+            Scope::Everything => {
+                let all = everything(backend, &checkup.patience).await?;
+                found.extend(all.into_iter().map(unless_named));
+            }
             Scope::Stream(stream) => {
-                found.extend(one(backend, stream, None, &checkup.patience).await?);
+                let all = one(backend, stream, None, &checkup.patience).await?;
+                found.extend(all.into_iter().map(unless_named));
             }
             Scope::Group(Source { stream, group }) => {
                 found.extend(one(backend, stream, Some(group), &checkup.patience).await?);
@@ -134,7 +138,7 @@ impl Broker {
         Ok(distinct(found))
     }
 
-    /// Mends a finding that is [`fixable`](Finding::fixable): creates a missing group, or removes
+    /// Mends a finding that is [`fixable`](Finding::fixable): creates a group that was asked for, or removes
     /// consumers that are gone and hold nothing. It looks again first, in one step with what it does; no
     /// message is lost, and nothing else is changed.
     ///
@@ -230,6 +234,14 @@ async fn one(
         }
     }
     Ok(found)
+}
+
+/// A group is created only where somebody has named it.
+fn unless_named(mut finding: Finding) -> Finding {
+    if matches!(finding.fix, Some(Fix::CreateGroup(_))) {
+        finding.fix = None;
+    }
+    finding
 }
 
 /// What is said of each stream alike is said once.

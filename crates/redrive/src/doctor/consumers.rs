@@ -5,6 +5,8 @@ use super::facts::{ConsumerFacts, GroupFacts, StreamFacts};
 use super::finding::{Finding, FindingCode, Fix, Place, Severity, counted, millis, span};
 use crate::names::Source;
 
+/// What counts as silent unless said otherwise, in ms: an hour.
+const USUAL_MS: u64 = 3_600_000;
 /// From how many on consumers are left over by a leak, beside others that are at work, and alone.
 const LEAK: usize = 10;
 const LEAK_ALONE: usize = 100;
@@ -56,12 +58,14 @@ pub(super) fn leaked(
         names: left.iter().map(|one| one.name.clone()).collect(),
         silent: patience.silent,
     };
+    let mut cure = vec!["redrive", "doctor", stream, "-g", name];
+    let silent = format!("{silent_ms}ms");
+    if silent_ms != USUAL_MS {
+        cure.extend(["--silent", &silent]);
+    }
+    cure.push("--fix");
     let found = Finding::new(FindingCode::LeakedConsumers, severity, place, meaning);
-    Some(
-        found
-            .cure(["redrive", "doctor", stream, "-g", name, "--fix"])
-            .fix(fix),
-    )
+    Some(found.cure(cure).fix(fix))
 }
 
 /// Workers of redrive's that live and were started with different leases. Other limits are not

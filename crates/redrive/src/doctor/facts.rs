@@ -125,6 +125,8 @@ pub(crate) struct GroupFacts {
     pub(crate) rows: Told<Vec<Row>>,
     /// Of what is pending: what was deleted by itself.
     pub(crate) deleted: Vec<EntryId>,
+    /// How much of what is pending was not looked at whether it is still there.
+    pub(crate) unseen: u64,
     /// What redrive keeps a state of, and is in the stream, and is not pending.
     pub(crate) unsettled: Told<Vec<EntryId>>,
 }

@@ -50,6 +50,7 @@ pub(super) fn group(name: &str, delivered: u64) -> GroupFacts {
         own: Told::Yes(()),
         rows: Told::Yes(Vec::new()),
         deleted: Vec::new(),
+        unseen: 0,
         unsettled: Told::Yes(Vec::new()),
     }
 }

@@ -91,6 +91,14 @@ fn of_group(facts: &StreamFacts, group: &GroupFacts, patience: &Patience) -> Vec
         }
         Told::Yes(_) => {}
     }
+    if group.unseen > 0 {
+        let what = format!(
+            "whether {} more pending entries are still there",
+            group.unseen
+        );
+        let place = Place::group(&facts.stream, &group.group);
+        found.push(Finding::not_checked(place, &what, "they are too many"));
+    }
     found.extend(pending::ghosts(facts, group));
     found.extend(pending::unreachable_tail(facts, group, patience));
     found.extend(pending::held(facts, group, patience));

@@ -95,6 +95,7 @@ impl Kept {
                 })
                 .copied()
                 .collect(),
+            unseen: 0,
             unsettled: Told::Yes(unsettled.copied().collect()),
         }
     }

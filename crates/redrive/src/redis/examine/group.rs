@@ -59,6 +59,7 @@ pub(super) async fn facts(
         own: Told::Yes(()),
         rows: Told::Yes(Vec::new()),
         deleted: Vec::new(),
+        unseen: 0,
         unsettled: Told::Yes(Vec::new()),
     };
     let consumers = table.count("consumers").unwrap_or(0);
@@ -93,7 +94,7 @@ impl Asked<'_> {
         if facts.pending > 0 {
             facts.rows = told(self.rows().await)?;
         }
-        facts.deleted = self.deleted(facts.rows()).await?;
+        (facts.deleted, facts.unseen) = self.deleted(facts.rows()).await?;
         facts.unread_ms = self.unread_ms(facts.last_delivered, now_ms).await?;
         facts.unsettled = told(self.unsettled(&keys, facts).await)?;
         Ok(())
@@ -214,15 +215,17 @@ impl Asked<'_> {
     }
 
     /// Pending entries that were deleted by themselves: only up to the highest id that ever was, and
-    /// below the first entry all are gone without being looked at.
-    async fn deleted(&self, rows: &[Row]) -> Result<Vec<EntryId>, Error> {
+    /// below the first entry all are gone without being looked at. And how many were not looked at.
+    async fn deleted(&self, rows: &[Row]) -> Result<(Vec<EntryId>, u64), Error> {
         let may_be = rows.iter().map(|row| row.id).filter(|id| {
             let deleted = self.stream.deleted;
             !self.stream.is_trimmed(*id) && deleted.is_none_or(|highest| *id <= highest)
         });
-        let may_be: Vec<EntryId> = may_be.take(ENTRIES).collect();
+        let mut may_be: Vec<EntryId> = may_be.collect();
+        let unseen = may_be.len().saturating_sub(ENTRIES) as u64;
+        may_be.truncate(ENTRIES);
         if may_be.is_empty() {
-            return Ok(may_be);
+            return Ok((may_be, unseen));
         }
         let present = self.present(&may_be).await?;
         let mut gone = may_be;
@@ -230,7 +233,7 @@ impl Asked<'_> {
         // What is acknowledged and deleted in one go was done.
         let pending = self.pending(&gone).await?;
         gone.retain(|id| pending.contains(id));
-        Ok(gone)
+        Ok((gone, unseen))
     }
 
     /// How old the first entry is that the group was not given, where ids are times.

@@ -48,11 +48,18 @@ async fn a_missing_group_is_found_and_created_where_nothing_is_skipped() {
     let mut processor = processor.unwrap();
     processor.run_batches(2).await.unwrap();
     let _: u64 = rig.ask("XGROUP DESTROY orders billing").await;
-    let found = rig.finds(&orders()).await;
-    let vanished: Vec<_> = found.iter().filter(|one| one.fixable()).collect();
-    assert_eq!(vanished.len(), 1, "{found:#?}");
-    assert_eq!(vanished[0].severity, Severity::Critical);
-    rig.broker.fix(vanished[0]).await.unwrap();
+    // Met on the way it is found, and created only where it is named.
+    let met = rig.finds(&orders()).await;
+    let met = the(FindingCode::MissingGroup, &met);
+    assert_eq!((met.severity, met.fixable()), (Severity::Critical, false));
+    let found = rig.finds(&checkup).await;
+    let vanished = the(FindingCode::MissingGroup, &found);
+    assert!(
+        vanished.meaning.starts_with("redrive has worked"),
+        "{}",
+        vanished.meaning
+    );
+    rig.broker.fix(vanished).await.unwrap();
     rig.reads("python", 9).await;
     let again = rig.pending().await;
     assert!(again.iter().any(|row| row.0 == "3-0"), "{again:?}");
