@@ -6,6 +6,7 @@ mod configuration;
 mod confirm;
 mod demo;
 mod dlq;
+mod doctor;
 mod failure;
 mod group;
 mod literals;
@@ -61,6 +62,7 @@ enum Command {
     #[command(subcommand)]
     Pending(pending::Command),
     Trim(trim::Args),
+    Doctor(doctor::Args),
     /// See what is configured
     #[command(subcommand, disable_help_subcommand = true)]
     Config(Config),
@@ -141,6 +143,7 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
         Command::Dlq(command) => dlq::run(*command, &mut session).await,
         Command::Pending(command) => pending::run(command, &mut session).await,
         Command::Trim(args) => trim::run(args, &mut session).await,
+        Command::Doctor(args) => doctor::run(args, &mut session).await,
         Command::Send(args) => send::run(args, &mut session).await,
         Command::Config(Config::Show(_)) => {
             show::run(&mut session, &Cli::command(), matches, configured)

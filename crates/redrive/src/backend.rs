@@ -13,6 +13,8 @@ pub(crate) use crate::delivery::{
     Begun, Charge, Cursor, Delivery, Died, FULL_PAUSE, Failed, Fault, Fence, How, Lease, Renewed,
     Settled, Settlement, Tended, Waits, Way,
 };
+use crate::doctor::Named;
+use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::Error;
 pub(crate) use crate::gate::{Beside, Gate};
 use crate::message::Fields;
@@ -151,6 +153,31 @@ pub(crate) trait Backend: Send + Sync + 'static {
         from: EntryId,
         limit: usize,
     ) -> Result<Vec<Pending>, Error>;
+
+    /// What the server tells of itself; `None` where there is none. Changes nothing.
+    async fn server_facts(&self) -> Result<Option<ServerFacts>, Error>;
+
+    /// What there is of a stream and its groups; `None` where there is no such stream. Changes
+    /// nothing. Of one that was not named, groups that have vanished are looked for only where none
+    /// is left.
+    async fn stream_facts(
+        &self,
+        stream: &StreamKey,
+        named: Named,
+    ) -> Result<Option<StreamFacts>, Error>;
+
+    /// Creates a group of an existing stream that is missing: where an earlier one is known to have
+    /// come to, else at the first entry.
+    async fn create_group(&self, source: &Source) -> Result<Restored, Error>;
+
+    /// Removes those of these consumers that hold nothing and are gone: redrive's without a sign of
+    /// life, others that have been silent for so long. Answers how many.
+    async fn remove_consumers(
+        &self,
+        source: &Source,
+        names: &[String],
+        silent: Duration,
+    ) -> Result<u64, Error>;
 }
 
 /// What a consumer that has joined a group does. One per running processor.

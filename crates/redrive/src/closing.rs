@@ -14,6 +14,8 @@ use crate::backend::{
     Settlement, Tended, Undo, UndoHow, Undone,
 };
 use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
+use crate::doctor::Named;
+use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::message::Fields;
@@ -195,6 +197,33 @@ impl Backend for Closing<dyn Backend> {
         limit: usize,
     ) -> Result<Vec<Pending>, Error> {
         self.unless_closed(self.inner.pending(source, from, limit))
+            .await
+    }
+
+    async fn server_facts(&self) -> Result<Option<ServerFacts>, Error> {
+        self.unless_closed(self.inner.server_facts()).await
+    }
+
+    async fn stream_facts(
+        &self,
+        stream: &StreamKey,
+        named: Named,
+    ) -> Result<Option<StreamFacts>, Error> {
+        self.unless_closed(self.inner.stream_facts(stream, named))
+            .await
+    }
+
+    async fn create_group(&self, source: &Source) -> Result<Restored, Error> {
+        self.unless_closed(self.inner.create_group(source)).await
+    }
+
+    async fn remove_consumers(
+        &self,
+        source: &Source,
+        names: &[String],
+        silent: Duration,
+    ) -> Result<u64, Error> {
+        self.unless_closed(self.inner.remove_consumers(source, names, silent))
             .await
     }
 }

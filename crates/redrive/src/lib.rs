@@ -50,7 +50,9 @@ mod conformance;
 mod dead_letter;
 mod dead_letter_queue;
 mod delivery;
+mod doctor;
 mod error;
+mod examining;
 mod fingerprint;
 mod gate;
 mod groups;
@@ -86,7 +88,9 @@ pub use dead_letter_queue::{
     ReplayResult, ReplaySample, Replaying, StagedDeadLetter, Trail, TrailBegin, TrailEnd,
     TrailEvent, UndoReport, Undoing,
 };
+pub use doctor::{Finding, FindingCode, Severity};
 pub use error::{BoxError, Error, ErrorKind};
+pub use examining::{Checkup, Fixed};
 pub use groups::{DeadLetterGroup, DeadLetterGroups, GroupBy};
 pub use handler::Handler;
 pub use message::{Fields, Lineage, Message};
@@ -121,3 +125,8 @@ pub struct LibraryPage;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/dead-letters.md")]
 pub struct DeadLettersPage;
+
+/// The program of the page about the doctor, likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/doctor.md")]
+pub struct DoctorPage;

@@ -162,11 +162,18 @@ const FLOORS: [&[&str]; 6] = [
         "fingerprint",
         "stats",
         "trim",
+        "doctor",
     ],
     &["backend", "delivery", "closing", "gate"],
     &["memory", "redis"],
     &["processor"],
-    &["broker", "producer", "dead_letter_queue", "trimming"],
+    &[
+        "broker",
+        "producer",
+        "dead_letter_queue",
+        "trimming",
+        "examining",
+    ],
 ];
 /// May be used from anywhere.
 const ANYWHERE: [&str; 1] = ["telemetry"];

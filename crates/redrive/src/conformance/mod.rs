@@ -11,6 +11,7 @@ mod campaigns;
 mod consumers;
 mod crashes;
 mod dead_letters;
+mod doctor;
 mod entries;
 mod exhausted;
 mod group;
@@ -325,6 +326,13 @@ macro_rules! every_test {
                 the_numbers_of_a_source_are_told,
                 no_more_wait_than_are_pending,
                 a_shared_queue_is_counted_whole,
+            ];
+            doctor: [
+                what_is_told_of_a_stream_is_what_is_there,
+                what_is_pending_and_gone_is_told_apart_from_what_was_trimmed,
+                a_group_that_is_missing_is_created_once,
+                a_group_that_vanished_is_told_where_redrive_was_in_it,
+                only_consumers_that_are_gone_and_hold_nothing_are_removed,
             ];
             look: [
                 a_missing_stream_has_no_groups_and_a_new_one_has_none,

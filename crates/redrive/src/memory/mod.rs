@@ -3,6 +3,7 @@
 
 mod campaigns;
 mod dead_letters;
+mod examine;
 mod hints;
 mod inspect;
 #[cfg(test)]
@@ -22,14 +23,17 @@ mod world;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::backend::{
     Backend, Entry, IdRange, Import, Imported, Joined, Mark, Membership, Opened, Replay, Replayed,
-    Undo, UndoHow, Undone,
+    Restored, Undo, UndoHow, Undone,
 };
 use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
+use crate::doctor::Named;
+use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::Error;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
@@ -302,6 +306,35 @@ impl Backend for Memory {
         kept.check_type(&source.stream)?;
         kept.pending(source, from, limit, now)
     }
+
+    async fn server_facts(&self) -> Result<Option<ServerFacts>, Error> {
+        Ok(None)
+    }
+
+    async fn stream_facts(
+        &self,
+        stream: &StreamKey,
+        _named: Named,
+    ) -> Result<Option<StreamFacts>, Error> {
+        let (kept, now) = self.open();
+        kept.check_type(stream)?;
+        Ok(kept.stream_facts(stream, now))
+    }
+
+    async fn create_group(&self, source: &Source) -> Result<Restored, Error> {
+        let (mut kept, _) = self.open();
+        kept.create_group(source)
+    }
+
+    async fn remove_consumers(
+        &self,
+        source: &Source,
+        names: &[String],
+        silent: Duration,
+    ) -> Result<u64, Error> {
+        let (mut kept, now) = self.open();
+        Ok(kept.remove_consumers(source, names, silent, now))
+    }
 }
 
 #[cfg(test)]
@@ -358,7 +391,7 @@ mod tests {
             .append(&stream(), &[fields(), fields()])
             .await
             .unwrap();
-        tokio::time::advance(std::time::Duration::from_millis(7)).await;
+        tokio::time::advance(Duration::from_millis(7)).await;
         let later = memory.append(&stream(), &[fields()]).await.unwrap();
         assert_eq!(ids[1], EntryId::new(ids[0].millis(), 1));
         assert_eq!(later, [EntryId::new(ids[0].millis() + 7, 0)]);

@@ -219,7 +219,11 @@ impl Kept {
     /// Creates the group, and the stream, if missing. `start` is for who comes new; it gives way
     /// to the mark of an earlier one. Who was there before starts at the mark or at the first
     /// entry: repeats rather than losses.
-    fn ensure_group(&mut self, source: &Source, start: Option<GroupStart>) -> Result<(), Error> {
+    pub(super) fn ensure_group(
+        &mut self,
+        source: &Source,
+        start: Option<GroupStart>,
+    ) -> Result<(), Error> {
         self.check_type(&source.stream)?;
         let stream = self.streams.entry(source.stream.clone()).or_default();
         if stream.groups.contains_key(&source.group) {

@@ -6,6 +6,7 @@ mod clock;
 mod connection;
 mod era;
 mod errors;
+mod examine;
 mod group;
 mod import;
 mod inspect;
@@ -39,6 +40,7 @@ mod tests;
 pub(crate) mod lab;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::{Pipeline, cmd};
@@ -50,9 +52,11 @@ pub(crate) use tls::Tls;
 
 use crate::backend::{
     Backend, Entry, IdRange, Import, Imported, Joined, Mark, Membership, Opened, Replay, Replayed,
-    Undo, UndoHow, Undone,
+    Restored, Undo, UndoHow, Undone,
 };
 use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
+use crate::doctor::Named;
+use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
@@ -319,6 +323,33 @@ impl Backend for Redis {
         limit: usize,
     ) -> Result<Vec<Pending>, Error> {
         look::pending(&self.link, source, from, limit).await
+    }
+
+    async fn server_facts(&self) -> Result<Option<ServerFacts>, Error> {
+        let facts = examine::server(&self.link, &self.address).await;
+        facts.map(Some)
+    }
+
+    async fn stream_facts(
+        &self,
+        stream: &StreamKey,
+        named: Named,
+    ) -> Result<Option<StreamFacts>, Error> {
+        examine::stream(&self.link, stream, named).await
+    }
+
+    async fn create_group(&self, source: &Source) -> Result<Restored, Error> {
+        group::restore(&self.link, source, None).await
+    }
+
+    async fn remove_consumers(
+        &self,
+        source: &Source,
+        names: &[String],
+        silent: Duration,
+    ) -> Result<u64, Error> {
+        let doing = "removing consumers that are gone";
+        registry::remove_dead(&self.link, source, names, silent, doing).await
     }
 }
 

@@ -3,6 +3,7 @@
 mod bulk;
 mod campaigns;
 mod damaged;
+mod doctor;
 mod envelopes;
 mod exactly;
 mod exporting;
