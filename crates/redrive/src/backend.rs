@@ -13,8 +13,7 @@ pub(crate) use crate::delivery::{
     Begun, Charge, Cursor, Delivery, Died, FULL_PAUSE, Failed, Fault, Fence, How, Lease, Renewed,
     Settled, Settlement, Tended, Waits, Way,
 };
-use crate::doctor::Named;
-use crate::doctor::facts::{ServerFacts, StreamFacts};
+use crate::doctor::{Named, facts::ServerFacts, facts::StreamFacts};
 use crate::error::Error;
 pub(crate) use crate::gate::{Beside, Gate};
 use crate::message::Fields;

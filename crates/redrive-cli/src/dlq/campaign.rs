@@ -17,7 +17,7 @@ use crate::when::now_ms;
 
 /// A replay is a campaign: what becomes of each message is known afterwards.
 #[derive(ClapArgs)]
-pub(super) struct Args {
+pub(super) struct InCampaign {
     /// Its name, for `dlq campaigns`, `pause`, `resume`, `abort` and `undo`; the same command goes on
     /// with it. The default is a name with the date; a replay by one --id alone is no campaign unless
     /// it is named
@@ -42,7 +42,7 @@ pub(super) struct Args {
     undo_window: DurationOrNone,
 }
 
-impl Args {
+impl InCampaign {
     /// What is wrong with them, before anything is looked at.
     pub(super) fn check(&self) -> Result<(), Failure> {
         if self.canary.is_some() && self.abort_if.is_none() {

@@ -70,7 +70,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COMMAND")]
     migrate: Option<String>,
     #[command(flatten)]
-    campaign: campaign::Args,
+    campaign: campaign::InCampaign,
 }
 
 pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {

@@ -33,8 +33,9 @@ fn passes(_: u64) -> Outcome {
 }
 
 pub(super) async fn campaign(rig: &Rig, name: &str) -> Value {
-    let told = rig.json(&["dlq", "campaigns", "orders", "--campaign", name]);
-    told.await.as_array_mut().unwrap().remove(0)
+    let line = ["dlq", "campaigns", "orders", "--campaign", name];
+    let mut told = rig.json(&line).await;
+    told.as_array_mut().unwrap().remove(0)
 }
 
 #[track_caller]
@@ -342,7 +343,7 @@ async fn a_bulk_replay_names_itself_and_another_selection_does_not_go_on_with_it
          take another name",
     );
     // The limit is that of the campaign, however often its command is run.
-    let report = rig.redrive(&[
+    let line = [
         "dlq",
         "replay",
         "orders",
@@ -353,8 +354,8 @@ async fn a_bulk_replay_names_itself_and_another_selection_does_not_go_on_with_it
         "--yes",
         "--campaign",
         &name,
-    ]);
-    assert_eq!(report.await.code, Some(3));
+    ];
+    assert_eq!(rig.redrive(&line).await.code, Some(3));
     assert_eq!(rig.length("orders:dlq").await, 1);
     let last = rig.entries("orders:dlq").await.remove(0).0;
     let single = rig.json(&["dlq", "replay", "orders", "--id", &last]).await;
