@@ -14,9 +14,10 @@ const TIMES: u64 = 10;
 /// How many entries a node holds where trimming to whole nodes is coarse. 100 is the default.
 const COARSE: u64 = 10_000;
 
-/// Entries, and nobody who consumes them.
+/// Entries, and nobody who consumes them. Where a group has vanished, that is what is said.
 pub(super) fn no_group(facts: &StreamFacts, named: Named) -> Option<Finding> {
-    if facts.all_groups > 0 || facts.length == 0 || facts.purpose == Purpose::Record {
+    let vanished = matches!(&facts.vanished, Told::Yes(groups) if !groups.is_empty());
+    if facts.all_groups > 0 || facts.length == 0 || facts.purpose == Purpose::Record || vanished {
         return None;
     }
     let severity = match named {
@@ -178,6 +179,7 @@ mod tests {
     fn a_group_that_vanished_can_be_created_again() {
         let mut facts = stream(3, []);
         facts.vanished = Told::Yes(vec![GroupName::new("g").unwrap()]);
+        assert_eq!(no_group(&facts, Named::Yes), None);
         let found = vanished_groups(&facts);
         assert_eq!(found.len(), 1);
         assert!(found[0].fixable() && found[0].severity == Severity::Critical);

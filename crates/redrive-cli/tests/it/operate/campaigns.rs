@@ -384,7 +384,7 @@ async fn a_campaign_that_is_told_nonsense_is_refused_before_anything_is_done() {
         ),
         (
             &["--abort-if", "dead-again"],
-            "in which nothing is compared",
+            "a rule is a name, a comparison and a value",
         ),
         (
             &["--campaign", "two words"],

@@ -187,8 +187,9 @@ async fn what_cannot_go_back_stays_and_is_named_and_the_others_go() {
         .ask(&["XADD", "orders:dlq", "3-0", "what", "ever"])
         .await;
     let left = rig.entries("orders:dlq").await.split_off(1);
+    let line = ["dlq", "replay", "orders", "--all", "--yes"];
     let ended = rig
-        .redrive(&["dlq", "replay", "orders", "--all", "--yes"])
+        .redrive(&[&line[..], &["--campaign", "monday"]].concat())
         .await;
     assert_eq!(
         (ended.code, ended.stderr.as_str()),

@@ -1,7 +1,7 @@
 -- Notes in a campaign what it has put back. Stands in front of the scripts that put back.
 --
--- KEYS 7 campaign (hash), 8 its originals (stream); both missing where there is no campaign. Returns
--- nothing by itself.
+-- KEYS 7 campaign (hash), 8 its originals (stream); both missing where there is no campaign. ARGV as of
+-- the script behind it. Returns nothing by itself.
 
 -- went: where the message went, as it is stored; window: for how many ms the original is kept, '' where
 -- it is not; kept: for how many ms the campaign is remembered.
