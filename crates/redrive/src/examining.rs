@@ -134,7 +134,7 @@ impl Broker {
             }
         }
         // Stable: what was looked at first stays before what is as bad.
-        found.sort_by(|a, b| b.severity.cmp(&a.severity));
+        found.sort_by_key(|one| std::cmp::Reverse(one.severity));
         Ok(distinct(found))
     }
 

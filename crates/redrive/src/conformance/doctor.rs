@@ -76,7 +76,7 @@ pub(super) async fn a_group_that_vanished_is_told_where_redrive_was_in_it(lab: &
     assert!(group(&room).await.marked);
     lab.drop_group(&room.source).await;
     let told = facts(&room).await.unwrap();
-    let vanished: &[GroupName] = &[room.source.group.clone()];
+    let vanished: &[GroupName] = std::slice::from_ref(&room.source.group);
     assert_eq!(told.vanished.known().map(Vec::as_slice), Some(vanished));
 }
 
