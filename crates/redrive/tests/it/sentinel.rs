@@ -26,9 +26,9 @@ fn noting_worker(broker: &Broker, runs: &Runs) -> Processor {
         .unwrap()
 }
 
-/// Adds entries of which each replica has a copy when this returns: no failover can lose them.
+/// Adds entries of which each replica has a copy when this returns: no failover can lose them. What a failover
+/// that nobody asked for came between is added once more.
 async fn add_safely(trio: &SentinelTrio, many: u32) -> Vec<EntryId> {
-    let mut connection = trio.connect().await;
     let mut adding = redis::pipe();
     for number in 0..many {
         adding
@@ -38,12 +38,19 @@ async fn add_safely(trio: &SentinelTrio, many: u32) -> Vec<EntryId> {
             .arg("data")
             .arg(number);
     }
-    let ids: Vec<String> = adding.query_async(&mut connection).await.unwrap();
-    let mut wait = redis::cmd("WAIT");
-    wait.arg(2).arg(20_000);
-    let copies: u32 = wait.query_async(&mut connection).await.unwrap();
-    assert_eq!(copies, 2);
-    ids.iter().map(|id| id.parse().unwrap()).collect()
+    eventually(SOON, "entries that both replicas have", async || {
+        let mut connection = trio.connect().await;
+        let ids: Vec<String> = adding.query_async(&mut connection).await?;
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(2).arg(20_000);
+        match wait.query_async::<u32>(&mut connection).await? {
+            2 => Ok(ids.iter().map(|id| id.parse().unwrap()).collect()),
+            _ => Err(redis::RedisError::from(std::io::Error::other(
+                "fewer copies",
+            ))),
+        }
+    })
+    .await
 }
 
 async fn unsettled(connection: &mut MultiplexedConnection) -> redis::RedisResult<u64> {
@@ -103,8 +110,9 @@ async fn a_worker_follows_the_primary_through_two_failovers_and_loses_nothing() 
     ids.extend(add_safely(&trio, 300).await);
     all_done(&trio, &runs, &ids).await;
 
-    ids.extend(add_safely(&trio, 300).await);
+    // Counted before they are there: all may have run by the time that both replicas have them.
     let enough = runs.len() + 50;
+    ids.extend(add_safely(&trio, 300).await);
     eventually(SOON, "some more runs", async || runs.len() > enough).await;
     trio.switch_over().await;
     ids.extend(add_safely(&trio, 300).await);
@@ -115,12 +123,14 @@ async fn a_worker_follows_the_primary_through_two_failovers_and_loses_nothing() 
 
     let moved = log.with(&["another server is the primary"]);
     // Once for each move, by whichever connection finds out first; what the thread of the renewals
-    // says is not heard here.
-    assert!((1..=2).contains(&moved.len()), "{moved:#?}");
+    // says is not heard here. A busy machine may have moved it once more than was asked for.
+    let moves = trio.moves().await;
+    assert!(moves >= 2, "{moves}");
+    assert!((1..=moves).contains(&moved.len()), "{moved:#?}");
     let mut said = log.lines();
     said.retain(|line| !line.starts_with("DEBUG") && !line.contains(" id="));
     println!("{} runs of {}; {said:#?}", runs.len(), ids.len());
-    assert!(said.len() <= 2 * 10, "{}: {said:#?}", said.len());
+    assert!(said.len() <= moves * 10, "{}: {said:#?}", said.len());
 }
 
 #[tokio::test]
