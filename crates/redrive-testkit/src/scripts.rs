@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::{fs, io};
 
-/// What the library puts in front of some of its scripts; the second only behind the first.
-const SHARED: [&str; 2] = ["shared", "quarantine"];
+/// What the library puts in front of some of its scripts.
+const FRONTS: [&[&str]; 4] = [&[], &["shared"], &["shared", "quarantine"], &["enlist"]];
 
 /// The folder of the library's scripts.
 pub fn library_scripts() -> &'static Path {
@@ -21,12 +21,11 @@ pub fn library_scripts() -> &'static Path {
 ///
 /// If the folder, or a file in it, cannot be read.
 pub fn scripts(folder: &Path) -> io::Result<Vec<(String, String)>> {
-    let mut fronts = vec![String::new()];
-    for name in SHARED {
-        let shared = fs::read_to_string(folder.join(name).with_extension("lua"));
-        let behind = fronts.last().cloned().unwrap_or_default();
-        fronts.push(format!("{behind}{}\n", shared.unwrap_or_default()));
-    }
+    let text = |name: &&str| {
+        let text = fs::read_to_string(folder.join(name).with_extension("lua"));
+        format!("{}\n", text.unwrap_or_default())
+    };
+    let fronts = FRONTS.map(|front| front.iter().map(text).collect::<String>());
     let mut scripts = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

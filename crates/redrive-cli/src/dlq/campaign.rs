@@ -104,14 +104,13 @@ fn by_itself() -> Result<CampaignName, Failure> {
 #[derive(Clone)]
 pub(super) struct Course {
     watch: CampaignWatch,
-    name: CampaignName,
     /// The queue, as it was typed.
     place: String,
 }
 
 impl Course {
-    pub(super) fn new(watch: CampaignWatch, name: CampaignName, place: String) -> Self {
-        Self { watch, name, place }
+    pub(super) fn new(watch: CampaignWatch, place: String) -> Self {
+        Self { watch, place }
     }
 
     /// Whether it was ended, one way or another.
@@ -132,7 +131,7 @@ impl Course {
     }
 
     fn waits_for(&self) -> Option<String> {
-        let (name, place) = (&self.name, &self.place);
+        let (name, place) = (self.watch.name(), &self.place);
         match self.watch.now() {
             CampaignStep::Paused => Some(format!(
                 "the campaign {name} is paused; `redrive dlq resume {name} {place}` lets it go on"
@@ -152,7 +151,7 @@ impl Course {
         ended: Ended,
         otherwise: impl FnOnce(Ended) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let (name, place) = (&self.name, &self.place);
+        let (name, place) = (self.watch.name(), &self.place);
         let stopped = matches!(ended, Ended::Stopped(_));
         match (&ended, self.watch.now()) {
             (Ended::Whole, CampaignStep::Ended(CampaignState::Aborted, _)) => {

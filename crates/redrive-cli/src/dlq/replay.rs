@@ -107,10 +107,8 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let replaying = queue.replaying(&selection, &options).await?;
     let (start, quiet) = (replaying.progress(), session.quiet());
     let silent = session.is_silent();
-    let course = replaying
-        .campaign()
-        .zip(replaying.report().campaign.clone());
-    let course = course.map(|(watch, name)| Course::new(watch, name, args.place.typed()));
+    let course = replaying.campaign();
+    let course = course.map(|watch| Course::new(watch, args.place.typed()));
     let mut going = Going {
         replaying,
         course: course.clone(),

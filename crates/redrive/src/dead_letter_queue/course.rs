@@ -67,21 +67,37 @@ pub enum CampaignStep {
 
 /// What a campaign does, seen from beside it: of a [`Replaying`](crate::Replaying) that somebody else
 /// waits for.
-#[derive(Clone, Debug, Default)]
-pub struct CampaignWatch(Arc<Mutex<CampaignStep>>);
+#[derive(Clone, Debug)]
+pub struct CampaignWatch {
+    name: CampaignName,
+    step: Arc<Mutex<CampaignStep>>,
+}
 
 impl CampaignWatch {
+    fn of(name: CampaignName) -> Self {
+        Self {
+            name,
+            step: Arc::default(),
+        }
+    }
+
+    /// The name of the campaign, which is there once something is put back.
+    #[must_use]
+    pub fn name(&self) -> &CampaignName {
+        &self.name
+    }
+
     /// What it does at this moment.
     #[must_use]
     pub fn now(&self) -> CampaignStep {
-        self.0
+        self.step
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
     fn set(&self, step: CampaignStep) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = step;
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step;
     }
 }
 
@@ -120,6 +136,7 @@ impl Course {
             return Ok(None);
         };
         let rule = options.abort_if.clone();
+        let watch = CampaignWatch::of(name.clone());
         let mut course = Self {
             queue: queue.clone(),
             plan: Plan {
@@ -131,7 +148,7 @@ impl Course {
                 abort_if: rule.as_ref().map(|AbortRule(rule)| rule.to_string()),
             },
             rule,
-            watch: CampaignWatch::default(),
+            watch,
             opened: false,
             newest: None,
             before: 0,

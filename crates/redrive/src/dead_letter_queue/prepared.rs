@@ -190,6 +190,13 @@ impl Prepared {
         orders.take(TOGETHER).count()
     }
 
+    /// Whether there is a dead letter among them: of one that is not there only the receipt is asked for.
+    pub(super) fn puts_back(&self) -> bool {
+        let orders = self.made.iter().filter(|made| made.order.is_some());
+        let there = |made: &Made| matches!(made.slot, Slot::Ordered(Some(_)));
+        orders.take(TOGETHER).any(there)
+    }
+
     /// Takes so many orders to carry them out, and what needs none up to the next.
     pub(super) fn take(&mut self, orders: usize) {
         let mut chunk = Chunk::default();

@@ -51,8 +51,8 @@ impl Replaying {
         let course = Course::of(&queue, selection, options).await?;
         let mut prepared = Prepared::start(queue, selection, options).await?;
         if let Some(course) = &course {
-            prepared.books.report.campaign = Some(course.name().clone());
             if let Some(newest) = course.newest {
+                prepared.books.report.campaign = Some(course.name().clone());
                 prepared.go_on(newest, course.counted(options.keep));
             }
         }
@@ -146,7 +146,10 @@ impl Replaying {
             if let Some(course) = &mut self.course
                 && wanted > 0
             {
-                course.open().await?;
+                if this.puts_back() {
+                    course.open().await?;
+                    this.books.report.campaign = Some(course.name().clone());
+                }
                 wanted = course.allows(wanted);
             }
             let some = match &mut self.pace {

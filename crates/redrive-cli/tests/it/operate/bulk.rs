@@ -63,7 +63,8 @@ async fn ctrl_c_while_payloads_are_migrated_ends_it_at_once_and_the_same_command
     let folder = tempfile::tempdir().unwrap();
     let migrating = Migrating::in_folder(folder.path());
     let command = stopping_half_way(folder.path());
-    let running = rig.start_redrive(&[&REPLAY[..], &["--migrate", &command]].concat());
+    let flags = ["--campaign", "july", "--migrate", &command];
+    let running = rig.start_redrive(&[&REPLAY[..], &flags].concat());
     running.says("half-way").await;
     let before = rig.everything().await;
     running.signal(Signal::INT);
@@ -72,7 +73,7 @@ async fn ctrl_c_while_payloads_are_migrated_ends_it_at_once_and_the_same_command
     assert_eq!(
         ended.stderr,
         "migrate: half-way\nerror: stopped: 1000 replayed so far\nhint: the same command goes on where \
-         this one ended: nothing is done twice\n"
+         this one ended: nothing is done twice; with --campaign july as this campaign\n"
     );
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(

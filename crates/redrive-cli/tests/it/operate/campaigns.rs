@@ -388,7 +388,7 @@ async fn a_campaign_that_is_told_nonsense_is_refused_before_anything_is_done() {
         ),
         (
             &["--campaign", "two words"],
-            "reading the name \"two words\" of a campaign",
+            "--campaign <NAME> cannot be \"two words\": it is made of 1 to 64 letters",
         ),
         (&["--undo-window", "0s"], "--undo-window"),
     ] {

@@ -111,7 +111,9 @@ async fn where_nothing_can_be_set_the_dead_letter_stays_and_is_named_with_a_cure
         (dry.code, dry.stderr.as_str()),
         (Some(4), "error: 2 of 3 would not be replayed\n")
     );
-    let ended = rig.redrive(&line).await;
+    let ended = rig
+        .redrive(&[&line[..], &["--campaign", "july"]].concat())
+        .await;
     assert_eq!(
         (ended.code, ended.stderr.as_str()),
         (Some(4), "error: 2 of 3 not replayed\n")
