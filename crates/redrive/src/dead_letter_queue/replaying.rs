@@ -50,11 +50,11 @@ impl Replaying {
     ) -> Result<Self, Error> {
         let course = Course::of(&queue, selection, options).await?;
         let mut prepared = Prepared::start(queue, selection, options).await?;
-        if let Some(course) = &course {
-            if let Some(newest) = course.newest {
-                prepared.books.report.campaign = Some(course.name().clone());
-                prepared.go_on(newest, course.counted(options.keep));
-            }
+        if let Some(course) = &course
+            && let Some(newest) = course.newest
+        {
+            prepared.books.report.campaign = Some(course.name().clone());
+            prepared.go_on(newest, course.counted(options.keep));
         }
         Ok(Self {
             prepared,

@@ -107,6 +107,12 @@ impl World<'_> {
         self.ask(&["XLEN", stream]).await
     }
 
+    /// The fields of all its entries, in the order of the entries.
+    pub(super) async fn bodies(&mut self, stream: &str) -> Vec<Vec<String>> {
+        let entries: Vec<(String, Vec<String>)> = self.ask(&["XRANGE", stream, "-", "+"]).await;
+        entries.into_iter().map(|(_, fields)| fields).collect()
+    }
+
     /// Lets a plain worker finish what is left, then checks all that holds in every scenario.
     pub(super) async fn settle(&mut self, finish: Option<Step>, left: Left) {
         if let Some(finish) = finish {

@@ -32,10 +32,12 @@ use self::scenarios::Scenario;
 use self::table::Table;
 
 /// What must have been seen: a proxy that sees nothing proves nothing.
-const MUST_SEE: [&str; 35] = [
+const MUST_SEE: [&str; 38] = [
     "EVALSHA ack",
     "EVALSHA alive",
     "EVALSHA begin",
+    "EVALSHA campaign_mark",
+    "EVALSHA campaign_open",
     "EVALSHA claim",
     "EVALSHA create_group",
     "EVALSHA dead_letter",
@@ -51,6 +53,7 @@ const MUST_SEE: [&str; 35] = [
     "EVALSHA replay_reserve",
     "EVALSHA resolve",
     "EVALSHA trim",
+    "EVALSHA undo",
     "EVAL claim",
     "EVAL dead_letter",
     "EVAL import",

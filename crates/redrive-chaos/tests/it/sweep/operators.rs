@@ -5,7 +5,7 @@ use super::scenarios::{Scenario, bury, scenario};
 use super::step::{Ended, Step};
 use super::world::{DLQ, GROUP, STREAM, World};
 
-pub(super) const OPERATORS: [Scenario; 16] = [
+pub(super) const OPERATORS: [Scenario; 17] = [
     scenario!(send),
     scenario!(send_lines),
     scenario!(looking),
@@ -15,6 +15,7 @@ pub(super) const OPERATORS: [Scenario; 16] = [
     scenario!(replay_repaired),
     scenario!(replay_elsewhere),
     scenario!(packed),
+    scenario!(undo),
     scenario!(purge),
     scenario!(trim),
     scenario!(export_import),
@@ -190,6 +191,39 @@ async fn packed(world: &mut World<'_>) {
     world.settle(Some(finish), Left::Drained).await;
     let runs = world.starts().into_iter().filter(|id| *id != first).count();
     world.same("runs of what was put back", &1, &runs);
+}
+
+/// What nobody has begun comes back into the queue, byte for byte, each once.
+async fn undo(world: &mut World<'_>) {
+    world.load_scripts().await;
+    for n in 1..=3 {
+        bury(world, "ok", &format!("1-{n}")).await;
+    }
+    let before = world.bodies(DLQ).await;
+    let _: String = (world.ask(&["XGROUP", "CREATE", STREAM, GROUP, "$", "MKSTREAM"])).await;
+    let campaign = [
+        "--all",
+        "--campaign",
+        "fix",
+        "--set",
+        "repaired=yes",
+        "--yes",
+    ];
+    let words = [&["dlq", "replay", STREAM][..], &campaign].concat();
+    world.step(Step::redrive(&words)).await;
+    let lengths = (world.length(STREAM).await, world.length(DLQ).await);
+    world.same("put back, and kept", &(3, 0), &lengths);
+    world
+        .step(Step::redrive(&["dlq", "campaigns", STREAM, "-o", "json"]))
+        .await;
+    let words = ["dlq", "undo", "fix", STREAM, "--yes", "-o", "json"];
+    world.step(Step::redrive(&words)).await;
+    let lengths = (world.length(STREAM).await, world.length(DLQ).await);
+    world.same("put back, and parked again", &(0, 3), &lengths);
+    let after = world.bodies(DLQ).await;
+    world.same("what is parked", &before, &after);
+    let finish = world.worker(&["--until-idle"]);
+    world.settle(Some(finish), Left::Drained).await;
 }
 
 async fn purge(world: &mut World<'_>) {
