@@ -14,6 +14,7 @@ pub(crate) use crate::delivery::{
 };
 use crate::error::Error;
 pub(crate) use crate::gate::{Beside, Gate};
+use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
 use crate::message::Fields;
 use crate::names::{
     ConsumerName, EntryId, GroupName, GroupStart, Names, ProcessToken, Source, StreamKey,
@@ -110,6 +111,28 @@ pub(crate) trait Backend: Send + Sync + 'static {
         from: EntryId,
         limit: usize,
     ) -> Result<Vec<Pending>, Error>;
+
+    /// Creates a group that is missing, and its stream: at `start`, or where an earlier one of its name
+    /// had come to.
+    async fn create_group(&self, source: &Source, start: GroupStart) -> Result<Created, Error>;
+
+    /// Removes a group with what is pending in it, and what is kept beside it, in one step; or says what
+    /// that would be.
+    async fn delete_group(&self, source: &Source, removal: Removal) -> Result<Deleted, Error>;
+
+    /// The consumers of a group, by their names; an error of kind `NoGroup` where there is no such
+    /// stream or group.
+    async fn consumers(&self, source: &Source) -> Result<Vec<Consumer>, Error>;
+
+    /// Removes the consumers that hold nothing, are not alive and have been silent for at least
+    /// `idle`, each checked and removed in one step; or says which these are. All of the group, by their
+    /// names, and why those stay that do. Errors as [`consumers`](Self::consumers).
+    async fn prune(
+        &self,
+        source: &Source,
+        idle: Duration,
+        removal: Removal,
+    ) -> Result<Vec<(Consumer, Option<WhyKept>)>, Error>;
 }
 
 /// What a consumer that has joined a group does. One per running processor.

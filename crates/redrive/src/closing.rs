@@ -14,8 +14,9 @@ use crate::backend::{
 };
 use crate::error::Error;
 use crate::gate::Gate;
+use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
 use crate::message::Fields;
-use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
+use crate::names::{EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
 use crate::trim::{TrimStep, Trimmed};
 
@@ -144,6 +145,30 @@ impl Backend for Closing<dyn Backend> {
         limit: usize,
     ) -> Result<Vec<Pending>, Error> {
         self.unless_closed(self.inner.pending(source, from, limit))
+            .await
+    }
+
+    async fn create_group(&self, source: &Source, start: GroupStart) -> Result<Created, Error> {
+        self.unless_closed(self.inner.create_group(source, start))
+            .await
+    }
+
+    async fn delete_group(&self, source: &Source, removal: Removal) -> Result<Deleted, Error> {
+        self.unless_closed(self.inner.delete_group(source, removal))
+            .await
+    }
+
+    async fn consumers(&self, source: &Source) -> Result<Vec<Consumer>, Error> {
+        self.unless_closed(self.inner.consumers(source)).await
+    }
+
+    async fn prune(
+        &self,
+        source: &Source,
+        idle: Duration,
+        removal: Removal,
+    ) -> Result<Vec<(Consumer, Option<WhyKept>)>, Error> {
+        self.unless_closed(self.inner.prune(source, idle, removal))
             .await
     }
 }

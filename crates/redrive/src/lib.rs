@@ -52,6 +52,7 @@ mod fingerprint;
 mod gate;
 mod groups;
 mod handler;
+mod members;
 mod memory;
 mod message;
 mod names;
@@ -67,6 +68,7 @@ mod stats;
 mod telemetry;
 mod trim;
 mod trimming;
+mod upkeep;
 mod verdict;
 
 pub use archive::{Archive, ArchiveReader, ArchivedDeadLetter};
@@ -78,11 +80,13 @@ pub use dead_letter_queue::{
     DeadLetterQueue, DryRun, Exporting, Found, Grouping, ImportOptions, ImportOutcome,
     ImportReport, ImportResult, Importing, Inspection, Listing, Progress, PurgeReport, Purging,
     ReplayFailure, ReplayOptions, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample,
-    Replaying, StagedDeadLetter, Trail, TrailBegin, TrailEnd, TrailEvent,
+    Replaying, ShadowOptions, ShadowReport, Shadowing, StagedDeadLetter, Trail, TrailBegin,
+    TrailEnd, TrailEvent,
 };
 pub use error::{BoxError, Error, ErrorKind};
 pub use groups::{DeadLetterGroup, DeadLetterGroups, GroupBy};
 pub use handler::Handler;
+pub use members::{Consumer, GroupCreation, GroupDeletion, KeptConsumer, PruneReport, WhyKept};
 pub use message::{Fields, Lineage, Message};
 pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 pub use outcome::{Failure, IntoOutcome, Outcome};

@@ -19,6 +19,7 @@ mod replay;
 mod replayed;
 mod search;
 mod select;
+mod shadow;
 mod show;
 
 use clap::{Args as ClapArgs, Subcommand};
@@ -41,6 +42,7 @@ pub(crate) enum Dlq {
     Show(show::Args),
     Pull(pull::Args),
     Replay(replay::Args),
+    Shadow(shadow::Args),
     Purge(purge::Args),
     Export(export::Args),
     Import(import::Args),
@@ -54,6 +56,7 @@ pub(crate) async fn run(command: Dlq, session: &mut Session) -> Result<(), Failu
         Dlq::Show(args) => show::run(args, session).await,
         Dlq::Pull(args) => pull::run(args, session).await,
         Dlq::Replay(args) => replay::run(args, session).await,
+        Dlq::Shadow(args) => shadow::run(args, session).await,
         Dlq::Purge(args) => purge::run(args, session).await,
         Dlq::Export(args) => export::run(args, session).await,
         Dlq::Import(args) => import::run(args, session).await,

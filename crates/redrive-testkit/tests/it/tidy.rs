@@ -160,11 +160,18 @@ const FLOORS: [&[&str]; 6] = [
         "fingerprint",
         "stats",
         "trim",
+        "members",
     ],
     &["backend", "delivery", "closing", "gate"],
     &["memory", "redis"],
     &["processor"],
-    &["broker", "producer", "dead_letter_queue", "trimming"],
+    &[
+        "broker",
+        "producer",
+        "dead_letter_queue",
+        "trimming",
+        "upkeep",
+    ],
 ];
 /// May be used from anywhere.
 const ANYWHERE: [&str; 1] = ["telemetry"];

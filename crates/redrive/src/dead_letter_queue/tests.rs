@@ -2,6 +2,7 @@
 
 mod pacing;
 mod repairs;
+mod shadowing;
 
 use std::collections::BTreeSet;
 

@@ -7,6 +7,7 @@ mod inspect;
 #[cfg(test)]
 pub(crate) mod lab;
 mod limit;
+mod members;
 mod pages;
 mod quarantine;
 mod seat;
@@ -20,6 +21,7 @@ mod world;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -27,8 +29,9 @@ use crate::backend::{
     Backend, Entry, IdRange, Import, Imported, Joined, Membership, Replay, Replayed,
 };
 use crate::error::Error;
+use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
 use crate::message::Fields;
-use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
+use crate::names::{EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
 use crate::trim::{TrimStep, Trimmed};
 
@@ -239,6 +242,39 @@ impl Backend for Memory {
         kept.check_type(&source.stream)?;
         kept.pending(source, from, limit, now)
     }
+
+    async fn create_group(&self, source: &Source, start: GroupStart) -> Result<Created, Error> {
+        let (mut kept, _) = self.open();
+        kept.ensure_group(source, Some(start))
+    }
+
+    async fn delete_group(&self, source: &Source, removal: Removal) -> Result<Deleted, Error> {
+        let deleted = {
+            let (mut kept, _) = self.open();
+            kept.check_type(&source.stream)?;
+            kept.delete_group(source, removal)
+        };
+        // Who waits for entries is to know.
+        self.world.changed.notify_waiters();
+        Ok(deleted)
+    }
+
+    async fn consumers(&self, source: &Source) -> Result<Vec<Consumer>, Error> {
+        let (kept, now) = self.open();
+        kept.check_type(&source.stream)?;
+        kept.consumers(source, now)
+    }
+
+    async fn prune(
+        &self,
+        source: &Source,
+        idle: Duration,
+        removal: Removal,
+    ) -> Result<Vec<(Consumer, Option<WhyKept>)>, Error> {
+        let (mut kept, now) = self.open();
+        kept.check_type(&source.stream)?;
+        kept.prune(source, idle, removal, now)
+    }
 }
 
 #[cfg(test)]
@@ -295,7 +331,7 @@ mod tests {
             .append(&stream(), &[fields(), fields()])
             .await
             .unwrap();
-        tokio::time::advance(std::time::Duration::from_millis(7)).await;
+        tokio::time::advance(Duration::from_millis(7)).await;
         let later = memory.append(&stream(), &[fields()]).await.unwrap();
         assert_eq!(ids[1], EntryId::new(ids[0].millis(), 1));
         assert_eq!(later, [EntryId::new(ids[0].millis() + 7, 0)]);

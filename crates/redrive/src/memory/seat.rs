@@ -13,6 +13,7 @@ use crate::backend::{
 };
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
+use crate::members::Created;
 use crate::names::{EntryId, GroupStart, Source};
 
 use super::Memory;
@@ -219,11 +220,16 @@ impl Kept {
     /// Creates the group, and the stream, if missing. `start` is for who comes new; it gives way
     /// to the mark of an earlier one. Who was there before starts at the mark or at the first
     /// entry: repeats rather than losses.
-    fn ensure_group(&mut self, source: &Source, start: Option<GroupStart>) -> Result<(), Error> {
+    pub(super) fn ensure_group(
+        &mut self,
+        source: &Source,
+        start: Option<GroupStart>,
+    ) -> Result<Created, Error> {
         self.check_type(&source.stream)?;
+        let is_new = !self.streams.contains_key(&source.stream);
         let stream = self.streams.entry(source.stream.clone()).or_default();
         if stream.groups.contains_key(&source.group) {
-            return Ok(());
+            return Ok(Created::WasThere);
         }
         let hints = self.hints.entry(source.clone()).or_default();
         let start = match (hints.mark, start) {
@@ -237,7 +243,10 @@ impl Kept {
             .insert(source.group.clone(), Group::starting_after(start));
         hints.forget_all();
         hints.stones.clear();
-        Ok(())
+        Ok(Created::New {
+            stream: is_new,
+            resumed: hints.mark.is_some(),
+        })
     }
 
     /// How long another process's sign of life under this name is good; `None` where there is none.

@@ -10,6 +10,7 @@ mod import;
 mod inspect;
 mod keys;
 mod look;
+mod members;
 mod page;
 mod reader;
 mod registry;
@@ -34,6 +35,7 @@ mod tests;
 pub(crate) mod lab;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::{Pipeline, cmd};
@@ -46,8 +48,9 @@ use crate::backend::{
     Backend, Entry, IdRange, Import, Imported, Joined, Membership, Replay, Replayed,
 };
 use crate::error::{Error, ErrorKind};
+use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
 use crate::message::Fields;
-use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
+use crate::names::{EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
 use crate::trim::{TrimStep, Trimmed};
 
@@ -262,6 +265,29 @@ impl Backend for Redis {
         limit: usize,
     ) -> Result<Vec<Pending>, Error> {
         look::pending(&self.link, source, from, limit).await
+    }
+
+    async fn create_group(&self, source: &Source, start: GroupStart) -> Result<Created, Error> {
+        group::create(&self.link, source, start)
+            .await
+            .map_err(|error| error.during(source))
+    }
+
+    async fn delete_group(&self, source: &Source, removal: Removal) -> Result<Deleted, Error> {
+        members::delete(&self.link, source, removal).await
+    }
+
+    async fn consumers(&self, source: &Source) -> Result<Vec<Consumer>, Error> {
+        members::consumers(&self.link, source).await
+    }
+
+    async fn prune(
+        &self,
+        source: &Source,
+        idle: Duration,
+        removal: Removal,
+    ) -> Result<Vec<(Consumer, Option<WhyKept>)>, Error> {
+        members::prune(&self.link, source, idle, removal).await
     }
 }
 

@@ -69,6 +69,8 @@ const LIFE: [(&str, &[&str]); 9] = [
             "EVALSHA import_complete",
             "EVALSHA purge",
             "EVALSHA trim",
+            "EVALSHA delete_group",
+            "EVALSHA prune",
             "DEL",
         ],
     ),
@@ -86,6 +88,7 @@ const LIFE: [(&str, &[&str]); 9] = [
             "EVALSHA named",
             "ZCARD",
             "ZMSCORE",
+            "EXISTS",
         ],
     ),
 ];

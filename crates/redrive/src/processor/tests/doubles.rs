@@ -12,8 +12,9 @@ use crate::backend::{
 };
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
+use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
 use crate::message::Fields;
-use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
+use crate::names::{EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
 use crate::trim::{TrimStep, Trimmed};
 
@@ -231,6 +232,27 @@ impl Backend for Faulty<dyn Backend> {
         limit: usize,
     ) -> Result<Vec<Pending>, Error> {
         self.inner.pending(source, from, limit).await
+    }
+
+    async fn create_group(&self, source: &Source, start: GroupStart) -> Result<Created, Error> {
+        self.inner.create_group(source, start).await
+    }
+
+    async fn delete_group(&self, source: &Source, removal: Removal) -> Result<Deleted, Error> {
+        self.inner.delete_group(source, removal).await
+    }
+
+    async fn consumers(&self, source: &Source) -> Result<Vec<Consumer>, Error> {
+        self.inner.consumers(source).await
+    }
+
+    async fn prune(
+        &self,
+        source: &Source,
+        idle: Duration,
+        removal: Removal,
+    ) -> Result<Vec<(Consumer, Option<WhyKept>)>, Error> {
+        self.inner.prune(source, idle, removal).await
     }
 }
 
