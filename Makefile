@@ -3,13 +3,16 @@
 .DEFAULT_GOAL := help
 # The steps of `make test` stand in the order in which they should fail.
 .NOTPARALLEL:
-.PHONY: help demo test-all test test-needs fmt fmt-check lint doc doctest unit sabotage sweep-table chaos chaos-ci chaos-build fuzz reference send-speed clean
+.PHONY: help demo test-all test test-needs fmt fmt-check lint doc doctest unit sabotage sweep-table chaos chaos-ci chaos-build fuzz fuzz-guided reference send-speed clean
 
 CARGO ?= cargo
 # What runs the tests: nextest or cargo.
 RUNNER ?= nextest
 # How long each fuzz test runs by hand; in the gate it is 5 seconds.
 FUZZ_SECONDS ?= 600
+# How many cases libFuzzer makes for each; FUZZ_OF=wire takes those with that in their names.
+FUZZ_RUNS ?= 10000000
+FUZZ_OF ?=
 
 help: ## List these commands (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +55,9 @@ sabotage: ## Break one guarantee after another and see its test fail
 fuzz: ## Hold random input against the laws of every parser; FUZZ_SECONDS=600 each
 	REDRIVE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --profile fuzz --locked --lib --bins \
 		-p redrive -p redrive-cli -p redrive-testkit fuzz_of -- --nocapture
+
+fuzz-guided: ## The same under libFuzzer, by coverage; FUZZ_RUNS=10000000 each, FUZZ_OF=name
+	@CARGO='$(CARGO)' FUZZ_RUNS='$(FUZZ_RUNS)' FUZZ_OF='$(FUZZ_OF)' scripts/fuzz-guided.sh
 
 sweep-table: ## Sweep every command, and put what each kill led to into docs/guarantees.md
 	@CARGO='$(CARGO)' scripts/sweep-table.sh

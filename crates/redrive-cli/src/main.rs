@@ -7,6 +7,7 @@ mod confirm;
 mod consumers;
 mod demo;
 mod dlq;
+mod doctor;
 mod failure;
 mod group;
 mod groups;
@@ -67,6 +68,7 @@ enum Command {
     #[command(subcommand)]
     Consumer(consumers::Command),
     Trim(trim::Args),
+    Doctor(doctor::Args),
     /// See what is configured
     #[command(subcommand, disable_help_subcommand = true)]
     Config(Config),
@@ -149,6 +151,7 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
         Command::Group(command) => groups::run(command, &mut session).await,
         Command::Consumer(command) => consumers::run(command, &mut session).await,
         Command::Trim(args) => trim::run(args, &mut session).await,
+        Command::Doctor(args) => doctor::run(args, &mut session).await,
         Command::Send(args) => send::run(args, &mut session).await,
         Command::Config(Config::Show(_)) => {
             show::run(&mut session, &Cli::command(), matches, configured)

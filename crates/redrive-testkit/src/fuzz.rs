@@ -1,7 +1,10 @@
-//! Fuzzing within a time: random cases, each held against laws, until the time is over.
+//! Fuzzing: random cases, each held against laws, until the time is over; or, by hand, cases that libFuzzer chooses
+//! by what code they reach.
 
 use std::time::{Duration, Instant};
 
+use proptest::collection::vec;
+use proptest::prelude::any;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
@@ -38,6 +41,70 @@ pub fn fuzz<S: Strategy>(
     cases: &S,
     law: impl Fn(S::Value) -> Result<(), TestCaseError>,
 ) {
+    #[cfg(fuzzing_libfuzzer)]
+    if is_guided() {
+        return;
+    }
+    random(what, cases, law);
+}
+
+/// As [`fuzz`], for what is read from bytes: `read` makes a case of any bytes, or `None`.
+///
+/// With `make fuzz-guided` libFuzzer writes the bytes, by what code those before them reached. In the gate a few are
+/// random, and the strategy makes all other cases.
+///
+/// ```no_run
+/// use proptest::prelude::*;
+/// use redrive_testkit::fuzz_bytes;
+///
+/// let read = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+/// fuzz_bytes("numbers", &"[0-9]{0,30}", read, |text| {
+///     prop_assert!(text.parse::<u8>().is_err() || text.parse::<u16>().is_ok());
+///     Ok(())
+/// });
+/// ```
+///
+/// # Panics
+///
+/// As [`fuzz`].
+#[track_caller]
+pub fn fuzz_bytes<S: Strategy>(
+    what: &str,
+    cases: &S,
+    read: impl Fn(&[u8]) -> Option<S::Value>,
+    law: impl Fn(S::Value) -> Result<(), TestCaseError>,
+) {
+    let law_of_bytes = |bytes: &[u8]| read(bytes).map_or(Ok(()), &law);
+    #[cfg(fuzzing_libfuzzer)]
+    if is_guided() {
+        return guided(what, law_of_bytes);
+    }
+    let some = vec(any::<u8>(), 0..64);
+    let few = run(Instant::now(), 1, &some, |bytes| law_of_bytes(&bytes));
+    if let Err(found) = few {
+        fail(&format!("fuzz of {what}: {found}"));
+    }
+    random(what, cases, law);
+}
+
+/// The pieces that bytes are written in, for who reads several things from them: 0xff stands between two, and 0xfe
+/// before a byte that is meant as it is.
+pub fn pieces(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = vec![Vec::new()];
+    let mut left = bytes.iter();
+    while let Some(byte) = left.next() {
+        match (byte, all.last_mut()) {
+            (0xff, _) => all.push(Vec::new()),
+            (0xfe, Some(piece)) => piece.extend(left.next()),
+            (byte, Some(piece)) => piece.push(*byte),
+            (_, None) => {}
+        }
+    }
+    all
+}
+
+#[track_caller]
+fn random<S: Strategy>(what: &str, cases: &S, law: impl Fn(S::Value) -> Result<(), TestCaseError>) {
     let seconds = given("REDRIVE_FUZZ_SECONDS");
     let time = seconds.map_or(USUAL, Duration::from_secs);
     let usual_seed = if seconds.is_some() {
@@ -55,6 +122,26 @@ pub fn fuzz<S: Strategy>(
         }
         Err(found) => fail(&format!("fuzz of {what}: {found}")),
     }
+}
+
+/// Whether libFuzzer is to write the bytes. What has none is passed over then.
+#[cfg(fuzzing_libfuzzer)]
+fn is_guided() -> bool {
+    std::env::var_os("BOLERO_LIBFUZZER_ARGS").is_some()
+}
+
+/// Hands over to libFuzzer, which ends the process: after as many runs as it was told, or at a finding.
+#[cfg(fuzzing_libfuzzer)]
+fn guided(what: &str, law: impl Fn(&[u8]) -> Result<(), TestCaseError>) {
+    use bolero_engine::{BorrowedSliceTest, Engine, driver};
+    let law = std::panic::AssertUnwindSafe(law);
+    let law = &law;
+    let test = BorrowedSliceTest::new(move |bytes: &[u8]| {
+        if let Err(why) = law(bytes) {
+            fail(&format!("fuzz of {what}: {why}"));
+        }
+    });
+    bolero_libfuzzer::LibFuzzerEngine::default().run(test, driver::Options::default());
 }
 
 /// A number of the environment.
@@ -142,6 +229,13 @@ mod tests {
             found.contains("a panic") && found.ends_with("shown by 100"),
             "{found}"
         );
+    }
+
+    #[test]
+    fn pieces_hold_any_bytes() {
+        assert_eq!(pieces(b""), [b""]);
+        assert_eq!(pieces(b"a\xff\xffb"), [&b"a"[..], b"", b"b"]);
+        assert_eq!(pieces(b"\xfe\xff\xfe\xfe\xff\xfe"), [&b"\xff\xfe"[..], b""]);
     }
 
     #[test]

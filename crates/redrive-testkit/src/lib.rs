@@ -36,7 +36,7 @@ mod tls;
 pub use builder::Builder;
 pub use commands::{Commands, commands, diff};
 pub use eventually::{Observation, eventually};
-pub use fuzz::fuzz;
+pub use fuzz::{fuzz, fuzz_bytes, pieces};
 pub use keys::{leaked_keys, stream_name};
 pub use log::Log;
 pub use proxy::{Armed, Fault, Label, Moment, Proxy, Target};

@@ -7,15 +7,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
 use crate::dead_letter::{DeadLetterLimit, Layout};
 pub(crate) use crate::delivery::{
     Begun, Charge, Cursor, Delivery, Died, FULL_PAUSE, Failed, Fault, Fence, How, Lease, Renewed,
     Settled, Settlement, Tended, Waits, Way,
 };
+use crate::doctor::{Named, facts::ServerFacts, facts::StreamFacts};
 use crate::error::Error;
 pub(crate) use crate::gate::{Beside, Gate};
 use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
 use crate::message::Fields;
+pub use crate::moves::Keep;
+pub(crate) use crate::moves::{
+    CAMPAIGN_KEPT, Enlisted, Import, Imported, Mark, Opened, Replay, Replayed, Undo, UndoHow,
+    Undone,
+};
 use crate::names::{
     ConsumerName, EntryId, GroupName, GroupStart, Names, ProcessToken, Source, StreamKey,
 };
@@ -51,6 +58,46 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
     /// Puts dead letters back, each once however often it is asked, and answers in this order.
     async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error>;
+
+    /// Begins a campaign, or goes on with it, and answers up to where the queue is selected from.
+    async fn open_campaign(&self, dlq: &StreamKey, plan: &Plan) -> Result<Opened, Error>;
+
+    /// Tells a campaign how it stands, unless it [may not](CampaignState::may_become) become that;
+    /// answers how it stood before. `None` when there is none of this name.
+    async fn mark_campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        mark: Mark,
+    ) -> Result<Option<CampaignState>, Error>;
+
+    /// All that is kept of a campaign; `None` when there is none of this name.
+    async fn campaign(&self, dlq: &StreamKey, name: &CampaignName)
+    -> Result<Option<Record>, Error>;
+
+    /// The campaigns of a queue, the latest first.
+    async fn campaigns(&self, dlq: &StreamKey) -> Result<Vec<CampaignName>, Error>;
+
+    /// Notes what was found of a campaign: as what its messages died again, and up to where the
+    /// queue was searched for that. Nothing where there is none of this name.
+    async fn note_deaths(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        deaths: &[(EntryId, Death)],
+        searched: EntryId,
+    ) -> Result<(), Error>;
+
+    /// Takes back replays of a campaign whose messages no group has been given: parks the dead
+    /// letter again and removes the message, in one step for each, once however often it is asked.
+    /// Answers in this order.
+    async fn undo(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        orders: &[Undo],
+        how: UndoHow,
+    ) -> Result<Vec<Undone>, Error>;
 
     /// Adds dead letters under ids of their own and counts them as dead-lettered, in one step for each;
     /// one whose id is there is left alone. Answers how many were added.
@@ -133,6 +180,27 @@ pub(crate) trait Backend: Send + Sync + 'static {
         idle: Duration,
         removal: Removal,
     ) -> Result<Vec<(Consumer, Option<WhyKept>)>, Error>;
+
+    /// What the server tells of itself; `None` where there is none. Changes nothing.
+    async fn server_facts(&self) -> Result<Option<ServerFacts>, Error>;
+
+    /// What there is of a stream and its groups; `None` where there is no such stream. Changes
+    /// nothing. Of one that was not named, groups that have vanished are looked for only where none
+    /// is left.
+    async fn stream_facts(
+        &self,
+        stream: &StreamKey,
+        named: Named,
+    ) -> Result<Option<StreamFacts>, Error>;
+
+    /// Removes those of these consumers that hold nothing and are gone: redrive's without a sign of
+    /// life, others that have been silent for so long. Answers how many.
+    async fn remove_consumers(
+        &self,
+        source: &Source,
+        names: &[String],
+        silent: Duration,
+    ) -> Result<u64, Error>;
 }
 
 /// What a consumer that has joined a group does. One per running processor.
@@ -274,58 +342,4 @@ pub(crate) struct IdRange {
     pub(crate) high: EntryId,
     pub(crate) order: Order,
     pub(crate) limit: usize,
-}
-
-/// One dead letter to put back.
-#[derive(Clone, Debug)]
-pub(crate) struct Replay {
-    pub(crate) dead_letter: EntryId,
-    pub(crate) target: StreamKey,
-    /// The whole new entry.
-    pub(crate) fields: Fields,
-    pub(crate) keep: Keep,
-}
-
-/// Whether a replayed dead letter stays in the queue. Default: it is removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Keep {
-    /// Removed in the same step.
-    #[default]
-    Remove,
-    /// A copy is put back, the dead letter stays.
-    Copy,
-}
-
-/// Answer of [`Backend::replay`].
-#[derive(Debug)]
-pub(crate) enum Replayed {
-    /// Put back under this id.
-    Added(EntryId),
-    /// It had been put back before, under this id.
-    Already(EntryId),
-    /// There is no such dead letter.
-    NotFound,
-    /// The broker refused this one; nothing has changed.
-    Refused(Error),
-}
-
-/// One dead letter to import.
-#[derive(Clone, Debug)]
-pub(crate) struct Import {
-    /// What it is told by: who is asked for it again has imported it.
-    pub(crate) receipt: String,
-    /// The whole entry of the dead-letter stream.
-    pub(crate) stored: Fields,
-}
-
-/// Answer of [`Backend::import`].
-#[derive(Debug)]
-pub(crate) enum Imported {
-    /// It is in the queue now, under this id.
-    Added(EntryId),
-    /// It had been imported before, under this id. It may have left the queue since.
-    Already(EntryId),
-    /// The broker refused this one; nothing has changed.
-    Refused(Error),
 }

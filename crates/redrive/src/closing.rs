@@ -10,8 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{
     Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Import, Imported, Joined,
-    Membership, Renewed, RenewedOn, Replay, Replayed, Restored, Seat, Settled, Settlement, Tended,
+    Mark, Membership, Opened, Renewed, RenewedOn, Replay, Replayed, Restored, Seat, Settled,
+    Settlement, Tended, Undo, UndoHow, Undone,
 };
+use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
+use crate::doctor::Named;
+use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
@@ -94,6 +98,55 @@ impl Backend for Closing<dyn Backend> {
         self.unless_closed(self.inner.import(dlq, orders)).await
     }
 
+    async fn open_campaign(&self, dlq: &StreamKey, plan: &Plan) -> Result<Opened, Error> {
+        self.unless_closed(self.inner.open_campaign(dlq, plan))
+            .await
+    }
+
+    async fn mark_campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        mark: Mark,
+    ) -> Result<Option<CampaignState>, Error> {
+        self.unless_closed(self.inner.mark_campaign(dlq, name, mark))
+            .await
+    }
+
+    async fn campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+    ) -> Result<Option<Record>, Error> {
+        self.unless_closed(self.inner.campaign(dlq, name)).await
+    }
+
+    async fn campaigns(&self, dlq: &StreamKey) -> Result<Vec<CampaignName>, Error> {
+        self.unless_closed(self.inner.campaigns(dlq)).await
+    }
+
+    async fn note_deaths(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        deaths: &[(EntryId, Death)],
+        searched: EntryId,
+    ) -> Result<(), Error> {
+        let noting = self.inner.note_deaths(dlq, name, deaths, searched);
+        self.unless_closed(noting).await
+    }
+
+    async fn undo(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        orders: &[Undo],
+        how: UndoHow,
+    ) -> Result<Vec<Undone>, Error> {
+        self.unless_closed(self.inner.undo(dlq, name, orders, how))
+            .await
+    }
+
     async fn stage(&self, dlq: &StreamKey, letters: &[Entry]) -> Result<u64, Error> {
         self.unless_closed(self.inner.stage(dlq, letters)).await
     }
@@ -169,6 +222,29 @@ impl Backend for Closing<dyn Backend> {
         removal: Removal,
     ) -> Result<Vec<(Consumer, Option<WhyKept>)>, Error> {
         self.unless_closed(self.inner.prune(source, idle, removal))
+            .await
+    }
+
+    async fn server_facts(&self) -> Result<Option<ServerFacts>, Error> {
+        self.unless_closed(self.inner.server_facts()).await
+    }
+
+    async fn stream_facts(
+        &self,
+        stream: &StreamKey,
+        named: Named,
+    ) -> Result<Option<StreamFacts>, Error> {
+        self.unless_closed(self.inner.stream_facts(stream, named))
+            .await
+    }
+
+    async fn remove_consumers(
+        &self,
+        source: &Source,
+        names: &[String],
+        silent: Duration,
+    ) -> Result<u64, Error> {
+        self.unless_closed(self.inner.remove_consumers(source, names, silent))
             .await
     }
 }

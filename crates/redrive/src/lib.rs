@@ -35,19 +35,24 @@
 //! ```
 
 #[cfg(test)]
+#[cfg(not(fuzzing_libfuzzer))]
 mod agreement;
 mod archive;
 mod backend;
 mod broker;
 mod calendar;
+mod campaign;
 mod closing;
 mod codec;
 #[cfg(test)]
+#[cfg(not(fuzzing_libfuzzer))]
 mod conformance;
 mod dead_letter;
 mod dead_letter_queue;
 mod delivery;
+mod doctor;
 mod error;
+mod examining;
 mod fingerprint;
 mod gate;
 mod groups;
@@ -55,6 +60,7 @@ mod handler;
 mod members;
 mod memory;
 mod message;
+mod moves;
 mod names;
 mod outcome;
 mod payload;
@@ -63,6 +69,7 @@ mod producer;
 mod rate;
 mod redis;
 mod retry;
+mod rule;
 mod selection;
 mod stats;
 mod telemetry;
@@ -74,16 +81,19 @@ mod verdict;
 pub use archive::{Archive, ArchiveReader, ArchivedDeadLetter};
 pub use backend::{Keep, OnAck};
 pub use broker::{Broker, ConnectOptions};
+pub use campaign::{Campaign, CampaignName, CampaignState, DiedAgain};
 pub use codec::{Decode, DecodeError, Encode, Json, MessagePack, Raw, RawField};
 pub use dead_letter::{DeadLetter, DeadLetterLayout, DeadLetterLimit, Layout, Overflow, Reason};
 pub use dead_letter_queue::{
-    DeadLetterQueue, DryRun, Exporting, Found, Grouping, ImportOptions, ImportOutcome,
-    ImportReport, ImportResult, Importing, Inspection, Listing, Progress, PurgeReport, Purging,
-    ReplayFailure, ReplayOptions, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample,
-    Replaying, ShadowOptions, ShadowReport, Shadowing, StagedDeadLetter, Trail, TrailBegin,
-    TrailEnd, TrailEvent,
+    CampaignStep, CampaignWatch, DeadLetterQueue, DryRun, Exporting, Found, Grouping,
+    ImportOptions, ImportOutcome, ImportReport, ImportResult, Importing, Inspection, Listing,
+    Progress, PurgeReport, Purging, ReplayFailure, ReplayOptions, ReplayOutcome, ReplayReport,
+    ReplayResult, ReplaySample, Replaying, ShadowOptions, ShadowReport, Shadowing,
+    StagedDeadLetter, Trail, TrailBegin, TrailEnd, TrailEvent, UndoReport, Undoing,
 };
+pub use doctor::{Finding, FindingCode, Severity};
 pub use error::{BoxError, Error, ErrorKind};
+pub use examining::{Checkup, Fixed};
 pub use groups::{DeadLetterGroup, DeadLetterGroups, GroupBy};
 pub use handler::Handler;
 pub use members::{Consumer, GroupCreation, GroupDeletion, KeptConsumer, PruneReport, WhyKept};
@@ -97,6 +107,7 @@ pub use processor::{
 pub use producer::Producer;
 pub use rate::Rate;
 pub use retry::{Backoff, Jitter, RetryPolicy};
+pub use rule::{Rule, RuleValue};
 pub use selection::{
     CountFilter, ErrorRegex, ErrorText, FieldFilter, FingerprintPrefix, Order, Page, Selection,
 };
@@ -118,3 +129,8 @@ pub struct LibraryPage;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/dead-letters.md")]
 pub struct DeadLettersPage;
+
+/// The program of the page about the doctor, likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/doctor.md")]
+pub struct DoctorPage;

@@ -7,7 +7,7 @@ use clap::CommandFactory;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use redrive_testkit::fuzz;
+use redrive_testkit::fuzz_bytes;
 
 use super::*;
 
@@ -133,7 +133,8 @@ fn fuzz_of_config_panics_0() {
     let mut known = Vec::new();
     all_keys(&root, &[], &mut known);
     let texts = prop_oneof![1 => "[ -~\\n]{0,60}", 4 => harmed(files(known.clone()))];
-    fuzz("the configuration file", &texts, |text| {
+    let read = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    fuzz_bytes("the configuration file", &texts, read, |text| {
         let settings = match file::read(&root, Path::new("f"), &text) {
             Ok(settings) => settings,
             Err(failure) => {

@@ -1,15 +1,18 @@
 //! What bulk work has in common: asking first, progress, and an end that can be asked for.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use redrive::{DeadLetter, DeadLetterQueue, Progress as Done, Selection};
 use tokio::sync::oneshot;
 
 use super::letter::line;
+use super::nothing_in;
 use super::search::{Searched, search};
 use crate::confirm::{self, Consent};
 use crate::failure::{Code, Failure};
 use crate::progress::{Progress, Quiet};
+use crate::session::Session;
 use crate::signals::{Signal, Signals};
 
 /// How many are shown before asking.
@@ -74,22 +77,36 @@ pub(super) async fn count(
 }
 
 /// Counts what would be worked on, and asks. It can be ended at any time: nothing is done then.
+/// Where there is nothing, there is nothing to ask.
 pub(super) async fn ask(
-    consent: Consent,
+    session: &Session,
     queue: &DeadLetterQueue,
     selection: &Selection,
     limit: Option<usize>,
+    narrowed: bool,
     verb: &str,
-    quiet: Quiet,
     signals: &mut Signals,
 ) -> Result<(), Failure> {
-    if consent == Consent::Given {
+    if session.consent() == Consent::Given {
         return Ok(());
     }
-    let counted = count(queue, selection, limit, quiet, signals).await?;
+    let counted = count(queue, selection, limit, session.quiet(), signals).await?;
+    if counted.count == 0 {
+        return Err(nothing_in(queue, narrowed));
+    }
     let what = counted.what(verb, queue);
     let more = counted.beyond();
     let first: Vec<String> = counted.first.iter().map(line).collect();
+    confirmed(what, first, more, signals).await
+}
+
+/// Asks. It can be ended at any time: nothing is done then.
+pub(super) async fn confirmed(
+    what: String,
+    first: Vec<String>,
+    more: u64,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
     // On a thread of its own, which nobody waits for: who asks it to end does not answer.
     let (answer, answered) = oneshot::channel();
     std::thread::Builder::new().spawn(move || {
@@ -119,12 +136,24 @@ pub(crate) enum Ended {
     Failed(redrive::Error),
 }
 
-const AGAIN: &str = "the same command goes on where this one ended: nothing is done twice";
+pub(super) const AGAIN: &str =
+    "the same command goes on where this one ended: nothing is done twice";
+
+/// Tells what is new.
+pub(crate) type News = Box<dyn FnMut() -> Option<String>>;
+
+/// How often it is asked for news.
+const NEWS: Duration = Duration::from_millis(300);
 
 /// Work that goes step by step.
 pub(crate) trait Steps {
     /// Waits until it may go on, and gets ready what changes nothing: dropped, nothing was done.
     async fn turn(&mut self) {}
+
+    /// What there is to say of that, asked while it waits; `None` where there is nothing new.
+    fn news(&self) -> Option<News> {
+        None
+    }
 
     /// Does the next step; `None` when there is none.
     async fn step(&mut self) -> Result<Option<Done>, redrive::Error>;
@@ -147,11 +176,22 @@ pub(crate) async fn work(
 ) -> Ended {
     let progress = Progress::new(what, start.total, quiet);
     let mut so_far = None;
+    let mut news = steps.news();
     loop {
-        tokio::select! {
-            biased;
-            signal = signals.recv() => return ended(signal, so_far),
-            () = steps.turn() => {}
+        {
+            let mut turning = std::pin::pin!(steps.turn());
+            loop {
+                tokio::select! {
+                    biased;
+                    signal = signals.recv() => return ended(signal, so_far),
+                    () = &mut turning => break,
+                    () = tokio::time::sleep(NEWS), if news.is_some() => {
+                        if let Some(text) = news.as_mut().and_then(|news| news()) {
+                            progress.say(&text);
+                        }
+                    }
+                }
+            }
         }
         let mut asked = None;
         let mut stepping = std::pin::pin!(steps.step());

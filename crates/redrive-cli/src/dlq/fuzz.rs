@@ -4,39 +4,54 @@ use clap::{Command, FromArgMatches};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use redrive_testkit::fuzz;
+use redrive_testkit::{fuzz_bytes, pieces};
 
 use super::*;
 use crate::configuration::usage;
 
+const FLAGS: [&str; 25] = [
+    "--id",
+    "--reason",
+    "--stream",
+    "--group",
+    "--limit",
+    "--error",
+    "--error-regex",
+    "--error-kind",
+    "--fingerprint",
+    "--consumer",
+    "--since",
+    "--before",
+    "--attempts",
+    "--replays",
+    "--where",
+    "--oldest",
+    "--newest",
+    "--all",
+    "--id=",
+    "--limit=",
+    "--",
+    "-",
+    "--i",
+    "--resaon",
+    "--error=",
+];
+
+fn asks_for_help(word: &str) -> bool {
+    word.starts_with("-h") || word.starts_with("--h")
+}
+
+/// Words as bytes have them; one byte may stand for a flag.
+fn words_of(bytes: &[u8]) -> Option<Vec<String>> {
+    let word = |piece: Vec<u8>| match piece[..] {
+        [number] if usize::from(number) < FLAGS.len() => Some(FLAGS[usize::from(number)].into()),
+        _ => String::from_utf8(piece).ok(),
+    };
+    let words: Option<Vec<String>> = pieces(bytes).into_iter().map(word).collect();
+    words.filter(|words| !words.iter().any(|word| asks_for_help(word)))
+}
+
 fn words() -> impl Strategy<Value = Vec<String>> {
-    let flags = [
-        "--id",
-        "--reason",
-        "--stream",
-        "--group",
-        "--limit",
-        "--error",
-        "--error-regex",
-        "--error-kind",
-        "--fingerprint",
-        "--consumer",
-        "--since",
-        "--before",
-        "--attempts",
-        "--replays",
-        "--where",
-        "--oldest",
-        "--newest",
-        "--all",
-        "--id=",
-        "--limit=",
-        "--",
-        "-",
-        "--i",
-        "--resaon",
-        "--error=",
-    ];
     let values = [
         "1712-0",
         "1712",
@@ -74,12 +89,12 @@ fn words() -> impl Strategy<Value = Vec<String>> {
         " =",
     ];
     let word = prop_oneof![
-        4 => select(flags.to_vec()).prop_map(str::to_owned),
+        4 => select(FLAGS.to_vec()).prop_map(str::to_owned),
         4 => select(values.to_vec()).prop_map(str::to_owned),
-        1 => "\\PC{0,6}".prop_filter("asks for help", |word| !word.starts_with("-h")),
+        1 => "\\PC{0,6}".prop_filter("asks for help", |word| !asks_for_help(word)),
     ];
     // What often goes together.
-    let pair = (select(flags[..15].to_vec()), select(values.to_vec()));
+    let pair = (select(FLAGS[..15].to_vec()), select(values.to_vec()));
     let pair = pair.prop_map(|(flag, value)| vec![flag.to_owned(), value.to_owned()]);
     let some = prop_oneof![1 => word.prop_map(|word| vec![word]), 3 => pair];
     vec(some, 0..5).prop_map(|parts| parts.concat())
@@ -95,7 +110,7 @@ fn fuzz_of_selection_flags_panics_0() {
         let mut matches = command.clone().try_get_matches_from(line)?;
         Select::from_arg_matches_mut(&mut matches)
     };
-    fuzz("selection flags", &words(), |words| {
+    fuzz_bytes("selection flags", &words(), words_of, |words| {
         let select = match read(&words) {
             Ok(select) => select,
             Err(error) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
+use clap::builder::NonEmptyStringValueParser;
 use indicatif::BinaryBytes;
 use redrive::{
     Archive, ArchiveReader, ArchivedDeadLetter, ImportOptions, ImportOutcome, ImportReport,
@@ -50,7 +51,7 @@ pub(crate) struct Args {
     dry_run: bool,
     /// Once more, although they were imported in the last days: purged since, or wanted twice. WORD
     /// tells this import from others; with the same one it goes on where it ended
-    #[arg(long, value_name = "WORD")]
+    #[arg(long, value_name = "WORD", value_parser = NonEmptyStringValueParser::new())]
     again: Option<String>,
     /// Of a file that is cut or damaged, import what is whole, and say what is not
     #[arg(long)]

@@ -2,6 +2,8 @@
 
 mod body;
 pub(crate) mod bulk;
+mod campaign;
+mod campaigns;
 mod contents;
 mod export;
 #[cfg(test)]
@@ -21,6 +23,8 @@ mod search;
 mod select;
 mod shadow;
 mod show;
+mod steer;
+mod undo;
 
 use clap::{Args as ClapArgs, Subcommand};
 use redrive::{DeadLetterQueue, StreamKey};
@@ -46,6 +50,11 @@ pub(crate) enum Dlq {
     Purge(purge::Args),
     Export(export::Args),
     Import(import::Args),
+    Campaigns(campaigns::Args),
+    Pause(steer::Pause),
+    Resume(steer::Resume),
+    Abort(steer::Abort),
+    Undo(undo::Args),
 }
 
 /// Does it.
@@ -60,6 +69,11 @@ pub(crate) async fn run(command: Dlq, session: &mut Session) -> Result<(), Failu
         Dlq::Purge(args) => purge::run(args, session).await,
         Dlq::Export(args) => export::run(args, session).await,
         Dlq::Import(args) => import::run(args, session).await,
+        Dlq::Campaigns(args) => campaigns::run(args, session).await,
+        Dlq::Pause(args) => steer::pause(args, session).await,
+        Dlq::Resume(args) => steer::resume(args, session).await,
+        Dlq::Abort(args) => steer::abort(args, session).await,
+        Dlq::Undo(args) => undo::run(args, session).await,
     }
 }
 

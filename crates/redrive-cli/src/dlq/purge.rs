@@ -48,12 +48,12 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     }
     if args.select.single().is_none() {
         bulk::ask(
-            session.consent(),
+            session,
             &queue,
             &selection,
             args.select.limit,
+            narrowed,
             "purge",
-            session.quiet(),
             &mut signals,
         )
         .await?;

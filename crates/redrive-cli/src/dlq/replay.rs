@@ -11,7 +11,8 @@ use redrive::{
 };
 use tokio::time::Instant;
 
-use super::bulk::{self, Ended, Steps};
+use super::bulk::{self, Ended, News, Steps};
+use super::campaign::{self, Course};
 use super::migration::Migration;
 use super::replayed::{self, Told};
 use super::{Select, Where, nothing_in, unknown};
@@ -29,6 +30,7 @@ use crate::signals::Signals;
 #[command(after_help = "Examples:\n  \
     redrive dlq replay orders --id 1795324222405-0\n  \
     redrive dlq replay orders --reason rejected --set data.currency=EUR --rate 200/s\n  \
+    redrive dlq replay orders --all --campaign after-the-fix --canary 20 --abort-if 'dead-again>5%'\n  \
     redrive dlq replay orders --all --migrate 'jq -c \".v = 2\"' --dry-run")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -45,7 +47,12 @@ pub(crate) struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Leave out what has been replayed so often already; only the native layout counts replays
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_name = "N",
+        default_value_t = 5
+    )]
     max_replays: u32,
     /// Put back no more than so many in a second or a minute: 200/s, 12/m; the default is as fast as
     /// it can
@@ -62,6 +69,8 @@ pub(crate) struct Args {
     /// nothing else on its stdout. What it does not answer stays where it is
     #[arg(long, value_name = "COMMAND")]
     migrate: Option<String>,
+    #[command(flatten)]
+    campaign: campaign::InCampaign,
 }
 
 pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
@@ -69,10 +78,11 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let (queue, only_from) = args.place.names()?;
     let narrowed = args.select.is_narrowed() || only_from.is_some();
     let selection = args.select.selection(only_from, Order::Oldest)?;
+    args.campaign.check()?;
     let options = options(&args)?;
     let queue = session.broker().await?.dead_letters(queue);
     if args.dry_run {
-        return dry_run(&queue, &selection, &options, args.rate, narrowed, session).await;
+        return dry_run(&queue, &selection, &options, &args, narrowed, session).await;
     }
     let mut signals = Signals::listen()?;
     if args.select.single().is_none() {
@@ -81,34 +91,54 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
             None => "replay".to_owned(),
         };
         bulk::ask(
-            session.consent(),
+            session,
             &queue,
             &selection,
             args.select.limit,
+            narrowed,
             &verb,
-            session.quiet(),
             &mut signals,
         )
         .await?;
     }
     let began = Instant::now();
+    let single = args.select.single().is_some();
+    let options = args.campaign.named(options, single)?;
     let replaying = queue.replaying(&selection, &options).await?;
     let (start, quiet) = (replaying.progress(), session.quiet());
     let silent = session.is_silent();
+    let course = replaying
+        .campaign()
+        .zip(replaying.report().campaign.clone());
+    let course = course.map(|(watch, name)| Course::new(watch, name, args.place.typed()));
     let mut going = Going {
         replaying,
+        course: course.clone(),
         out: &mut session.out,
         told: Ok(()),
     };
-    let ended = bulk::work("replaying", start, quiet, &mut signals, &mut going).await;
+    let mut ended = bulk::work("replaying", start, quiet, &mut signals, &mut going).await;
     let Going {
-        replaying,
+        mut replaying,
         out,
         told,
+        ..
     } = going;
+    // Who asked for an end in the last step of all is told that it is over: so is the campaign.
+    if let (Ended::Whole, Some(course)) = (&ended, &course)
+        && !course.is_over()
+        && let Err(error) = replaying.step().await
+    {
+        ended = Ended::Failed(error);
+    }
     let report = replaying.into_report();
     let nothing_known = matches!(ended, Ended::Failed(_)) && report.selected == 0;
-    let judged = judged(&report, ended, &queue, narrowed);
+    let judged = match &course {
+        Some(course) => course.judged(&report, ended, |ended| {
+            judged(&report, ended, &queue, narrowed, args.max_replays)
+        }),
+        None => judged(&report, ended, &queue, narrowed, args.max_replays),
+    };
     let told = match nothing_known || (silent && judged.is_ok()) {
         // No zeros.
         true => told,
@@ -121,6 +151,8 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
 /// A replay, and what is told of each of its steps.
 struct Going<'a> {
     replaying: Replaying,
+    /// The campaign that it is.
+    course: Option<Course>,
     out: &'a mut Output,
     /// What was done is done: it goes on when what it says of it cannot be written.
     told: Result<(), Failure>,
@@ -129,6 +161,10 @@ struct Going<'a> {
 impl Steps for &mut Going<'_> {
     async fn turn(&mut self) {
         self.replaying.turn().await;
+    }
+
+    fn news(&self) -> Option<News> {
+        self.course.as_ref().map(Course::news)
     }
 
     async fn step(&mut self) -> Result<Option<Progress>, redrive::Error> {
@@ -196,7 +232,10 @@ fn patch(file: &Path) -> Result<MergePatch, Failure> {
         Failure::usage(format!("--patch: {name} {why}"))
             .hint("it holds a JSON object: members to change or add, and null for what is to go")
     };
-    let unreadable = |error| failed(format!("cannot be read: {error}"));
+    let unreadable = |error| {
+        Failure::usage(format!("--patch: {name} cannot be read: {error}"))
+            .hint("name a file that holds a JSON object, or - for stdin")
+    };
     let from: Box<dyn Read> = match file.as_os_str() {
         dash if dash == "-" => Box::new(std::io::stdin()),
         name => Box::new(std::fs::File::open(name).map_err(unreadable)?),
@@ -221,6 +260,7 @@ fn judged(
     ended: Ended,
     queue: &DeadLetterQueue,
     narrowed: bool,
+    max_replays: u32,
 ) -> Result<(), Failure> {
     let done = report.replayed + report.already;
     if let (Ended::Whole, 0) = (&ended, done) {
@@ -236,14 +276,32 @@ fn judged(
             _ => {}
         }
     }
-    bulk::judge(ended, done, report.failed + report.skipped, "replayed")
+    let is_whole = matches!(ended, Ended::Whole);
+    let judged = bulk::judge(ended, done, report.failed + report.skipped, "replayed");
+    match report.skipped {
+        skipped if is_whole && skipped > 0 => {
+            judged.map_err(|failure| failure.hint(cure_of_skipped(skipped, max_replays)))
+        }
+        _ => judged,
+    }
+}
+
+fn cure_of_skipped(skipped: u64, max_replays: u32) -> String {
+    let (these, them) = match skipped {
+        1 => ("1 was".to_owned(), "it"),
+        many => (format!("{many} were"), "them"),
+    };
+    format!(
+        "{these} left out: replayed {max_replays} times before, or more; --replays '>={max_replays}' lists {them}, a \
+         higher --max-replays takes {them}"
+    )
 }
 
 async fn dry_run(
     queue: &DeadLetterQueue,
     selection: &Selection,
     options: &ReplayOptions,
-    rate: Option<Rate>,
+    args: &Args,
     narrowed: bool,
     session: &mut Session,
 ) -> Result<(), Failure> {
@@ -262,7 +320,7 @@ async fn dry_run(
         }
     }
     let report = looking.dry.report();
-    replayed::print_dry(report, looking.dry.samples(), rate, &mut session.out)?;
+    replayed::print_dry(report, looking.dry.samples(), args.rate, &mut session.out)?;
     if report.selected == 0 {
         return Err(nothing_in(queue, narrowed));
     }
@@ -275,6 +333,10 @@ async fn dry_run(
                 Code::Partly
             },
             format!("{undone} of {} would not be replayed", report.selected),
-        )),
+        ))
+        .map_err(|failure| match report.skipped {
+            0 => failure,
+            skipped => failure.hint(cure_of_skipped(skipped, args.max_replays)),
+        }),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use redrive::{EntryId, Rate, ReplayReport, ReplaySample, StreamKey};
+use redrive::{CampaignName, EntryId, Rate, ReplayReport, ReplaySample, StreamKey};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -49,6 +49,9 @@ pub(super) fn print(told: &Told<'_>, out: &mut Output) -> Result<(), Failure> {
         Format::Table => {}
     }
     table(told.report, out)?;
+    if let Some(name) = &told.report.campaign {
+        out.line(&format!("campaign  {name}"))?;
+    }
     if let (Some(rate), Some(per_second)) = (told.rate, told.per_second) {
         let seconds = told.elapsed_ms as f64 / 1_000.0;
         out.line(&format!(
@@ -96,7 +99,8 @@ fn more(all: u64, listed: usize, out: &mut Output) -> Result<(), Failure> {
 /// The counts, after a line for each dead letter.
 fn counts(told: &Told<'_>, out: &mut Output) -> Result<(), Failure> {
     #[derive(Serialize)]
-    struct Counts {
+    struct Counts<'a> {
+        campaign: Option<&'a CampaignName>,
         selected: u64,
         replayed: u64,
         already: u64,
@@ -106,6 +110,7 @@ fn counts(told: &Told<'_>, out: &mut Output) -> Result<(), Failure> {
         per_second: Option<f64>,
     }
     out.document(&Counts {
+        campaign: told.report.campaign.as_ref(),
         selected: told.report.selected,
         replayed: told.report.replayed,
         already: told.report.already,

@@ -14,7 +14,12 @@ use crate::when::now_ms;
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Select {
     /// The dead letter of this id; may be repeated
-    #[arg(long, value_name = "ID", help_heading = "Selection")]
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_name = "ID",
+        help_heading = "Selection"
+    )]
     pub(super) id: Vec<EntryId>,
     /// Given up for this reason: attempts_exhausted, crash_loop, rejected, undecodable or trimmed;
     /// may be repeated

@@ -1,7 +1,7 @@
 //! Fuzz of literals: durations, sizes, backoffs, spans and instants.
 
 use proptest::prelude::*;
-use redrive_testkit::fuzz;
+use redrive_testkit::fuzz_bytes;
 
 use super::*;
 use crate::output::json::instant;
@@ -21,7 +21,13 @@ fn texts() -> impl Strategy<Value = String> {
 #[test]
 fn fuzz_of_literals_panics_0() {
     let cases = (texts(), 0..=LONGEST_MS, any::<u64>());
-    fuzz("literals", &cases, |(text, ms, any)| {
+    let read = |bytes: &[u8]| {
+        let (number, text) = bytes.split_first_chunk()?;
+        let number = u64::from_le_bytes(*number);
+        let text = String::from_utf8(text.to_vec()).ok()?;
+        Some((text, number % (LONGEST_MS + 1), number))
+    };
+    fuzz_bytes("literals", &cases, read, |(text, ms, any)| {
         let longest = Duration::from_millis(LONGEST_MS);
         let some = Duration::from_millis(ms);
         prop_assert_eq!(duration(&Shown(some).to_string()), Ok(some));

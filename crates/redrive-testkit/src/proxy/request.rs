@@ -361,7 +361,8 @@ mod tests {
             .prop_map(|piece| piece.as_bytes().to_vec()),
         ];
         let streams = prop::collection::vec(piece, 0..12);
-        crate::fuzz("requests to the proxy", &streams, |pieces| {
+        let read = |bytes: &[u8]| Some(vec![bytes.to_vec()]);
+        crate::fuzz_bytes("requests to the proxy", &streams, read, |pieces| {
             let stream = pieces.concat();
             let whole = named(&[&stream]);
             prop_assert_eq!(named(&stream.chunks(1).collect::<Vec<_>>()), whole.clone());

@@ -151,8 +151,10 @@ const FLOORS: [&[&str]; 6] = [
     &[
         "retry",
         "rate",
+        "rule",
         "verdict",
         "dead_letter",
+        "campaign",
         "archive",
         "payload",
         "selection",
@@ -161,8 +163,9 @@ const FLOORS: [&[&str]; 6] = [
         "stats",
         "trim",
         "members",
+        "doctor",
     ],
-    &["backend", "delivery", "closing", "gate"],
+    &["backend", "delivery", "moves", "closing", "gate"],
     &["memory", "redis"],
     &["processor"],
     &[
@@ -170,6 +173,7 @@ const FLOORS: [&[&str]; 6] = [
         "producer",
         "dead_letter_queue",
         "trimming",
+        "examining",
         "upkeep",
     ],
 ];

@@ -224,6 +224,7 @@ impl<'a> Side<'a> {
             target: target.clone(),
             fields: fields.clone(),
             keep: *keep,
+            campaign: None,
         }
     }
 

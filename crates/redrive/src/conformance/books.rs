@@ -43,6 +43,7 @@ pub(super) async fn the_books_balance(lab: &dyn Lab) {
             target: room.stream().clone(),
             fields: super::room::numbered(0),
             keep,
+            campaign: None,
         })
         .collect();
     // Of ten three are purged; of the other seven every second is removed.

@@ -31,6 +31,7 @@ async fn survives(lab: &dyn Lab, fields: Fields) {
         target: room.stream().clone(),
         fields: replay_fields(&letter).unwrap(),
         keep: Keep::Remove,
+        campaign: None,
     };
     let replayed = room.backend().replay(&room.dlq, &[order]).await.unwrap();
     assert!(matches!(replayed[..], [Replayed::Added(_)]));

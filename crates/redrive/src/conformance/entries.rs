@@ -102,6 +102,7 @@ pub(super) async fn a_queue_that_is_no_stream_is_not_an_empty_one(lab: &dyn Lab)
         target: room.stream().clone(),
         fields: numbered(0),
         keep: Keep::Remove,
+        campaign: None,
     };
     let told = room.backend().replay(&room.dlq, &[order]).await;
     assert_eq!(told.unwrap_err().kind(), ErrorKind::WrongType);

@@ -202,6 +202,7 @@ pub(super) async fn the_books_balance_with_what_was_imported(lab: &dyn Lab) {
         target: room.stream().clone(),
         fields: numbered(0),
         keep: Keep::Remove,
+        campaign: None,
     };
     room.backend().replay(&room.dlq, &[replay]).await.unwrap();
     assert_eq!(room.dead_letters().await.len(), 6);

@@ -374,6 +374,7 @@ pub(super) async fn the_books_balance_whoever_races(lab: &dyn Lab) {
                 target: room.stream().clone(),
                 fields: numbered(0),
                 keep: Keep::Remove,
+                campaign: None,
             })
             .collect();
         room.backend().replay(&room.dlq, &orders).await.unwrap();

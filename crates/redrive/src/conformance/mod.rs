@@ -7,9 +7,11 @@
 mod begin;
 mod books;
 mod bytes;
+mod campaigns;
 mod consumers;
 mod crashes;
 mod dead_letters;
+mod doctor;
 mod entries;
 mod exhausted;
 mod group;
@@ -76,6 +78,16 @@ macro_rules! every_test {
                 fields_of_any_bytes_survive_death_and_replay,
                 a_mebibyte_survives_death_and_replay,
                 ten_thousand_fields_survive_death_and_replay,
+            ];
+            campaigns: [
+                a_campaign_begins_once_and_goes_on_with_the_same_selection_alone,
+                a_campaign_is_told_how_it_stands_and_does_not_begin_again,
+                what_a_campaign_puts_back_is_noted_with_it_however_often_it_is_asked,
+                what_dies_again_is_noted_in_the_step_in_which_it_dies,
+                what_nobody_was_given_is_parked_again_byte_for_byte_and_once,
+                what_was_given_to_a_group_is_not_undone,
+                a_copy_is_undone_without_a_second_dead_letter,
+                what_is_not_kept_is_not_undone_and_a_look_changes_nothing,
             ];
             takeover: [
                 what_a_silent_consumer_holds_is_taken_over_after_its_lease,
@@ -326,6 +338,13 @@ macro_rules! every_test {
                 the_numbers_of_a_source_are_told,
                 no_more_wait_than_are_pending,
                 a_shared_queue_is_counted_whole,
+            ];
+            doctor: [
+                what_is_told_of_a_stream_is_what_is_there,
+                what_is_pending_and_gone_is_told_apart_from_what_was_trimmed,
+                a_group_that_is_missing_is_created_once,
+                a_group_that_vanished_is_told_where_redrive_was_in_it,
+                only_consumers_that_are_gone_and_hold_nothing_are_removed,
             ];
             look: [
                 a_missing_stream_has_no_groups_and_a_new_one_has_none,

@@ -19,6 +19,7 @@ fn order(target: &StreamKey, dead_letter: EntryId, keep: Keep) -> Replay {
         target: target.clone(),
         fields: repaired(),
         keep,
+        campaign: None,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::names::{EntryId, GroupName, StreamKey};
 pub(crate) use limit::Precision;
 pub use limit::{DeadLetterLimit, Overflow};
 pub(crate) use read::read;
-pub(crate) use replay::{default_target, migrated, replay_fields, split_lineage};
+pub(crate) use replay::{default_target, migrated, of_campaign, replay_fields, split_lineage};
 pub(crate) use write::{Obituary, compose};
 
 /// How much of an error's text a dead letter keeps, in bytes; [`clip`](crate::fingerprint::clip)

@@ -16,7 +16,8 @@ pub(crate) fn default_target(letter: &DeadLetter) -> Option<StreamKey> {
 
 /// The entry that puts a dead letter back, by its layout:
 ///
-/// - native: the user fields, then `redrive-replayed-from` and `redrive-replays`;
+/// - native: the user fields, then `redrive-replayed-from` and `redrive-replays`, and in a campaign
+///   `redrive-campaign`;
 /// - flat: the user fields without an older `replayed_from_dlq`, then a new one;
 /// - envelope: `data`, `ts` and `trace_id`, empty where missing;
 /// - foreign: all fields.
@@ -90,6 +91,18 @@ pub(crate) fn migrated(letter: &DeadLetter, user: Fields) -> Result<Fields, Erro
             })
             .collect()),
         DeadLetterLayout::Foreign => Ok(user),
+    }
+}
+
+/// The entry that puts a dead letter back, with the campaign that it is part of. Only the native layout has
+/// a place for it.
+pub(crate) fn of_campaign(letter: &DeadLetter, entry: Fields, campaign: &str) -> Fields {
+    match letter.layout {
+        DeadLetterLayout::Native => followed_by(
+            entry.pairs().iter(),
+            [(field::CAMPAIGN, campaign.to_owned())],
+        ),
+        DeadLetterLayout::Flat | DeadLetterLayout::Envelope | DeadLetterLayout::Foreign => entry,
     }
 }
 

@@ -258,6 +258,7 @@ impl DeadLetterQueue {
             target: target.clone(),
             fields: Fields::default(),
             keep: Keep::Remove,
+            campaign: None,
         };
         let backend = self.broker.backend();
         let mut known = backend.receipts(&self.stream, &[order]).await?;

@@ -1,5 +1,7 @@
 //! The dead letters of a stream: looking at them, putting them back, removing them.
 
+mod campaigns;
+mod course;
 mod dry_run;
 mod exporting;
 mod found;
@@ -19,8 +21,10 @@ mod shadowing;
 mod staging;
 #[cfg(test)]
 mod tests;
+mod undoing;
 mod walk;
 
+pub use self::course::{CampaignStep, CampaignWatch};
 pub use self::dry_run::DryRun;
 pub use self::exporting::Exporting;
 pub use self::found::Found;
@@ -40,6 +44,7 @@ pub use self::report::{
 };
 pub use self::shadowing::{ShadowOptions, Shadowing};
 pub use self::staging::StagedDeadLetter;
+pub use self::undoing::{UndoReport, Undoing};
 use crate::backend::{IdRange, Replay, Replayed};
 use crate::broker::Broker;
 use crate::dead_letter::{self, DeadLetter};
@@ -400,6 +405,7 @@ impl DeadLetterQueue {
             target,
             fields: Fields::default(),
             keep: options.keep,
+            campaign: None,
         })
     }
 

@@ -2,19 +2,23 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::course::AbortRule;
 use super::order::ANOTHER;
-use crate::backend::Keep;
+use crate::backend::{Enlisted, Keep};
+use crate::campaign::CampaignName;
 use crate::dead_letter::DeadLetter;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::StreamKey;
 use crate::payload::{Assignment, MergePatch};
 use crate::rate::Rate;
+use crate::rule::Rule;
 
 type OfFields = dyn Fn(&Fields) -> Result<Fields, BoxError> + Send + Sync;
 type OfPayload = dyn Fn(DeadLetter, Box<RawValue>) -> BoxFuture<'static, Result<Box<RawValue>, BoxError>>
@@ -39,6 +43,10 @@ pub struct ReplayOptions {
     pub(super) patches: Vec<MergePatch>,
     pub(super) assignments: Vec<Assignment>,
     pub(super) migration: Option<Migration>,
+    pub(super) campaign: Option<CampaignName>,
+    pub(super) canary: Option<u64>,
+    pub(super) abort_if: Option<AbortRule>,
+    pub(super) undo_window: Option<Duration>,
 }
 
 impl Default for ReplayOptions {
@@ -51,6 +59,10 @@ impl Default for ReplayOptions {
             patches: Vec::new(),
             assignments: Vec::new(),
             migration: None,
+            campaign: None,
+            canary: None,
+            abort_if: None,
+            undo_window: Some(Duration::from_secs(86_400)),
         }
     }
 }
@@ -65,6 +77,10 @@ impl fmt::Debug for ReplayOptions {
             .field("patches", &self.patches.len())
             .field("sets", &self.assignments.len())
             .field("migrates", &self.migration.is_some())
+            .field("campaign", &self.campaign)
+            .field("canary", &self.canary)
+            .field("abort_if", &self.abort_if)
+            .field("undo_window", &self.undo_window)
             .finish()
     }
 }
@@ -191,6 +207,50 @@ impl ReplayOptions {
             Box::pin(async move { Ok(to_raw_value(&migrated.await.map_err(Into::into)?)?) })
         })));
         self
+    }
+
+    /// Makes it a campaign of this name: what becomes of each message is known afterwards, by
+    /// [`DeadLetterQueue::campaign`](crate::DeadLetterQueue::campaign). Default: none.
+    ///
+    /// A replay of a campaign that there is goes on with it, up to what was the newest dead letter
+    /// when it began; of another selection or target it is refused.
+    pub fn campaign(mut self, name: CampaignName) -> Self {
+        self.campaign = Some(name);
+        self
+    }
+
+    /// Puts back so many, and waits until it is known what became of each, before it goes on. Of use
+    /// only with [`abort_if`](Self::abort_if) and in a [campaign](Self::campaign). Default: none.
+    pub fn canary(mut self, many: u64) -> Self {
+        self.canary = Some(many);
+        self
+    }
+
+    /// Stops a [campaign](Self::campaign) by itself when too many die again: `dead-again>5%` of those
+    /// whose outcome is known, of 20 at least or of the canary; or `dead-again>=3`. Default: never.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for another name, and for a value that is neither a number nor a share.
+    pub fn abort_if(mut self, rule: Rule) -> Result<Self, Error> {
+        self.abort_if = Some(AbortRule::new(rule)?);
+        Ok(self)
+    }
+
+    /// How long the originals of a [campaign](Self::campaign) are kept, so that it can be
+    /// [undone](crate::DeadLetterQueue::undo); `None` keeps none. Default: a day.
+    pub fn undo_window(mut self, window: impl Into<Option<Duration>>) -> Self {
+        self.undo_window = window.into();
+        self
+    }
+
+    /// The part that the campaign has in a replay of this dead letter.
+    pub(super) fn enlisted(&self, letter: &DeadLetter) -> Option<Enlisted> {
+        Some(Enlisted {
+            name: self.campaign.clone()?,
+            group: letter.group.clone(),
+            undo_window: self.undo_window,
+        })
     }
 
     /// Refuses the queue itself as the target of all, before anything is done.

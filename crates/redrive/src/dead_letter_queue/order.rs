@@ -35,11 +35,16 @@ pub(super) async fn order(
     } else {
         dead_letter::migrated(letter, repaired(letter, options).await?)?
     };
+    let fields = match &options.campaign {
+        Some(name) => dead_letter::of_campaign(letter, fields, name.as_str()),
+        None => fields,
+    };
     Ok(Replay {
         dead_letter: letter.id,
         target,
         fields,
         keep: options.keep,
+        campaign: options.enlisted(letter),
     })
 }
 

@@ -92,6 +92,17 @@ impl Prepared {
         })
     }
 
+    /// Goes on with what was begun before: no further than this dead letter, and with so many of the
+    /// limit used up. Before anything is read.
+    pub(super) fn go_on(&mut self, newest: EntryId, counted: usize) {
+        if let Some(reader) = &mut self.reader {
+            reader.walk.up_to(newest);
+            if reader.left != usize::MAX {
+                reader.left = reader.left.saturating_sub(counted);
+            }
+        }
+    }
+
     /// Waits until there is something to carry out, or one more page is looked at, or that failed.
     ///
     /// # Cancel safety

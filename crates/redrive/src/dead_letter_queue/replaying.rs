@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use super::course::{CampaignWatch, Course, Finished, LOOK};
 use super::options::ReplayOptions;
 use super::prepared::{Prepared, Slot};
 use super::report::{Progress, ReplayReport, ReplayResult};
@@ -35,6 +36,10 @@ pub struct Replaying {
     pace: Option<(Pace, Instant)>,
     /// Whether the orders that are under way may have reached the broker.
     asked: bool,
+    /// The campaign that it is part of.
+    course: Option<Course>,
+    /// What went wrong while it waited for its turn: the next step says it.
+    trouble: Option<Error>,
 }
 
 impl Replaying {
@@ -43,33 +48,62 @@ impl Replaying {
         selection: &Selection,
         options: &ReplayOptions,
     ) -> Result<Self, Error> {
+        let course = Course::of(&queue, selection, options).await?;
+        let mut prepared = Prepared::start(queue, selection, options).await?;
+        if let Some(course) = &course {
+            prepared.books.report.campaign = Some(course.name().clone());
+            if let Some(newest) = course.newest {
+                prepared.go_on(newest, course.counted(options.keep));
+            }
+        }
         Ok(Self {
-            prepared: Prepared::start(queue, selection, options).await?,
+            prepared,
             pace: options.rate.map(|rate| (Pace::new(rate), Instant::now())),
             asked: false,
+            course,
+            trouble: None,
         })
+    }
+
+    /// The campaign that it is part of, to look at while it goes on; `None` where it is part of none.
+    #[must_use]
+    pub fn campaign(&self) -> Option<CampaignWatch> {
+        self.course.as_ref().map(|course| course.watch.clone())
     }
 
     /// Waits until there is something to put back, which is read and
     /// [migrated](ReplayOptions::migrate_payload) meanwhile, and the [rate](ReplayOptions::rate) lets it
-    /// go: the next [`step`](Self::step) only puts it back. Until then nothing is changed: for who wants
-    /// to end a replay between its steps. What fails is told by the next step.
+    /// go: the next [`step`](Self::step) only puts it back. A [campaign](ReplayOptions::campaign) that is
+    /// paused, or waits for the outcome of its canary, has no turn meanwhile. Until then nothing is
+    /// changed: for who wants to end a replay between its steps. What fails is told by the next step.
     ///
     /// # Cancel safety
     ///
     /// Safe to drop: it goes on where it was. Dropped with the replay, what was migrated and not put back
     /// stays in the queue, and the migration is dropped where it is.
     pub async fn turn(&mut self) {
-        self.prepared.ready().await;
-        let wanted = self.prepared.waiting();
-        if let Some((pace, began)) = &self.pace
-            && self.prepared.chunk.is_none()
-            && wanted > 0
-        {
-            let wait = pace.wait(began.elapsed(), wanted);
-            if !wait.is_zero() {
-                self.prepared.meanwhile(wait).await;
+        // What may have reached the broker is finished first.
+        while self.prepared.chunk.is_none() && self.trouble.is_none() {
+            if let Some(course) = &mut self.course {
+                if let Err(error) = course.turn().await {
+                    self.trouble = Some(error);
+                }
+                if course.ended.is_some() {
+                    return;
+                }
             }
+            self.prepared.ready().await;
+            let wanted = self.prepared.waiting();
+            let wait = match &self.pace {
+                Some((pace, began)) if wanted > 0 => pace.wait(began.elapsed(), wanted),
+                _ => return,
+            };
+            if wait.is_zero() {
+                return;
+            }
+            // Whoever pauses or aborts a campaign has not to wait for a slow rate.
+            let most = self.course.as_ref().map_or(wait, |_| LOOK);
+            self.prepared.meanwhile(wait.min(most)).await;
         }
     }
 
@@ -88,13 +122,33 @@ impl Replaying {
     /// is doubled, nothing is skipped.
     pub async fn step(&mut self) -> Result<Option<Progress>, Error> {
         self.turn().await;
+        if let Some(error) = self.trouble.take() {
+            return Err(error);
+        }
         let this = &mut self.prepared;
-        if !this.next().await? {
+        if self
+            .course
+            .as_ref()
+            .is_some_and(|course| course.ended.is_some())
+            || !this.next().await?
+        {
             this.books.last.clear();
-            return Ok(None);
+            return match &mut self.course {
+                Some(course) => Ok(match course.finish().await? {
+                    Finished::Done => None,
+                    Finished::NotYet => Some(this.progress()),
+                }),
+                None => Ok(None),
+            };
         }
         if this.chunk.is_none() {
-            let wanted = this.waiting();
+            let mut wanted = this.waiting();
+            if let Some(course) = &mut self.course
+                && wanted > 0
+            {
+                course.open().await?;
+                wanted = course.allows(wanted);
+            }
             let some = match &mut self.pace {
                 Some((pace, began)) => pace.take(began.elapsed(), wanted),
                 None => wanted,
@@ -127,6 +181,10 @@ impl Replaying {
                     }
                 }
             }
+        }
+        if let Some(course) = &mut self.course {
+            course.replayed = course.before + this.books.report.replayed;
+            course.selected = this.books.report.selected;
         }
         Ok(Some(this.progress()))
     }

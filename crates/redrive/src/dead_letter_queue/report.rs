@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::campaign::CampaignName;
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::{EntryId, StreamKey};
@@ -14,6 +15,8 @@ const LISTED: usize = 1_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ReplayReport {
+    /// The campaign that it was part of, if any.
+    pub campaign: Option<CampaignName>,
     /// How many were selected, as far as it came: all of the counts below together.
     pub selected: u64,
     /// Put back now.

@@ -322,7 +322,7 @@ impl Shadowing {
 
     fn book(&mut self, ended: Result<(DeadLetter, Ran), JoinError>) {
         let report = &mut self.report;
-        let Ok((letter, ran)) = ended else {
+        let Ok((mut letter, ran)) = ended else {
             // Panics of handlers are caught within: this one could only be our own.
             report.selected += 1;
             report.failed += 1;
@@ -361,13 +361,11 @@ impl Shadowing {
         report.selected += 1;
         // As it would be kept in the dead letter that this would become.
         let fault = fault(&failure);
-        self.tally.add(&DeadLetter {
-            reason: Some(reason),
-            error: Some(fault.error),
-            error_kind: fault.kind,
-            fingerprint: fault.fingerprint,
-            ..letter
-        });
+        letter.reason = Some(reason);
+        letter.error = Some(fault.error);
+        letter.error_kind = fault.kind;
+        letter.fingerprint = fault.fingerprint;
+        self.tally.add(&letter);
     }
 
     /// How far it is.

@@ -1,5 +1,6 @@
 //! The handle on a dead-letter queue: finding, replaying, purging, each page by page.
 
+mod campaigns;
 mod pacing;
 mod repairs;
 mod shadowing;

@@ -77,6 +77,13 @@ impl Walk {
         })
     }
 
+    /// Goes no further than this one: what died later is not its own.
+    pub(super) fn up_to(&mut self, newest: EntryId) {
+        if let Rest::Range(_, high) = &mut self.rest {
+            *high = newest.min(*high);
+        }
+    }
+
     pub(super) fn progress(&self) -> Progress {
         self.progress
     }

@@ -160,6 +160,11 @@ impl Turn<'_> {
         let dlq = &self.member.dead_letters;
         let dead_letter = self.kept.add(dlq, composed, self.now)?;
         self.kept.ledger(dlq).dead_lettered += 1;
+        if let Some(fields) = fields {
+            let fingerprint = &burial.fault.fingerprint;
+            self.kept
+                .note_death(dlq, fields, dead_letter, fingerprint, self.now);
+        }
         Ok(Died {
             id,
             reason: burial.reason,
@@ -202,6 +207,7 @@ impl Kept {
             Ok(added) => {
                 let day = now.ms() / DAY_MS;
                 self.receipts.insert(key, Receipt { added, day });
+                self.enlist(dlq, order, added, now);
                 self.take_out(dlq, order);
                 Replayed::Added(added)
             }

@@ -190,6 +190,7 @@ impl Due {
     }
 
     #[cfg(test)]
+    #[cfg(not(fuzzing_libfuzzer))]
     pub(super) fn times(&self) -> impl Iterator<Item = (u64, EntryId)> {
         self.order.iter().copied()
     }

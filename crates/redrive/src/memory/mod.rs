@@ -1,10 +1,13 @@
 //! The broker in memory: Redis streams and the settle protocol as a model, for tests, doc tests
 //! and trying things out.
 
+mod campaigns;
 mod dead_letters;
+mod examine;
 mod hints;
 mod inspect;
 #[cfg(test)]
+#[cfg(not(fuzzing_libfuzzer))]
 pub(crate) mod lab;
 mod limit;
 mod members;
@@ -26,8 +29,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::backend::{
-    Backend, Entry, IdRange, Import, Imported, Joined, Membership, Replay, Replayed,
+    Backend, Entry, IdRange, Import, Imported, Joined, Mark, Membership, Opened, Replay, Replayed,
+    Undo, UndoHow, Undone,
 };
+use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
+use crate::doctor::Named;
+use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::Error;
 use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
 use crate::message::Fields;
@@ -142,6 +149,64 @@ impl Backend for Memory {
         Ok(answers)
     }
 
+    async fn open_campaign(&self, dlq: &StreamKey, plan: &Plan) -> Result<Opened, Error> {
+        let (mut kept, now) = self.open();
+        Ok(kept.open_campaign(dlq, plan, now))
+    }
+
+    async fn mark_campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        mark: Mark,
+    ) -> Result<Option<CampaignState>, Error> {
+        let (mut kept, now) = self.open();
+        Ok(kept.mark_campaign(dlq, name, mark, now))
+    }
+
+    async fn campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+    ) -> Result<Option<Record>, Error> {
+        let (mut kept, now) = self.open();
+        Ok(kept.record(dlq, name, now))
+    }
+
+    async fn campaigns(&self, dlq: &StreamKey) -> Result<Vec<CampaignName>, Error> {
+        let (mut kept, now) = self.open();
+        Ok(kept.campaign_names(dlq, now))
+    }
+
+    async fn note_deaths(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        deaths: &[(EntryId, Death)],
+        searched: EntryId,
+    ) -> Result<(), Error> {
+        let (mut kept, now) = self.open();
+        kept.note_deaths(dlq, name, deaths, searched, now);
+        Ok(())
+    }
+
+    async fn undo(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        orders: &[Undo],
+        how: UndoHow,
+    ) -> Result<Vec<Undone>, Error> {
+        let (mut kept, now) = self.open();
+        if !orders.is_empty() {
+            kept.check_type(dlq)?;
+        }
+        let undone = orders.iter();
+        Ok(undone
+            .map(|order| kept.undo(dlq, name, order, how, now))
+            .collect())
+    }
+
     async fn stage(&self, dlq: &StreamKey, letters: &[Entry]) -> Result<u64, Error> {
         let (mut kept, _) = self.open();
         kept.stage(dlq, letters)
@@ -200,6 +265,7 @@ impl Backend for Memory {
         kept.receipts
             .retain(|(target, from, _), _| *target != source.stream || from != dlq);
         kept.imports.retain(|(queue, _), _| queue != dlq);
+        kept.campaigns.retain(|(queue, _), _| queue != dlq);
         Ok(())
     }
 
@@ -274,6 +340,30 @@ impl Backend for Memory {
         let (mut kept, now) = self.open();
         kept.check_type(&source.stream)?;
         kept.prune(source, idle, removal, now)
+    }
+
+    async fn server_facts(&self) -> Result<Option<ServerFacts>, Error> {
+        Ok(None)
+    }
+
+    async fn stream_facts(
+        &self,
+        stream: &StreamKey,
+        _named: Named,
+    ) -> Result<Option<StreamFacts>, Error> {
+        let (kept, now) = self.open();
+        kept.check_type(stream)?;
+        Ok(kept.stream_facts(stream, now))
+    }
+
+    async fn remove_consumers(
+        &self,
+        source: &Source,
+        names: &[String],
+        silent: Duration,
+    ) -> Result<u64, Error> {
+        let (mut kept, now) = self.open();
+        Ok(kept.remove_consumers(source, names, silent, now))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::gate::Gate;
 use crate::message::Fields;
 use crate::names::{EntryId, Source, StreamKey};
 
+use super::campaigns::Campaigns;
 use super::dead_letters::{Imports, Ledger, Receipts};
 use super::hints::Hints;
 use super::stream::Stream;
@@ -78,6 +79,7 @@ pub(super) struct Kept {
     pub(super) ledgers: HashMap<StreamKey, Ledger>,
     pub(super) receipts: Receipts,
     pub(super) imports: Imports,
+    pub(super) campaigns: Campaigns,
     /// Keys that hold something else than a stream.
     pub(super) spoiled: HashSet<StreamKey>,
 }

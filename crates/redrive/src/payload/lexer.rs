@@ -64,7 +64,8 @@ impl<'a> Iterator for Lexer<'a> {
             _ => {
                 let ends = |byte: u8| matches!(byte, b',' | b']' | b'}') || byte <= b' ';
                 let length = self.rest.bytes().position(ends);
-                Piece::Scalar(self.take(length.unwrap_or(self.rest.len())))
+                // What is no JSON may begin with what ends one, and is passed all the same.
+                Piece::Scalar(self.take(length.unwrap_or(self.rest.len()).max(1)))
             }
         })
     }
@@ -79,4 +80,19 @@ fn string_length(text: &str) -> usize {
         ends
     });
     end.map_or(text.len(), |end| end + 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A control character between values is no JSON: pieces of no length came without end.
+    #[test]
+    fn it_comes_to_an_end_whatever_it_is_given() {
+        for control in 0..b' ' {
+            let text = format!("{{{{{}\"a\"{}1", char::from(control), char::from(control));
+            assert!(Lexer::new(&text).take(10).count() < 10, "{control:#x}");
+        }
+        assert_eq!(Lexer::new("").count(), 0);
+    }
 }

@@ -19,6 +19,7 @@ mod run;
 mod settler;
 mod start;
 #[cfg(test)]
+#[cfg(not(fuzzing_libfuzzer))]
 mod tests;
 mod totals;
 mod turns;

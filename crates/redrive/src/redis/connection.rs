@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline};
+use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, IntoConnectionInfo, Pipeline};
 use redis::{RedisError, Value};
 use tokio::sync::Mutex;
 
@@ -13,6 +13,7 @@ use super::era::{Era, Since};
 use super::errors::{self, After};
 use super::scripts::Script;
 use super::sentinel::Sentinels;
+use super::sentinel_server::Server;
 use super::tls::{self, Tls};
 use super::{sentinel_url, url};
 use crate::error::{Error, ErrorKind};
@@ -106,6 +107,39 @@ impl Address {
                 })
             }
         }
+    }
+
+    /// A connection to another server that this one names, with the same credentials.
+    pub(super) async fn beside(&self, server: &Server) -> Result<MultiplexedConnection, Error> {
+        let doing = || format!("connecting to {server}");
+        let client = match &self.target {
+            Target::Primary(sentinels) => sentinels.beside(server)?,
+            Target::Server(client) => {
+                let known = client.get_connection_info();
+                let (host, port) = (server.host.clone(), server.port);
+                let address = match known.addr() {
+                    ConnectionAddr::TcpTls {
+                        insecure,
+                        tls_params,
+                        ..
+                    } => ConnectionAddr::TcpTls {
+                        host,
+                        port,
+                        insecure: *insecure,
+                        tls_params: tls_params.clone(),
+                    },
+                    _ => ConnectionAddr::Tcp(host, port),
+                };
+                let info = address.into_connection_info();
+                let info = info.map(|info| info.set_redis_settings(known.redis_settings().clone()));
+                info.and_then(Client::open)
+                    .map_err(|cause| self.error(cause, doing()))?
+            }
+        };
+        let config = patient();
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let connected: Result<_, RedisError> = connecting.await;
+        connected.map_err(|cause| self.error(cause, doing()))
     }
 
     /// Whether a connection of this reign still leads to where the last one was made to. One that

@@ -1,6 +1,7 @@
 //! The names of redrive's own keys, all in the Cluster slot of what they belong to.
 
 use crate::calendar::civil;
+use crate::campaign::CampaignName;
 use crate::names::{ConsumerName, GroupName, Source, StreamKey};
 
 /// `name` if it has a non-empty hash tag, else `{name}`: the prefix of every key beside it.
@@ -61,6 +62,21 @@ pub(super) fn marks(stream: &StreamKey) -> (String, &'static str) {
 /// The counts of a dead-letter queue.
 pub(super) fn ledger(dlq: &StreamKey) -> String {
     format!("{}:redrive:ledger", tagged(dlq.as_str()))
+}
+
+/// What is kept of a campaign of `dlq`.
+pub(super) fn campaign(dlq: &StreamKey, name: &CampaignName) -> String {
+    format!("{}:redrive:campaign:{name}", tagged(dlq.as_str()))
+}
+
+/// The names of the campaigns of `dlq`, by when they began.
+pub(super) fn campaigns(dlq: &StreamKey) -> String {
+    format!("{}:redrive:campaigns", tagged(dlq.as_str()))
+}
+
+/// The originals of what a campaign of `dlq` has put back.
+pub(super) fn originals(dlq: &StreamKey, name: &CampaignName) -> String {
+    format!("{}:redrive:undo:{name}", tagged(dlq.as_str()))
 }
 
 /// The receipts of what was replayed from `dlq` to `target` on the day with this number since

@@ -85,7 +85,7 @@ impl RedisLab {
 
 /// Whether this key is one of those that end by themselves.
 fn expires(key: &str) -> bool {
-    let named = [":alive:", ":replayed:", ":imported:"];
+    let named = [":alive:", ":replayed:", ":imported:", ":campaign", ":undo:"];
     named.iter().any(|name| key.contains(name)) || key.ends_with(":tombstones")
 }
 

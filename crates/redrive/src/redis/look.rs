@@ -132,10 +132,10 @@ pub(super) async fn pending(
 
 /// A row of XPENDING.
 pub(super) struct Row {
-    id: EntryId,
-    consumer: Bytes,
-    idle_ms: u64,
-    deliveries: u64,
+    pub(super) id: EntryId,
+    pub(super) consumer: Bytes,
+    pub(super) idle_ms: u64,
+    pub(super) deliveries: u64,
 }
 
 impl Row {

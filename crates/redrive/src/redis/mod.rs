@@ -1,10 +1,12 @@
 //! The Redis backend: plain commands where they do, scripts where check and write must be one step.
 
+mod campaigns;
 mod capability;
 mod clock;
 mod connection;
 mod era;
 mod errors;
+mod examine;
 mod group;
 mod import;
 mod inspect;
@@ -29,9 +31,13 @@ mod url;
 mod wire;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+#[cfg(not(fuzzing_libfuzzer))]
 mod tests;
 
 #[cfg(test)]
+#[cfg(not(fuzzing_libfuzzer))]
 pub(crate) mod lab;
 
 use std::sync::Arc;
@@ -42,11 +48,16 @@ use redis::{Pipeline, cmd};
 
 use connection::{Address, Call, Link};
 use registry::Sign;
+use seat::millis;
 pub(crate) use tls::Tls;
 
 use crate::backend::{
-    Backend, Entry, IdRange, Import, Imported, Joined, Membership, Replay, Replayed,
+    Backend, Entry, IdRange, Import, Imported, Joined, Mark, Membership, Opened, Replay, Replayed,
+    Undo, UndoHow, Undone,
 };
+use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
+use crate::doctor::Named;
+use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::{Error, ErrorKind};
 use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
 use crate::message::Fields;
@@ -141,6 +152,51 @@ impl Backend for Redis {
         replay::replay(&self.link, dlq, orders).await
     }
 
+    async fn open_campaign(&self, dlq: &StreamKey, plan: &Plan) -> Result<Opened, Error> {
+        campaigns::open(&self.link, dlq, plan).await
+    }
+
+    async fn mark_campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        mark: Mark,
+    ) -> Result<Option<CampaignState>, Error> {
+        campaigns::mark(&self.link, dlq, name, mark).await
+    }
+
+    async fn campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+    ) -> Result<Option<Record>, Error> {
+        campaigns::record(&self.link, dlq, name).await
+    }
+
+    async fn campaigns(&self, dlq: &StreamKey) -> Result<Vec<CampaignName>, Error> {
+        campaigns::names(&self.link, dlq).await
+    }
+
+    async fn note_deaths(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        deaths: &[(EntryId, Death)],
+        searched: EntryId,
+    ) -> Result<(), Error> {
+        campaigns::note(&self.link, dlq, name, deaths, searched).await
+    }
+
+    async fn undo(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        orders: &[Undo],
+        how: UndoHow,
+    ) -> Result<Vec<Undone>, Error> {
+        campaigns::undo(&self.link, dlq, name, orders, how).await
+    }
+
     async fn stage(&self, dlq: &StreamKey, letters: &[Entry]) -> Result<u64, Error> {
         let doing = "staging dead letters";
         let (mut added, mut rest) = (0, letters);
@@ -224,6 +280,10 @@ impl Backend for Redis {
         for name in names {
             all.push(group.alive(&wire::text(name, "a name")?));
         }
+        for name in campaigns::names(&self.link, dlq).await? {
+            all.extend([keys::campaign(dlq, &name), keys::originals(dlq, &name)]);
+        }
+        all.push(keys::campaigns(dlq));
         let today = replay::today(&self.link).await?;
         all.extend(
             (0..3).map(|age| keys::receipts(&source.stream, dlq, today.saturating_sub(age))),
@@ -288,6 +348,29 @@ impl Backend for Redis {
         removal: Removal,
     ) -> Result<Vec<(Consumer, Option<WhyKept>)>, Error> {
         members::prune(&self.link, source, idle, removal).await
+    }
+
+    async fn server_facts(&self) -> Result<Option<ServerFacts>, Error> {
+        let facts = examine::server(&self.link, &self.address).await;
+        facts.map(Some)
+    }
+
+    async fn stream_facts(
+        &self,
+        stream: &StreamKey,
+        named: Named,
+    ) -> Result<Option<StreamFacts>, Error> {
+        examine::stream(&self.link, stream, named).await
+    }
+
+    async fn remove_consumers(
+        &self,
+        source: &Source,
+        names: &[String],
+        silent: Duration,
+    ) -> Result<u64, Error> {
+        let doing = "removing consumers that are gone";
+        registry::remove_dead(&self.link, source, names, silent, doing).await
     }
 }
 

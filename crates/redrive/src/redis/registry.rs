@@ -8,11 +8,13 @@ use redis::cmd;
 use tokio::time::Instant;
 
 use super::connection::{Call, Link};
+use super::keys::GroupKeys;
 use super::seat::{RedisSeat, millis};
 use super::wire::{self, Table};
 use super::{CALL, scripts};
 use crate::backend::Membership;
 use crate::error::{Error, ErrorKind};
+use crate::names::Source;
 
 /// How long a consumer that is not redrive's may be silent, with nothing pending, before it is
 /// taken for dead.
@@ -125,23 +127,8 @@ impl RedisSeat {
 
     /// Answers how many of them went.
     async fn reap_some(&self, names: &[String], doing: &'static str) -> Result<u64, Error> {
-        let keys = [
-            self.membership.source.stream.to_string(),
-            self.keys.consumers.clone(),
-        ];
-        let alive = names.iter().map(|name| self.keys.alive(name));
-        let mut call = Call::new(keys.into_iter().chain(alive));
-        call.arg(self.membership.source.group.to_string())
-            .number(millis(FOREIGN_IDLE));
-        for name in names {
-            call.arg(name.clone());
-        }
-        let answer = self.commands.eval(&scripts::REAP, &call, doing).await?;
-        let mut gone = 0;
-        for one in wire::list(answer, "which consumers went")? {
-            gone += wire::count(one, "whether a consumer went")?;
-        }
-        Ok(gone)
+        let source = &self.membership.source;
+        remove_dead(&self.commands, source, names, FOREIGN_IDLE, doing).await
     }
 
     /// Leaves the group if nothing is pending on this consumer, and clears away the dead.
@@ -166,4 +153,32 @@ impl RedisSeat {
             answer => answer,
         }
     }
+}
+
+/// Removes those of these consumers that are no more and have nothing pending: redrive's without a
+/// sign of life, others that were silent for longer than this. Answers how many went.
+pub(super) async fn remove_dead(
+    link: &Link,
+    source: &Source,
+    names: &[String],
+    silent: Duration,
+    doing: &'static str,
+) -> Result<u64, Error> {
+    let group = GroupKeys::of(source);
+    let mut gone = 0;
+    for some in names.chunks(CALL) {
+        let keys = [source.stream.to_string(), group.consumers.clone()];
+        let alive = some.iter().map(|name| group.alive(name));
+        let mut call = Call::new(keys.into_iter().chain(alive));
+        call.arg(source.group.to_string()).number(millis(silent));
+        for name in some {
+            call.arg(name.clone());
+        }
+        let answer = link.eval(&scripts::REAP, &call, doing).await;
+        let answer = answer.map_err(|error| error.during(source))?;
+        for one in wire::list(answer, "which consumers went")? {
+            gone += wire::count(one, "whether a consumer went")?;
+        }
+    }
+    Ok(gone)
 }

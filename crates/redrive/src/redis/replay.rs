@@ -6,8 +6,9 @@ use redis::{Pipeline, Value, cmd};
 
 use super::connection::{Call, Link};
 use super::wire::{self, Row};
-use super::{CALL, add, errors, keys, scripts, transaction};
-use crate::backend::{Keep, Replay, Replayed};
+use super::{CALL, add, errors, keys, millis, scripts, transaction};
+use crate::backend::{CAMPAIGN_KEPT, Keep, Replay, Replayed};
+use crate::campaign;
 use crate::error::{Error, ErrorKind};
 use crate::names::{EntryId, StreamKey};
 
@@ -40,6 +41,7 @@ pub(super) async fn replay(
             size += order.fields.size() + 1;
             fits && order.target == first.target
                 && order.keep == first.keep
+                && order.campaign_name() == first.campaign_name()
                 && order.fields.len() <= SCRIPT_FIELDS
         });
         let (some, others) = rest.split_at(together.count().max(1));
@@ -91,7 +93,7 @@ pub(super) async fn today(link: &Link) -> Result<u64, Error> {
     Ok(now_ms / 1_000 / DAY)
 }
 
-fn call(dlq: &StreamKey, target: &StreamKey, today: u64) -> Call {
+pub(super) fn call(dlq: &StreamKey, target: &StreamKey, today: u64) -> Call {
     let receipts = |age: u64| keys::receipts(target, dlq, today.saturating_sub(age));
     Call::new([
         dlq.to_string(),
@@ -101,6 +103,33 @@ fn call(dlq: &StreamKey, target: &StreamKey, today: u64) -> Call {
         receipts(1),
         receipts(2),
     ])
+}
+
+/// As [`call`], and the keys of the campaign that it is part of.
+fn call_for(dlq: &StreamKey, order: &Replay, today: u64) -> Call {
+    let mut call = call(dlq, &order.target, today);
+    if let Some(campaign) = &order.campaign {
+        call.key(keys::campaign(dlq, &campaign.name))
+            .key(keys::originals(dlq, &campaign.name));
+    }
+    call
+}
+
+/// Where a message goes, as its campaign stores it.
+fn went(order: &Replay) -> String {
+    let campaign = order.campaign.as_ref();
+    campaign.map_or_else(String::new, |campaign| {
+        campaign::went(&order.target, campaign.group.as_ref())
+    })
+}
+
+/// For how many ms the originals of a campaign are kept.
+fn window(order: &Replay) -> String {
+    let window = order
+        .campaign
+        .as_ref()
+        .and_then(|campaign| campaign.undo_window);
+    window.map_or_else(String::new, |window| millis(window).to_string())
 }
 
 /// 48 hours after the end of the day.
@@ -124,10 +153,14 @@ async fn replay_some(
     let Some(first) = orders.first() else {
         return Ok(Vec::new());
     };
-    let mut call = call(dlq, &first.target, today);
-    call.arg(word(first.keep)).number(expiry(today));
+    let mut call = call_for(dlq, first, today);
+    call.arg(word(first.keep))
+        .number(expiry(today))
+        .arg(window(first))
+        .number(millis(CAMPAIGN_KEPT));
     for order in orders {
         call.number(order.dead_letter)
+            .arg(went(order))
             .number(order.fields.len() * 2);
         for (name, value) in order.fields.pairs() {
             call.arg(name.clone()).arg(value.clone());
@@ -180,12 +213,15 @@ async fn replay_large(
         if row.word != "reserved" {
             return read(row, &order.target);
         }
-        let mut complete = call(dlq, &order.target, today);
+        let mut complete = call_for(dlq, order, today);
         complete
             .arg(word(order.keep))
             .number(order.dead_letter)
             .arg(nonce.clone())
-            .number(order.fields.len() * 2);
+            .number(order.fields.len() * 2)
+            .arg(went(order))
+            .arg(window(order))
+            .number(millis(CAMPAIGN_KEPT));
         let mut commands = Pipeline::new();
         // By their texts: inside MULTI an unknown hash would leave the entry added and not completed.
         commands.add_command(reserve(&nonce).by_text(&scripts::REPLAY_RESERVE));

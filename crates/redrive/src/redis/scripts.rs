@@ -30,6 +30,11 @@ impl Script {
         ))
     }
 
+    /// One that puts back what a campaign may have to note.
+    fn of_replay(text: &str) -> Self {
+        Self::new(&format!("{}\n{text}", include_str!("scripts/enlist.lua")))
+    }
+
     pub(super) fn hash(&self) -> &str {
         &self.hash
     }
@@ -56,9 +61,13 @@ scripts! {
     ACK = of_group "ack.lua";
     LIFT = of_group "lift.lua";
     RESOLVE = of_group "resolve.lua";
-    REPLAY = new "replay.lua";
+    REPLAY = of_replay "replay.lua";
     REPLAY_RESERVE = new "replay_reserve.lua";
-    REPLAY_COMPLETE = new "replay_complete.lua";
+    REPLAY_COMPLETE = of_replay "replay_complete.lua";
+    CAMPAIGN_OPEN = new "campaign_open.lua";
+    CAMPAIGN_MARK = new "campaign_mark.lua";
+    CAMPAIGN_NOTE = new "campaign_note.lua";
+    UNDO = new "undo.lua";
     PAGE = new "page.lua";
     NAMED = new "named.lua";
     IMPORT = new "import.lua";

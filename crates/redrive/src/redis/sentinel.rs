@@ -115,6 +115,12 @@ impl Sentinels {
         self.login.username()
     }
 
+    /// A client of another server of the service, which is not asked for anything yet.
+    pub(super) fn beside(&self, server: &Server) -> Result<Client, Error> {
+        let info = server.info(self.encrypted, self.login.clone())?;
+        tls::open(info, &self.certificates, &server.to_string())
+    }
+
     /// Whether a connection of this reign still leads to the primary, as far as is known. Now and
     /// then a sentinel is asked; a command waits for its answer, but not long: it may be the
     /// sentinel that is not well.

@@ -50,7 +50,7 @@ pub(super) async fn marked(link: &Link, stream: &StreamKey) -> Result<Vec<GroupN
 }
 
 /// A text as a pattern that matches nothing else.
-fn literally(text: &str) -> String {
+pub(super) fn literally(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for char in text.chars() {
         if matches!(char, '*' | '?' | '[' | ']' | '^' | '-' | '\\') {

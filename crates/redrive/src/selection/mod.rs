@@ -8,6 +8,7 @@ mod filters;
 mod fuzz;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::collections::BTreeSet;
 

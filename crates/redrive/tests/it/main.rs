@@ -7,6 +7,7 @@ mod carrying;
 mod consumers;
 mod cost;
 mod crashes;
+mod doctor;
 mod envelope_system;
 mod examples;
 mod flat_replay;

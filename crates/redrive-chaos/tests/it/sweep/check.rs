@@ -280,10 +280,12 @@ impl World<'_> {
 }
 
 const STAYING: [&str; 2] = [":redrive:g:meta", ":redrive:ledger"];
-const EXPIRING: [&str; 3] = [
+const EXPIRING: [&str; 5] = [
     ":redrive:g:tombstones",
     ":redrive:replayed:",
     ":redrive:imported:",
+    ":redrive:campaign",
+    ":redrive:undo:",
 ];
 
 fn may_stay(key: &str) -> bool {

@@ -301,6 +301,8 @@ async fn what_the_command_line_does_not_take_is_a_usage_error() {
         ("dlq purge orders --all --keep", "--keep"),
         ("dlq replay orders --all --max-replays -1", "-1"),
         ("dlq replay orders --all --max-replays few", "few"),
+        ("dlq replay orders --id -1", "an entry id is two numbers"),
+        ("dlq import file --again=", "--again <WORD>"),
         ("dlq requeue orders", "requeue"),
         ("pending list orders", "--group"),
         ("stats -g billing", "<STREAM>"),

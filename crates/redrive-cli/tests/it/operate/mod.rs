@@ -1,7 +1,9 @@
 //! What an operator does: dead letters, health, what is pending; on a real server, by the binary alone.
 
 mod bulk;
+mod campaigns;
 mod damaged;
+mod doctor;
 mod envelopes;
 mod exactly;
 mod exporting;
@@ -29,3 +31,4 @@ mod selecting;
 mod shadowing;
 mod terminal;
 mod trim;
+mod undoing;

@@ -149,7 +149,7 @@ async fn a_path_or_a_patch_that_is_none_is_a_mistake_of_usage() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("patch");
     let name = file.to_str().unwrap();
-    let hint = "it holds a JSON object: members to change or add, and null for what is to go";
+    let hint = "name a file that holds a JSON object, or - for stdin";
     let line = [&REPLAY[..], &["--patch", name]].concat();
     let ended = rig.redrive(&line).await;
     let error = format!("--patch: {name:?} cannot be read: No such file or directory (os error 2)");
@@ -158,7 +158,8 @@ async fn a_path_or_a_patch_that_is_none_is_a_mistake_of_usage() {
     let ended = rig.redrive(&line).await;
     assert_eq!(ended.code, Some(2));
     assert!(
-        ended.stderr.contains("is no merge patch: "),
+        ended.stderr.contains("is no merge patch: ")
+            && ended.stderr.contains("\nhint: it holds a JSON object: "),
         "{}",
         ended.stderr
     );

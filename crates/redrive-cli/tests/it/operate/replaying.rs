@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::rig::{Rig, assert_fails, bytes, keys, sorted};
 
-const REPORT: &str = "selected replayed already skipped failed failures failures_truncated new_ids new_ids_truncated \
+const REPORT: &str = "campaign selected replayed already skipped failed failures failures_truncated new_ids new_ids_truncated \
     already_ids already_ids_truncated";
 
 /// Selected, replayed, already, skipped, failed.
@@ -31,7 +31,7 @@ async fn one_goes_back_to_its_stream_without_a_question_and_leaves_the_queue() {
     assert!(report["elapsed_ms"].as_u64() > Some(0));
     let (new, fields) = rig.last("orders").await;
     let expected = json!({
-        "selected": 1, "replayed": 1, "already": 0, "skipped": 0, "failed": 0, "failures": [],
+        "campaign": null, "selected": 1, "replayed": 1, "already": 0, "skipped": 0, "failed": 0, "failures": [],
         "failures_truncated": false, "new_ids": [new], "new_ids_truncated": false,
         "already_ids": [], "already_ids_truncated": false,
         "elapsed_ms": report["elapsed_ms"], "per_second": report["per_second"],
@@ -143,13 +143,15 @@ async fn what_has_been_replayed_too_often_is_left_out_and_counted() {
         let report: Value = serde_json::from_str(&ended.stdout).unwrap();
         (ended.code.unwrap(), counts(&report), ended.stderr)
     };
+    let hint = "hint: 2 were left out: replayed 5 times before, or more; --replays '>=5' lists them, a higher \
+        --max-replays takes them\n";
     let dry = replayed(&["--dry-run"]).await;
     assert_eq!(
         dry,
         (
             4,
             [4, 2, 0, 2, 0],
-            "error: 2 of 4 would not be replayed\n".to_owned()
+            format!("error: 2 of 4 would not be replayed\n{hint}")
         )
     );
     assert_eq!(replayed(&["--max-replays", "1"]).await.1, [4, 1, 0, 3, 0]);
@@ -159,13 +161,17 @@ async fn what_has_been_replayed_too_often_is_left_out_and_counted() {
         (
             4,
             [3, 1, 0, 2, 0],
-            "error: 2 of 3 not replayed\n".to_owned()
+            format!("error: 2 of 3 not replayed\n{hint}")
         )
     );
     let none = replayed(&[]).await;
     assert_eq!(
         none,
-        (1, [2, 0, 0, 2, 0], "error: none of 2 replayed\n".to_owned())
+        (
+            1,
+            [2, 0, 0, 2, 0],
+            format!("error: none of 2 replayed\n{hint}")
+        )
     );
     assert_eq!(replayed(&["--max-replays", "10"]).await.1, [2, 2, 0, 0, 0]);
     assert_eq!(rig.length("orders").await, 4);
@@ -181,8 +187,9 @@ async fn what_cannot_go_back_stays_and_is_named_and_the_others_go() {
         .ask(&["XADD", "orders:dlq", "3-0", "what", "ever"])
         .await;
     let left = rig.entries("orders:dlq").await.split_off(1);
+    let line = ["dlq", "replay", "orders", "--all", "--yes"];
     let ended = rig
-        .redrive(&["dlq", "replay", "orders", "--all", "--yes"])
+        .redrive(&[&line[..], &["--campaign", "monday"]].concat())
         .await;
     assert_eq!(
         (ended.code, ended.stderr.as_str()),
@@ -238,8 +245,9 @@ async fn json_lines_of_a_replay_are_what_became_of_each_and_the_counts() {
     );
     assert_eq!(lines[1]["new_id"], Value::Null);
     assert!(lines[1]["error"].as_str().unwrap().contains("tombstone"));
+    assert!(lines[2]["campaign"].is_string());
     let counted = json!({
-        "selected": 2, "replayed": 1, "already": 0, "skipped": 0, "failed": 1,
+        "campaign": lines[2]["campaign"], "selected": 2, "replayed": 1, "already": 0, "skipped": 0, "failed": 1,
         "elapsed_ms": lines[2]["elapsed_ms"], "per_second": lines[2]["per_second"],
     });
     assert_eq!(lines[2], counted);
@@ -399,6 +407,21 @@ async fn without_a_terminal_nothing_is_done_unless_yes_is_said() {
         let ended = rig.redrive(&[&["dlq"], args].concat()).await;
         let error = format!("this would {what}, and there is no terminal to ask");
         assert_fails(&ended, 2, &error, hint);
+    }
+    // Where there is nothing, there is nothing to ask.
+    for verb in ["replay", "purge"] {
+        let ended = rig.redrive(&["dlq", verb, "order", "--all"]).await;
+        let hint = "if that is not the queue that you mean, name it with --dlq";
+        assert!(ended.stderr.contains(hint), "{}", ended.stderr);
+        assert_eq!((ended.code, &*ended.stdout), (Some(3), ""));
+        let nobody = ["dlq", verb, "orders", "--consumer", "nobody"];
+        let ended = rig.redrive(&nobody).await;
+        assert!(
+            ended
+                .stderr
+                .contains("no dead letter in orders:dlq matches")
+        );
+        assert_eq!(ended.code, Some(3));
     }
     let ended = rig.redrive(&["dlq", "replay", "orders"]).await;
     let hint =

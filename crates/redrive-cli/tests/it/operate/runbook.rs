@@ -43,6 +43,8 @@ fn timeless(text: &str) -> String {
         let unit = inner.trim_start_matches(|c: char| c.is_ascii_digit());
         if unit.len() < inner.len() && ["ms", "s", "m", "h", "d"].contains(&unit) {
             word.replace(inner, "SPAN")
+        } else if word.starts_with("replay-2") {
+            "CAMPAIGN".to_owned()
         } else {
             word.to_owned()
         }

@@ -1,7 +1,7 @@
 //! The pages that a new user reads, done as they say: every command, every program, every line that they show.
 
 mod links;
-mod page;
+pub(crate) mod page;
 mod reader;
 mod rights;
 mod transcript;
@@ -20,6 +20,8 @@ const SELECTION: &str = "docs/selection.md";
 const EXPORT: &str = "docs/export.md";
 const DEAD_LETTERS: &str = "docs/dead-letters.md";
 const GROUPS: &str = "docs/groups.md";
+
+const DOCTOR: &str = "docs/doctor.md";
 
 const COMPATIBILITY: &str = "docs/compatibility.md";
 
@@ -116,6 +118,35 @@ async fn groups_are_kept_as_their_page_says() {
 }
 
 #[tokio::test]
+async fn the_doctor_finds_what_its_page_says() {
+    let blocks = blocks(DOCTOR);
+    Reader::of(&blocks)
+        .await
+        .reads(&blocks)
+        .await
+        .leaves()
+        .await;
+}
+
+/// Every code that the doctor may answer is told, and no other.
+#[test]
+fn the_page_of_the_doctor_tells_every_code() {
+    let page = page::text(DOCTOR);
+    let told = regex::Regex::new(r"(?m)^\| `([a-z-]+)` \|").unwrap();
+    let mut told: Vec<String> = told
+        .captures_iter(&page)
+        .map(|row| row[1].to_owned())
+        .collect();
+    let mut codes: Vec<&str> = redrive::FindingCode::ALL
+        .iter()
+        .map(|code| code.as_str())
+        .collect();
+    told.sort_unstable();
+    codes.sort_unstable();
+    assert_eq!(told, codes);
+}
+
+#[tokio::test]
 async fn the_first_system_moves_as_its_page_says() {
     needs_python();
     let rig = Rig::loaded(FLAT).await;
@@ -171,6 +202,7 @@ fn every_command_that_a_page_names_exists() {
         EXPORT,
         DEAD_LETTERS,
         GROUPS,
+        DOCTOR,
         "docs/library.md",
     ];
     let named = regex::Regex::new("`redrive ([a-z][^`]*)`").unwrap();
@@ -215,6 +247,7 @@ fn only_what_takes_minutes_is_not_run() {
         EXPORT,
         DEAD_LETTERS,
         GROUPS,
+        DOCTOR,
     ] {
         for block in blocks(page) {
             if block.kind == Kind::NotRun {

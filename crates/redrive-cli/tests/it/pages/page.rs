@@ -4,7 +4,7 @@ use std::path::Path;
 
 /// What a reader is to do with a block. Said by what follows the language on the line that opens it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// `sh`: type it.
     Run,
     /// `sh beside`: type it in a terminal of its own, where it goes on.
@@ -24,24 +24,24 @@ pub(super) enum Kind {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Block {
+pub(crate) struct Block {
     /// The heading that it stands under.
-    pub(super) section: String,
+    pub(crate) section: String,
     /// The line on which it is opened.
-    pub(super) line: usize,
-    pub(super) language: String,
-    pub(super) kind: Kind,
-    pub(super) text: String,
+    pub(crate) line: usize,
+    pub(crate) language: String,
+    pub(crate) kind: Kind,
+    pub(crate) text: String,
 }
 
 /// A file of the repository.
-pub(super) fn text(path: &str) -> String {
+pub(crate) fn text(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     std::fs::read_to_string(root.join(path)).unwrap()
 }
 
 /// Its blocks.
-pub(super) fn blocks(path: &str) -> Vec<Block> {
+pub(crate) fn blocks(path: &str) -> Vec<Block> {
     let page = text(path);
     let mut blocks = Vec::new();
     let mut section = String::new();

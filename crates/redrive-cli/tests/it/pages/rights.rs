@@ -201,6 +201,7 @@ async fn each_user_may_do_all_that_the_page_gives_it_for() {
         operator(&["dlq", "replay", "orders", "--all", "--dry-run"]);
         operator(&["dlq", "replay", "orders", "--id", id, "--keep"]);
         operator(&["dlq", "replay", "orders", "--all", "--yes"]);
+        operator(&["dlq", "campaigns", "orders"]);
         does(
             &worker.0,
             &[
@@ -227,6 +228,21 @@ async fn each_user_may_do_all_that_the_page_gives_it_for() {
         "false",
     ];
     does(&worker.0, &fails);
+    let campaign = [
+        "dlq",
+        "replay",
+        "orders",
+        "--all",
+        "--yes",
+        "--campaign",
+        "rights",
+    ];
+    does(&operator.0, &campaign);
+    does(&operator.0, &["dlq", "undo", "rights", "orders", "--yes"]);
+    // What dies again is noted by the worker.
+    does(&operator.0, &["dlq", "replay", "orders", "--all", "--yes"]);
+    does(&worker.0, &fails);
+    does(&operator.0, &["dlq", "campaigns", "orders"]);
     // One of more than 3,990 fields is imported in a way of its own.
     let mut large = redis::cmd("XADD");
     large.arg(&["orders:dlq", "*"]);

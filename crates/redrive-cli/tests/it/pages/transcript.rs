@@ -11,6 +11,7 @@ const DIFFERS: &str = r"(?x)
     | (?<time> \d{4}-\d\d-\d\dT[\d:.]+Z )
     | (?<ago> \d+(ms|s|m|h|d)\ ago )
     | (?<consumer> consumer_[0-9a-f]{8} )
+    | (?<campaign> replay-\d{8}-\d{6}-[0-9a-f]{4} )
     | (?<gap> \ {2,} )
     | (?<any> … )";
 
@@ -73,6 +74,7 @@ impl Ids {
                     _ if group("time") => r"\d{4}-\d\d-\d\dT[\d:.]+Z",
                     _ if group("ago") => r"\d+(?:ms|s|m|h|d) ago",
                     _ if group("consumer") => "consumer_[0-9a-f]{8}",
+                    _ if group("campaign") => r"replay-\d{8}-\d{6}-[0-9a-f]{4}",
                     _ if group("gap") => " {2,}",
                     _ => ".*",
                 };

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use redrive_testkit::fuzz;
+use redrive_testkit::fuzz_bytes;
 
 use super::{ArchiveReader, exported, pairs};
 use crate::names::EntryId;
@@ -42,7 +42,12 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
 /// what is not whole is no archive.
 #[test]
 fn fuzz_of_the_lines_of_an_export() {
-    fuzz("lines of an export", &vec(pieces(), 0..5), |lines| {
+    let read = |bytes: &[u8]| {
+        let lines = bytes.split(|byte| *byte == b'\n');
+        Some(lines.map(<[u8]>::to_vec).collect())
+    };
+    let cases = vec(pieces(), 0..5);
+    fuzz_bytes("lines of an export", &cases, read, |lines| {
         let mut reader = ArchiveReader::new();
         let mut whole = true;
         for line in &lines {

@@ -6,25 +6,27 @@ use proptest::prelude::*;
 use super::*;
 
 /// A name of ours as often as any other: where they meet the user's is where mistakes are.
+/// Names that mean something in a layout.
+pub(super) fn our_names() -> Vec<&'static str> {
+    let native = [
+        field::V,
+        field::FIELDS,
+        field::PACKED,
+        field::REASON,
+        field::REPLAYS,
+        field::REPLAYED_FROM,
+        field::CAMPAIGN,
+        field::FLAT_REPLAYED_FROM,
+        field::DEAD_AT,
+    ];
+    let flat = field::FLAT.into_iter();
+    flat.chain(field::ENVELOPE).chain(native).collect()
+}
+
 pub(super) fn name() -> impl Strategy<Value = Vec<u8>> {
-    let ours: Vec<&str> = field::FLAT
-        .into_iter()
-        .chain(field::ENVELOPE)
-        .chain([
-            field::V,
-            field::FIELDS,
-            field::PACKED,
-            field::REASON,
-            field::REPLAYS,
-            field::REPLAYED_FROM,
-            field::CAMPAIGN,
-            field::FLAT_REPLAYED_FROM,
-            field::DEAD_AT,
-        ])
-        .collect();
     prop_oneof![
         vec(any::<u8>(), 0..4),
-        proptest::sample::select(ours).prop_map(|name| name.as_bytes().to_vec()),
+        proptest::sample::select(our_names()).prop_map(|name| name.as_bytes().to_vec()),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! Fuzz of payloads: any bytes, and payloads of each codec with something wrong in them.
 
 use proptest::prelude::*;
-use redrive_testkit::fuzz;
+use redrive_testkit::{fuzz_bytes, pieces};
 use serde_json::value::RawValue;
 
 use super::super::{
@@ -26,7 +26,11 @@ const ALL: [Encoding; 6] = [
 #[test]
 fn fuzz_of_payload_decoders_panics_0() {
     let cases = (nearly(), "[\\[\\]{},:\"$\\\\a-z0-9.e-]{0,30}");
-    fuzz("payload decoders", &cases, |(bytes, form)| {
+    let read = |bytes: &[u8]| {
+        let [payload, form] = pieces(bytes).try_into().ok()?;
+        Some((payload, String::from_utf8(form).ok()?))
+    };
+    fuzz_bytes("payload decoders", &cases, read, |(bytes, form)| {
         prop_assert!(look(&bytes).is_some(), "so few bytes are too many");
         for encoding in ALL {
             let codec = PayloadCodec::plain(encoding);
@@ -69,45 +73,55 @@ fn fuzz_of_payload_paths_panics_0() {
         nearly(),
         "[\\[\\]{},:\"$\\\\a-z0-9.e-]{0,20}",
     );
-    fuzz("payload paths", &cases, |(path, value, bytes, patch)| {
-        if let Ok(patch) = patch.parse::<MergePatch>()
-            && let Some((_, form)) = look(&bytes)
-            && let Ok(once) = patch.applied_to(&form)
-        {
-            let again = patch
-                .applied_to(&once)
-                .map_err(|Misfit(what)| TestCaseError::fail(what))?;
-            prop_assert_eq!(again.get(), once.get());
-        }
-        let assignment: Assignment = match format!("data{path}{value}").parse() {
-            Ok(assignment) => assignment,
-            Err(error) => {
-                let told = error.to_string();
-                prop_assert!(
-                    error.cure().is_some() && !told.contains(['\n', '\u{1b}']),
-                    "{}",
-                    told
-                );
-                return Ok(());
+    let read = |bytes: &[u8]| {
+        let [path, value, payload, patch] = pieces(bytes).try_into().ok()?;
+        let text = |bytes| String::from_utf8(bytes).ok();
+        Some((text(path)?, text(value)?, payload, text(patch)?))
+    };
+    fuzz_bytes(
+        "payload paths",
+        &cases,
+        read,
+        |(path, value, bytes, patch)| {
+            if let Ok(patch) = patch.parse::<MergePatch>()
+                && let Some((_, form)) = look(&bytes)
+                && let Ok(once) = patch.applied_to(&form)
+            {
+                let again = patch
+                    .applied_to(&once)
+                    .map_err(|Misfit(what)| TestCaseError::fail(what))?;
+                prop_assert_eq!(again.get(), once.get());
             }
-        };
-        let written = assignment.to_string();
-        let again: Assignment = written.parse().map_err(|_| TestCaseError::fail(written))?;
-        prop_assert_eq!(&again, &assignment);
-        // Where a value is set it is found, whatever was there.
-        if let Some((_, form)) = look(&bytes)
-            && let Ok(once) = edit::set(&form, assignment.path(), assignment.value())
-        {
-            let found = at(once.get(), assignment.path().steps());
-            prop_assert_eq!(found, Some(assignment.value().get()));
-        }
-        let fields = Fields::from_iter([("data", bytes)]);
-        let assignments = [assignment];
-        if let Ok(once) = set(&fields, DeadLetterLayout::Native, &assignments) {
-            let (name, value) = once.iter().next().unwrap_or_default();
-            prop_assert_eq!(name, b"data");
-            prop_assert!(look(value).is_some());
-        }
-        Ok(())
-    });
+            let assignment: Assignment = match format!("data{path}{value}").parse() {
+                Ok(assignment) => assignment,
+                Err(error) => {
+                    let told = error.to_string();
+                    prop_assert!(
+                        error.cure().is_some() && !told.contains(['\n', '\u{1b}']),
+                        "{}",
+                        told
+                    );
+                    return Ok(());
+                }
+            };
+            let written = assignment.to_string();
+            let again: Assignment = written.parse().map_err(|_| TestCaseError::fail(written))?;
+            prop_assert_eq!(&again, &assignment);
+            // Where a value is set it is found, whatever was there.
+            if let Some((_, form)) = look(&bytes)
+                && let Ok(once) = edit::set(&form, assignment.path(), assignment.value())
+            {
+                let found = at(once.get(), assignment.path().steps());
+                prop_assert_eq!(found, Some(assignment.value().get()));
+            }
+            let fields = Fields::from_iter([("data", bytes)]);
+            let assignments = [assignment];
+            if let Ok(once) = set(&fields, DeadLetterLayout::Native, &assignments) {
+                let (name, value) = once.iter().next().unwrap_or_default();
+                prop_assert_eq!(name, b"data");
+                prop_assert!(look(value).is_some());
+            }
+            Ok(())
+        },
+    );
 }

@@ -8,8 +8,12 @@ use async_trait::async_trait;
 
 use crate::backend::{
     Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Import, Imported, Joined,
-    Membership, Renewed, RenewedOn, Replay, Replayed, Restored, Seat, Settled, Settlement, Tended,
+    Mark, Membership, Opened, Renewed, RenewedOn, Replay, Replayed, Restored, Seat, Settled,
+    Settlement, Tended, Undo, UndoHow, Undone,
 };
+use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
+use crate::doctor::Named;
+use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
 use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
@@ -183,6 +187,51 @@ impl Backend for Faulty<dyn Backend> {
         self.inner.import(dlq, orders).await
     }
 
+    async fn open_campaign(&self, dlq: &StreamKey, plan: &Plan) -> Result<Opened, Error> {
+        self.inner.open_campaign(dlq, plan).await
+    }
+
+    async fn mark_campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        mark: Mark,
+    ) -> Result<Option<CampaignState>, Error> {
+        self.inner.mark_campaign(dlq, name, mark).await
+    }
+
+    async fn campaign(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+    ) -> Result<Option<Record>, Error> {
+        self.inner.campaign(dlq, name).await
+    }
+
+    async fn campaigns(&self, dlq: &StreamKey) -> Result<Vec<CampaignName>, Error> {
+        self.inner.campaigns(dlq).await
+    }
+
+    async fn note_deaths(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        deaths: &[(EntryId, Death)],
+        searched: EntryId,
+    ) -> Result<(), Error> {
+        self.inner.note_deaths(dlq, name, deaths, searched).await
+    }
+
+    async fn undo(
+        &self,
+        dlq: &StreamKey,
+        name: &CampaignName,
+        orders: &[Undo],
+        how: UndoHow,
+    ) -> Result<Vec<Undone>, Error> {
+        self.inner.undo(dlq, name, orders, how).await
+    }
+
     async fn stage(&self, dlq: &StreamKey, letters: &[Entry]) -> Result<u64, Error> {
         self.inner.stage(dlq, letters).await
     }
@@ -253,6 +302,27 @@ impl Backend for Faulty<dyn Backend> {
         removal: Removal,
     ) -> Result<Vec<(Consumer, Option<WhyKept>)>, Error> {
         self.inner.prune(source, idle, removal).await
+    }
+
+    async fn server_facts(&self) -> Result<Option<ServerFacts>, Error> {
+        self.inner.server_facts().await
+    }
+
+    async fn stream_facts(
+        &self,
+        stream: &StreamKey,
+        named: Named,
+    ) -> Result<Option<StreamFacts>, Error> {
+        self.inner.stream_facts(stream, named).await
+    }
+
+    async fn remove_consumers(
+        &self,
+        source: &Source,
+        names: &[String],
+        silent: Duration,
+    ) -> Result<u64, Error> {
+        self.inner.remove_consumers(source, names, silent).await
     }
 }
 

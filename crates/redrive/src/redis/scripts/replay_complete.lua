@@ -2,7 +2,8 @@
 -- receipt, or takes the entry back off the stream before anybody sees it.
 --
 -- KEYS as replay.lua; ARGV 1 'remove' or 'copy', 2 id of the dead letter, 3 nonce of this try, 4 number
---      of names and values
+--      of names and values, 5 where it goes as a campaign stores it or '', 6 for how many ms originals
+--      are kept or '', 7 for how many ms a campaign is remembered
 -- Returns {'added', id} · {'already', id} · {'lost'} (nothing was reserved, or nothing added)
 
 local DLQ, LEDGER, TARGET, RECEIPTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -32,6 +33,9 @@ if not new or new == before then
   return { 'lost' }
 end
 redis.call('HSET', RECEIPTS, id, new)
+local letter = redis.call('XRANGE', DLQ, id, id)[1]
+-- A copy stays in the queue: it is its own original.
+enlist(id, new, ARGV[5], not keep and letter and letter[2], ARGV[6], ARGV[7])
 if not keep then
   redis.call('XDEL', DLQ, id)
   redis.pcall('HINCRBY', LEDGER, 'replayed', 1)

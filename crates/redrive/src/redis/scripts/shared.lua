@@ -286,6 +286,18 @@ local function compose(id, fields, about)
   return 'native', native(id, fields, about)
 end
 
+-- Notes in the campaign that put a message back that it has died again, where the campaign is one of this
+-- queue. Its key is made from that of the ledger, beside which it lies; the name in the entry may be
+-- anybody's.
+local function note_death(fields, added, fingerprint)
+  local _, from, _, campaign = own(fields)
+  if not campaign or #campaign > 64 or not string.match(campaign, '^[%w._-]+$') then return end
+  local key = string.sub(LEDGER, 1, -7) .. 'campaign:' .. campaign
+  if redis.pcall('HEXISTS', key, 'r:' .. from) ~= 1 then return end
+  if not fingerprint or fingerprint == '' then fingerprint = '-' end
+  redis.pcall('HSET', key, 'd:' .. from, added .. ' ' .. fingerprint)
+end
+
 -- Adds one dead letter; answers its id and layout, or nil and why the server refused.
 local function add_dead_letter(id, fields, about)
   local layout, args = compose(id, fields, about)
@@ -293,6 +305,7 @@ local function add_dead_letter(id, fields, about)
   if type(added) == 'table' and added.err then return nil, added.err end
   -- What was added must be removed from the PEL whatever becomes of the count.
   redis.pcall('HINCRBY', LEDGER, 'dead_lettered', 1)
+  note_death(fields, added, about.fingerprint)
   return added, layout
 end
 

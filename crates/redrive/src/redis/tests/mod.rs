@@ -1,6 +1,5 @@
 //! What only Redis can show: the real server, its bytes and its commands.
 
-mod fuzz;
 mod leaving;
 mod sentinel;
 mod simulation;
@@ -172,6 +171,7 @@ async fn one_message_is_read_retried_dead_lettered_and_replayed() {
         target: StreamKey::new("other").unwrap(),
         fields,
         keep: Keep::Remove,
+        campaign: None,
     };
     let replayed = backend
         .replay(&dlq, std::slice::from_ref(&order))

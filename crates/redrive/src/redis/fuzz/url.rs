@@ -3,10 +3,10 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use redrive_testkit::fuzz;
+use redrive_testkit::fuzz_bytes;
 
-use super::super::super::Tls;
-use super::super::super::connection::Address;
+use super::super::Tls;
+use super::super::connection::Address;
 use super::SECRET;
 use crate::error::ErrorKind;
 
@@ -66,7 +66,8 @@ fn urls() -> impl Strategy<Value = String> {
 /// neither it nor the address that is shown holds the password.
 #[test]
 fn fuzz_of_server_urls_panics_0() {
-    fuzz("server URLs", &urls(), |url| {
+    let read = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    fuzz_bytes("server URLs", &urls(), read, |url| {
         match Address::parse(&url, &Tls::default()) {
             Ok(address) => {
                 // A password in the place of the host is a host.

@@ -5,10 +5,10 @@ mod value;
 
 use proptest::prelude::*;
 use redis::Value;
-use redrive_testkit::fuzz;
+use redrive_testkit::{fuzz, fuzz_bytes};
 
-use super::super::wire::{self, Row, Table};
-use super::super::{group, look, replay, seat};
+use super::wire::{self, Row, Table};
+use super::{group, look, replay, seat};
 use crate::error::{Error, ErrorKind};
 use crate::message::Fields;
 use crate::names::StreamKey;
@@ -68,7 +68,8 @@ fn is_about_a_reply(error: &Error) -> Result<(), TestCaseError> {
 #[test]
 fn fuzz_of_wire_parser_panics_0() {
     let replies = prop_oneof![1 => any_value(), 2 => nearly_right()];
-    fuzz("the wire parser", &replies, |reply| {
+    let read = |bytes: &[u8]| redis::parse_redis_value(bytes).ok();
+    fuzz_bytes("the wire parser", &replies, read, |reply| {
         walk(&reply).iter().try_for_each(is_about_a_reply)
     });
 }
