@@ -4,11 +4,13 @@ mod archive;
 mod completions;
 mod configuration;
 mod confirm;
+mod consumers;
 mod demo;
 mod dlq;
 mod doctor;
 mod failure;
 mod group;
+mod groups;
 mod literals;
 mod logging;
 mod man;
@@ -61,6 +63,10 @@ enum Command {
     Dlq(Box<dlq::Dlq>),
     #[command(subcommand)]
     Pending(pending::Command),
+    #[command(subcommand)]
+    Group(groups::Command),
+    #[command(subcommand)]
+    Consumer(consumers::Command),
     Trim(trim::Args),
     Doctor(doctor::Args),
     /// See what is configured
@@ -142,6 +148,8 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
         Command::Stats(args) => stats::run(args, &mut session).await,
         Command::Dlq(command) => dlq::run(*command, &mut session).await,
         Command::Pending(command) => pending::run(command, &mut session).await,
+        Command::Group(command) => groups::run(command, &mut session).await,
+        Command::Consumer(command) => consumers::run(command, &mut session).await,
         Command::Trim(args) => trim::run(args, &mut session).await,
         Command::Doctor(args) => doctor::run(args, &mut session).await,
         Command::Send(args) => send::run(args, &mut session).await,

@@ -212,16 +212,23 @@ const NONE: &str = "-";
 /// The same dead letters as in the row before.
 const AS_ABOVE: &str = "as above";
 
-fn number(known: Option<u64>) -> String {
+pub(crate) fn number(known: Option<u64>) -> String {
     known.map_or_else(|| NONE.to_owned(), |number| number.to_string())
 }
 
-fn lag(stats: &Stats) -> String {
+pub(crate) fn lag(stats: &Stats) -> String {
     match (stats.lag, stats.lag_exact) {
         (Some(lag), true) => lag.to_string(),
         (Some(lag), false) => format!("~{lag}"),
         (None, _) => "-".to_owned(),
     }
+}
+
+/// How long the oldest pending entry has been idle.
+pub(crate) fn waited(stats: &Stats) -> String {
+    stats
+        .oldest_pending_ms
+        .map_or_else(|| NONE.to_owned(), span)
 }
 
 fn state(stats: &Stats) -> &'static str {
@@ -284,7 +291,7 @@ fn overview(all: &[Stats], out: &mut Output) -> Result<(), Failure> {
             number(stats.pending_messages),
             number(stats.waiting),
             lag(stats),
-            stats.oldest_pending_ms.map_or_else(|| "-".to_owned(), span),
+            waited(stats),
             number(stats.consumers),
             dead,
         ]);
@@ -292,7 +299,8 @@ fn overview(all: &[Stats], out: &mut Output) -> Result<(), Failure> {
     out.table(table)
 }
 
-fn in_full(stats: &Stats, out: &mut Output) -> Result<(), Failure> {
+/// All of it but the consumers.
+pub(crate) fn in_numbers(stats: &Stats, out: &mut Output) -> Result<(), Failure> {
     let id = |id: Option<redrive::EntryId>| id.map_or_else(|| "-".to_owned(), |id| id.to_string());
     let group = stats.group.as_ref().map_or("-", GroupName::as_str);
     let mut table = Table::plain();
@@ -304,10 +312,7 @@ fn in_full(stats: &Stats, out: &mut Output) -> Result<(), Failure> {
         ("pending", number(stats.pending_messages)),
         ("waiting for a retry", number(stats.waiting)),
         ("lag", lag(stats)),
-        (
-            "oldest pending idle",
-            stats.oldest_pending_ms.map_or_else(|| "-".to_owned(), span),
-        ),
+        ("oldest pending idle", waited(stats)),
         ("last delivered", id(stats.last_delivered_id)),
         ("last entry", id(stats.last_entry_id)),
         ("dead-letter queue", stats.dlq.to_string()),
@@ -318,7 +323,11 @@ fn in_full(stats: &Stats, out: &mut Output) -> Result<(), Failure> {
     ] {
         table.row([name.to_owned(), value]);
     }
-    out.table(table)?;
+    out.table(table)
+}
+
+fn in_full(stats: &Stats, out: &mut Output) -> Result<(), Failure> {
+    in_numbers(stats, out)?;
     if stats.consumer_list.is_empty() {
         return Ok(());
     }

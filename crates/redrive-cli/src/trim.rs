@@ -130,7 +130,7 @@ impl fmt::Display for Holder {
         write!(
             f,
             "the group {group} has vanished, and is not known to have done {from}, where a worker creates it \
-             again; who knows that it will not come back deletes the key …:redrive:{group}:meta"
+             again; who knows that it will not come back forgets it with `redrive group delete`"
         )
     }
 }

@@ -16,7 +16,13 @@ pub(crate) use crate::delivery::{
 use crate::doctor::{Named, facts::ServerFacts, facts::StreamFacts};
 use crate::error::Error;
 pub(crate) use crate::gate::{Beside, Gate};
+use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
 use crate::message::Fields;
+pub use crate::moves::Keep;
+pub(crate) use crate::moves::{
+    CAMPAIGN_KEPT, Enlisted, Import, Imported, Mark, Opened, Replay, Replayed, Undo, UndoHow,
+    Undone,
+};
 use crate::names::{
     ConsumerName, EntryId, GroupName, GroupStart, Names, ProcessToken, Source, StreamKey,
 };
@@ -153,6 +159,28 @@ pub(crate) trait Backend: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Pending>, Error>;
 
+    /// Creates a group that is missing, and its stream: at `start`, or where an earlier one of its name
+    /// had come to.
+    async fn create_group(&self, source: &Source, start: GroupStart) -> Result<Created, Error>;
+
+    /// Removes a group with what is pending in it, and what is kept beside it, in one step; or says what
+    /// that would be.
+    async fn delete_group(&self, source: &Source, removal: Removal) -> Result<Deleted, Error>;
+
+    /// The consumers of a group, by their names; an error of kind `NoGroup` where there is no such
+    /// stream or group.
+    async fn consumers(&self, source: &Source) -> Result<Vec<Consumer>, Error>;
+
+    /// Removes the consumers that hold nothing, are not alive and have been silent for at least
+    /// `idle`, each checked and removed in one step; or says which these are. All of the group, by their
+    /// names, and why those stay that do. Errors as [`consumers`](Self::consumers).
+    async fn prune(
+        &self,
+        source: &Source,
+        idle: Duration,
+        removal: Removal,
+    ) -> Result<Vec<(Consumer, Option<WhyKept>)>, Error>;
+
     /// What the server tells of itself; `None` where there is none. Changes nothing.
     async fn server_facts(&self) -> Result<Option<ServerFacts>, Error>;
 
@@ -164,10 +192,6 @@ pub(crate) trait Backend: Send + Sync + 'static {
         stream: &StreamKey,
         named: Named,
     ) -> Result<Option<StreamFacts>, Error>;
-
-    /// Creates a group of an existing stream that is missing: where an earlier one is known to have
-    /// come to, else at the first entry.
-    async fn create_group(&self, source: &Source) -> Result<Restored, Error>;
 
     /// Removes those of these consumers that hold nothing and are gone: redrive's without a sign of
     /// life, others that have been silent for so long. Answers how many.
@@ -318,133 +342,4 @@ pub(crate) struct IdRange {
     pub(crate) high: EntryId,
     pub(crate) order: Order,
     pub(crate) limit: usize,
-}
-
-/// One dead letter to put back.
-#[derive(Clone, Debug)]
-pub(crate) struct Replay {
-    pub(crate) dead_letter: EntryId,
-    pub(crate) target: StreamKey,
-    /// The whole new entry.
-    pub(crate) fields: Fields,
-    pub(crate) keep: Keep,
-    pub(crate) campaign: Option<Enlisted>,
-}
-
-impl Replay {
-    pub(crate) fn campaign_name(&self) -> Option<&CampaignName> {
-        self.campaign.as_ref().map(|campaign| &campaign.name)
-    }
-}
-
-/// The part that a campaign has in a replay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Enlisted {
-    pub(crate) name: CampaignName,
-    /// The group that the message had died in.
-    pub(crate) group: Option<GroupName>,
-    /// How long the original is kept for undoing it; `None` keeps none. A copy needs none.
-    pub(crate) undo_window: Option<Duration>,
-}
-
-/// How long a campaign is remembered after the last that was heard of it.
-pub(crate) const CAMPAIGN_KEPT: Duration = Duration::from_secs(30 * 86_400);
-
-/// Answer of [`Backend::open_campaign`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Opened {
-    /// It has begun, or goes on: what has a higher id died later, and is not its own.
-    Open { newest: EntryId },
-    /// It was ended before.
-    Ended(CampaignState),
-    /// It has another selection or target.
-    Other { selection: String, target: String },
-}
-
-/// What is told to a campaign.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Mark {
-    /// `None` changes nothing.
-    pub(crate) state: Option<CampaignState>,
-    /// How many were selected, from the command that works on it: a sign of life too.
-    pub(crate) selected: Option<u64>,
-}
-
-/// One replay of a campaign to take back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Undo {
-    pub(crate) dead_letter: EntryId,
-    /// The id of the message.
-    pub(crate) message: EntryId,
-    pub(crate) target: StreamKey,
-    /// Under which the original is kept.
-    pub(crate) original: Option<EntryId>,
-}
-
-/// Whether it is done, or only looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum UndoHow {
-    Do,
-    Look,
-}
-
-/// Answer of [`Backend::undo`].
-#[derive(Debug)]
-pub(crate) enum Undone {
-    /// It is parked again, under this id; or would be.
-    Parked(EntryId),
-    /// It had been parked again before, under this id.
-    Already(EntryId),
-    /// A group has been given it: it may have run.
-    Started,
-    /// The message is not on its stream any more, though no group was given it.
-    Gone,
-    /// The original is not kept, or not any more.
-    NotKept,
-    /// The broker refused this one; nothing has changed.
-    Refused(Error),
-}
-
-/// Whether a replayed dead letter stays in the queue. Default: it is removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Keep {
-    /// Removed in the same step.
-    #[default]
-    Remove,
-    /// A copy is put back, the dead letter stays.
-    Copy,
-}
-
-/// Answer of [`Backend::replay`].
-#[derive(Debug)]
-pub(crate) enum Replayed {
-    /// Put back under this id.
-    Added(EntryId),
-    /// It had been put back before, under this id.
-    Already(EntryId),
-    /// There is no such dead letter.
-    NotFound,
-    /// The broker refused this one; nothing has changed.
-    Refused(Error),
-}
-
-/// One dead letter to import.
-#[derive(Clone, Debug)]
-pub(crate) struct Import {
-    /// What it is told by: who is asked for it again has imported it.
-    pub(crate) receipt: String,
-    /// The whole entry of the dead-letter stream.
-    pub(crate) stored: Fields,
-}
-
-/// Answer of [`Backend::import`].
-#[derive(Debug)]
-pub(crate) enum Imported {
-    /// It is in the queue now, under this id.
-    Added(EntryId),
-    /// It had been imported before, under this id. It may have left the queue since.
-    Already(EntryId),
-    /// The broker refused this one; nothing has changed.
-    Refused(Error),
 }

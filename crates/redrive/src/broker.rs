@@ -281,10 +281,17 @@ impl Broker {
         let limit = limit.clamp(1, 1_000);
         match self.backend.pending(source, from, limit).await {
             Err(error) if error.kind() == ErrorKind::NoGroup => {
-                let groups = self.groups(&source.stream).await?;
-                Err(no_group(source, &groups.names))
+                Err(self.no_such_group(source).await)
             }
             answer => answer,
+        }
+    }
+
+    /// That there is no such stream, or no such group of it.
+    pub(crate) async fn no_such_group(&self, source: &Source) -> Error {
+        match self.groups(&source.stream).await {
+            Ok(groups) => no_group(source, &groups.names),
+            Err(error) => error,
         }
     }
 

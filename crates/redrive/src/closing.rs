@@ -18,8 +18,9 @@ use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::Error;
 use crate::gate::Gate;
+use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
 use crate::message::Fields;
-use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
+use crate::names::{EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
 use crate::trim::{TrimStep, Trimmed};
 
@@ -200,6 +201,30 @@ impl Backend for Closing<dyn Backend> {
             .await
     }
 
+    async fn create_group(&self, source: &Source, start: GroupStart) -> Result<Created, Error> {
+        self.unless_closed(self.inner.create_group(source, start))
+            .await
+    }
+
+    async fn delete_group(&self, source: &Source, removal: Removal) -> Result<Deleted, Error> {
+        self.unless_closed(self.inner.delete_group(source, removal))
+            .await
+    }
+
+    async fn consumers(&self, source: &Source) -> Result<Vec<Consumer>, Error> {
+        self.unless_closed(self.inner.consumers(source)).await
+    }
+
+    async fn prune(
+        &self,
+        source: &Source,
+        idle: Duration,
+        removal: Removal,
+    ) -> Result<Vec<(Consumer, Option<WhyKept>)>, Error> {
+        self.unless_closed(self.inner.prune(source, idle, removal))
+            .await
+    }
+
     async fn server_facts(&self) -> Result<Option<ServerFacts>, Error> {
         self.unless_closed(self.inner.server_facts()).await
     }
@@ -211,10 +236,6 @@ impl Backend for Closing<dyn Backend> {
     ) -> Result<Option<StreamFacts>, Error> {
         self.unless_closed(self.inner.stream_facts(stream, named))
             .await
-    }
-
-    async fn create_group(&self, source: &Source) -> Result<Restored, Error> {
-        self.unless_closed(self.inner.create_group(source)).await
     }
 
     async fn remove_consumers(

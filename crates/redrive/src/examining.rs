@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{Backend, Restored};
+use crate::backend::Backend;
 use crate::broker::{Broker, no_stream};
 use crate::doctor::{self, Finding, FindingCode, Fix, Named, Patience, Severity};
 use crate::error::{Error, ErrorKind};
-use crate::names::{GroupName, Source, StreamKey};
+use crate::members::Created;
+use crate::names::{GroupName, GroupStart, Source, StreamKey};
 
 /// What is to be looked at, and from when on silence says something.
 ///
@@ -158,9 +159,10 @@ impl Broker {
                 if backend.groups(&source.stream).await?.is_none() {
                     return Err(no_stream(&source.stream));
                 }
-                Ok(match backend.create_group(source).await? {
-                    Restored::Created => Fixed::GroupCreated,
-                    Restored::WasThere => Fixed::Nothing,
+                let created = backend.create_group(source, GroupStart::First).await?;
+                Ok(match created {
+                    Created::New { .. } => Fixed::GroupCreated,
+                    Created::WasThere => Fixed::Nothing,
                 })
             }
             Some(Fix::RemoveConsumers {

@@ -57,8 +57,10 @@ mod fingerprint;
 mod gate;
 mod groups;
 mod handler;
+mod members;
 mod memory;
 mod message;
+mod moves;
 mod names;
 mod outcome;
 mod payload;
@@ -73,6 +75,7 @@ mod stats;
 mod telemetry;
 mod trim;
 mod trimming;
+mod upkeep;
 mod verdict;
 
 pub use archive::{Archive, ArchiveReader, ArchivedDeadLetter};
@@ -85,14 +88,15 @@ pub use dead_letter_queue::{
     CampaignStep, CampaignWatch, DeadLetterQueue, DryRun, Exporting, Found, Grouping,
     ImportOptions, ImportOutcome, ImportReport, ImportResult, Importing, Inspection, Listing,
     Progress, PurgeReport, Purging, ReplayFailure, ReplayOptions, ReplayOutcome, ReplayReport,
-    ReplayResult, ReplaySample, Replaying, StagedDeadLetter, Trail, TrailBegin, TrailEnd,
-    TrailEvent, UndoReport, Undoing,
+    ReplayResult, ReplaySample, Replaying, ShadowOptions, ShadowReport, Shadowing,
+    StagedDeadLetter, Trail, TrailBegin, TrailEnd, TrailEvent, UndoReport, Undoing,
 };
 pub use doctor::{Finding, FindingCode, Severity};
 pub use error::{BoxError, Error, ErrorKind};
 pub use examining::{Checkup, Fixed};
 pub use groups::{DeadLetterGroup, DeadLetterGroups, GroupBy};
 pub use handler::Handler;
+pub use members::{Consumer, GroupCreation, GroupDeletion, KeptConsumer, PruneReport, WhyKept};
 pub use message::{Fields, Lineage, Message};
 pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 pub use outcome::{Failure, IntoOutcome, Outcome};

@@ -294,6 +294,13 @@ pub enum GroupStart {
     After(EntryId),
 }
 
+impl GroupName {
+    /// What stands for a group that nobody has named.
+    pub(crate) fn unnamed() -> Self {
+        Self("-".into())
+    }
+}
+
 impl FromStr for GroupStart {
     type Err = Error;
 

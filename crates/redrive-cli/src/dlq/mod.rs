@@ -21,6 +21,7 @@ mod replay;
 mod replayed;
 mod search;
 mod select;
+mod shadow;
 mod show;
 mod steer;
 mod undo;
@@ -45,6 +46,7 @@ pub(crate) enum Dlq {
     Show(show::Args),
     Pull(pull::Args),
     Replay(replay::Args),
+    Shadow(shadow::Args),
     Purge(purge::Args),
     Export(export::Args),
     Import(import::Args),
@@ -63,6 +65,7 @@ pub(crate) async fn run(command: Dlq, session: &mut Session) -> Result<(), Failu
         Dlq::Show(args) => show::run(args, session).await,
         Dlq::Pull(args) => pull::run(args, session).await,
         Dlq::Replay(args) => replay::run(args, session).await,
+        Dlq::Shadow(args) => shadow::run(args, session).await,
         Dlq::Purge(args) => purge::run(args, session).await,
         Dlq::Export(args) => export::run(args, session).await,
         Dlq::Import(args) => import::run(args, session).await,

@@ -100,6 +100,8 @@ impl Program {
     }
 
     fn start(&self, delivery: &Delivery) -> io::Result<Child> {
+        let shadow = delivery.dead_letter;
+        let shadow = shadow.map(|id| ("REDRIVE_DEAD_LETTER", id.to_string()));
         Command::new(&self.path)
             .arg0(&self.name)
             .args(&self.arguments)
@@ -107,6 +109,7 @@ impl Program {
             .env("REDRIVE_STREAM", delivery.stream.as_str())
             .env("REDRIVE_GROUP", delivery.group.as_str())
             .env("REDRIVE_ATTEMPT", delivery.attempt.to_string())
+            .envs(shadow)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -102,6 +102,8 @@ pub(crate) struct Delivery {
     pub(crate) attempt: u32,
     pub(crate) body: Body,
     pub(crate) trace: Option<Bytes>,
+    /// The dead letter that it is, where it was not delivered: a shadow run.
+    pub(crate) dead_letter: Option<EntryId>,
 }
 
 impl Delivery {
@@ -113,6 +115,7 @@ impl Delivery {
             attempt: message.attempt(),
             body: Body::clone(message),
             trace: message.fields().get(TRACE).map(Bytes::copy_from_slice),
+            dead_letter: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use redrive::{Handler, Message, Outcome};
 
 use crate::run::command;
 use crate::run::delivery::{Body, Delivery};
+use crate::run::ended::Ended;
 use crate::run::http::Server;
 use crate::run::program::Program;
 use crate::run::stop::Stop;
@@ -23,6 +24,19 @@ impl Worker {
         match self {
             Self::Command(_) => command::TO_DIE,
             Self::Http(_) => Duration::ZERO,
+        }
+    }
+
+    /// Lets it handle one message, until `limit` is over or `cancelled` resolves.
+    pub(crate) async fn run(
+        &self,
+        delivery: &Delivery,
+        limit: Option<Duration>,
+        cancelled: impl Future<Output = ()>,
+    ) -> Ended {
+        match self {
+            Self::Command(program) => program.run(delivery, limit, cancelled).await,
+            Self::Http(server) => server.run(delivery, limit, cancelled).await,
         }
     }
 }
@@ -52,10 +66,7 @@ impl Handler<Body> for Handling {
             message.cancelled().await;
             self.stop.note_cancelled();
         };
-        let ended = match &self.worker {
-            Worker::Command(program) => program.run(&delivery, self.limit, cancelled).await,
-            Worker::Http(server) => server.run(&delivery, self.limit, cancelled).await,
-        };
-        ended.into()
+        let ended = self.worker.run(&delivery, self.limit, cancelled);
+        ended.await.into()
     }
 }

@@ -39,6 +39,7 @@ const STREAM: HeaderName = HeaderName::from_static("redrive-stream");
 const GROUP: HeaderName = HeaderName::from_static("redrive-group");
 const ATTEMPT: HeaderName = HeaderName::from_static("redrive-attempt");
 const TRACE: HeaderName = HeaderName::from_static("traceparent");
+const DEAD_LETTER: HeaderName = HeaderName::from_static("redrive-dead-letter");
 
 /// Where messages are posted to.
 #[derive(Debug)]
@@ -66,6 +67,20 @@ impl Server {
         source: &Source,
         limit: Option<Duration>,
     ) -> Result<Self, Failure> {
+        let server = Self::for_any(url, limit)?;
+        for name in [source.stream.as_str(), source.group.as_str()] {
+            if HeaderValue::from_bytes(name.as_bytes()).is_err() {
+                return Err(Failure::usage(format!(
+                    "the name {name:?} cannot stand in a header of a request"
+                ))
+                .hint("names with control characters can be handled by a command"));
+            }
+        }
+        Ok(server)
+    }
+
+    /// The server of a URL, for messages of any source.
+    pub(crate) fn for_any(url: &str, limit: Option<Duration>) -> Result<Self, Failure> {
         let refused = |why: &str| {
             let shown = without_secrets(url);
             Failure::usage(format!("--http cannot be {shown:?}: {why}"))
@@ -98,18 +113,6 @@ impl Server {
                 AUTHORIZATION,
                 basic(user).ok_or_else(|| refused("its user is not text"))?,
             );
-        }
-        for (name, value) in [
-            (STREAM, source.stream.as_str()),
-            (GROUP, source.group.as_str()),
-        ] {
-            let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
-                Failure::usage(format!(
-                    "the name {value:?} cannot stand in a header of a request"
-                ))
-                .hint("names with control characters can be handled by a command")
-            })?;
-            headers.insert(name, value);
         }
         let client = match scheme {
             "http" => Connections::Plain(pool().build(connector(limit))),
@@ -178,10 +181,22 @@ impl Server {
             }),
         );
         headers.insert(ATTEMPT, delivery.attempt.into());
-        let id = HeaderValue::try_from(delivery.id.to_string()).ok();
+        let text = |text: String| HeaderValue::from_maybe_shared(Bytes::from(text)).ok();
+        let id = text(delivery.id.to_string());
+        let dead_letter = delivery.dead_letter.map(|id| id.to_string());
+        let dead_letter = dead_letter.and_then(text);
+        // What cannot stand in a header is left out.
+        let stream = text(delivery.stream.to_string());
+        let group = text(delivery.group.to_string());
         let trace = delivery.trace.clone();
         let trace = trace.and_then(|trace| HeaderValue::from_maybe_shared(trace).ok());
-        for (name, value) in [(ID, id), (TRACE, trace)] {
+        for (name, value) in [
+            (ID, id),
+            (STREAM, stream),
+            (GROUP, group),
+            (TRACE, trace),
+            (DEAD_LETTER, dead_letter),
+        ] {
             if let Some(value) = value {
                 headers.insert(name, value);
             }

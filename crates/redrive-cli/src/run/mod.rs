@@ -8,6 +8,7 @@ mod http;
 mod lines;
 mod program;
 mod retry_after;
+mod shadow;
 mod stop;
 mod summary;
 
@@ -25,6 +26,7 @@ pub(crate) use self::delivery::Bodies;
 use self::handling::{Handling, Worker};
 use self::http::Server;
 use self::program::Program;
+pub(crate) use self::shadow::Shadow;
 use self::stop::{Stop, until_second};
 use crate::failure::{Code, Failure};
 use crate::literals::{self, DurationOrNone, Shown, Wait};

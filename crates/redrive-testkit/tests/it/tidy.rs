@@ -162,9 +162,10 @@ const FLOORS: [&[&str]; 6] = [
         "fingerprint",
         "stats",
         "trim",
+        "members",
         "doctor",
     ],
-    &["backend", "delivery", "closing", "gate"],
+    &["backend", "delivery", "moves", "closing", "gate"],
     &["memory", "redis"],
     &["processor"],
     &[
@@ -173,6 +174,7 @@ const FLOORS: [&[&str]; 6] = [
         "dead_letter_queue",
         "trimming",
         "examining",
+        "upkeep",
     ],
 ];
 /// May be used from anywhere.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::Lab;
 use super::room::{LEASE, Room, sweep};
-use crate::backend::Restored;
 use crate::doctor::Named;
 use crate::doctor::facts::{GroupFacts, Lag, Purpose, StreamFacts, Told};
-use crate::names::GroupName;
+use crate::members::Created;
+use crate::names::{GroupName, GroupStart};
 
 async fn facts(room: &Room<'_>) -> Option<StreamFacts> {
     let told = room.backend().stream_facts(room.stream(), Named::Yes).await;
@@ -61,9 +61,14 @@ pub(super) async fn what_is_told_of_a_stream_is_what_is_there(lab: &dyn Lab) {
 pub(super) async fn a_group_that_is_missing_is_created_once(lab: &dyn Lab) {
     let room = Room::new(lab);
     room.add(2).await;
-    for created in [Restored::Created, Restored::WasThere] {
-        let answer = room.backend().create_group(&room.source).await.unwrap();
-        assert_eq!(answer, created);
+    let is_new = Created::New {
+        stream: false,
+        resumed: false,
+    };
+    for created in [is_new, Created::WasThere] {
+        let backend = room.backend();
+        let answer = backend.create_group(&room.source, GroupStart::First);
+        assert_eq!(answer.await.unwrap(), created);
     }
     assert_eq!(group(&room).await.lag, Lag::Count(2));
 }

@@ -20,6 +20,7 @@ mod kept;
 mod lab;
 mod limits;
 mod look;
+mod members;
 mod names;
 mod pages;
 mod quarantine;
@@ -312,6 +313,17 @@ macro_rules! every_test {
                 who_leaves_with_something_pending_stays_with_its_lease,
                 a_dead_consumer_is_removed_once_nothing_is_pending_on_it,
                 pending_counts_the_whole_group,
+            ];
+            members: [
+                a_group_is_created_where_it_is_told_and_once,
+                a_group_of_a_missing_stream_makes_the_stream,
+                a_created_group_goes_on_where_one_of_its_name_had_come_to,
+                a_deleted_group_leaves_nothing_of_its_own_behind,
+                what_is_left_of_a_vanished_group_is_deleted_and_holds_no_trim_back,
+                a_deleted_group_leaves_the_others_alone,
+                consumers_are_told_by_their_names_with_what_they_hold,
+                consumers_of_no_group_are_an_error_of_that_kind,
+                only_the_dead_that_hold_nothing_are_pruned,
             ];
             names: [
                 a_name_belongs_to_one_process_at_a_time,

@@ -17,6 +17,7 @@ mod prepared;
 mod purging;
 mod replaying;
 mod report;
+mod shadowing;
 mod staging;
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,9 @@ pub use self::purging::Purging;
 pub use self::replaying::Replaying;
 pub use self::report::{
     Progress, PurgeReport, ReplayFailure, ReplayOutcome, ReplayReport, ReplayResult, ReplaySample,
+    ShadowReport,
 };
+pub use self::shadowing::{ShadowOptions, Shadowing};
 pub use self::staging::StagedDeadLetter;
 pub use self::undoing::{UndoReport, Undoing};
 use crate::backend::{IdRange, Replay, Replayed};

@@ -206,6 +206,70 @@ pub struct PurgeReport {
     pub missing_truncated: bool,
 }
 
+/// What came of a shadow run. Serialises to a JSON object with these names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ShadowReport {
+    /// How many were looked at: all of the following together.
+    pub selected: u64,
+    /// The handler was done with them.
+    pub passed: u64,
+    /// It failed: a worker would try them again.
+    pub failed: u64,
+    /// It gave them up at once: a dead letter `rejected`.
+    pub refused: u64,
+    /// They do not decode: a dead letter `undecodable`, without a run.
+    pub undecodable: u64,
+    /// It put them off.
+    pub deferred: u64,
+    /// There is nothing in them to run, or to replay: tombstones, envelopes without a payload, packed
+    /// fields that do not unpack.
+    pub unreplayable: u64,
+    /// Each of these and why, the first 1,000.
+    pub failures: Vec<ReplayFailure>,
+    /// Whether there are more.
+    pub failures_truncated: bool,
+    /// How many ids were named and are not there.
+    pub missing: u64,
+    /// Why the handler could not begin: it is not there, and no more was started. Says nothing of any
+    /// dead letter.
+    pub unavailable: Option<String>,
+}
+
+impl ShadowReport {
+    /// How many would not pass now, whatever the reason.
+    #[must_use]
+    pub fn would_not_pass(&self) -> u64 {
+        self.selected - self.passed
+    }
+
+    pub(super) fn missing(&mut self) {
+        self.selected += 1;
+        self.missing += 1;
+    }
+
+    pub(super) fn unreplayable(&mut self, failure: ReplayFailure) {
+        self.selected += 1;
+        self.unreplayable += 1;
+        if self.failures.len() < LISTED {
+            self.failures.push(failure);
+        } else {
+            self.failures_truncated = true;
+        }
+    }
+}
+
+impl ReplayFailure {
+    pub(super) fn of(id: EntryId, error: &Error) -> Self {
+        Self {
+            id,
+            error: error.to_string(),
+            hint: error.cure().map(str::to_owned),
+            kind: error.kind(),
+        }
+    }
+}
+
 impl PurgeReport {
     pub(super) fn missing(&mut self, id: EntryId) {
         if self.missing.len() < LISTED {

@@ -3,6 +3,7 @@
 mod campaigns;
 mod pacing;
 mod repairs;
+mod shadowing;
 
 use std::collections::BTreeSet;
 

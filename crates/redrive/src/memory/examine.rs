@@ -5,9 +5,7 @@ use std::time::Duration;
 use super::hints::millis;
 use super::stream::{Group, Stream};
 use super::world::{Kept, Moment};
-use crate::backend::Restored;
 use crate::doctor::facts::{ConsumerFacts, GroupFacts, LOOK, Lag, Purpose, Row, StreamFacts, Told};
-use crate::error::Error;
 use crate::names::{GroupName, Source, StreamKey};
 
 impl Kept {
@@ -98,15 +96,6 @@ impl Kept {
             unseen: 0,
             unsettled: Told::Yes(unsettled.copied().collect()),
         }
-    }
-
-    pub(super) fn create_group(&mut self, source: &Source) -> Result<Restored, Error> {
-        let stream = self.streams.get(&source.stream);
-        if stream.is_some_and(|stream| stream.groups.contains_key(&source.group)) {
-            return Ok(Restored::WasThere);
-        }
-        self.ensure_group(source, None)?;
-        Ok(Restored::Created)
     }
 
     pub(super) fn remove_consumers(

@@ -10,6 +10,7 @@ mod inspect;
 #[cfg(not(fuzzing_libfuzzer))]
 pub(crate) mod lab;
 mod limit;
+mod members;
 mod pages;
 mod quarantine;
 mod seat;
@@ -29,14 +30,15 @@ use async_trait::async_trait;
 
 use crate::backend::{
     Backend, Entry, IdRange, Import, Imported, Joined, Mark, Membership, Opened, Replay, Replayed,
-    Restored, Undo, UndoHow, Undone,
+    Undo, UndoHow, Undone,
 };
 use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
 use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::Error;
+use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
 use crate::message::Fields;
-use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
+use crate::names::{EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
 use crate::trim::{TrimStep, Trimmed};
 
@@ -307,6 +309,39 @@ impl Backend for Memory {
         kept.pending(source, from, limit, now)
     }
 
+    async fn create_group(&self, source: &Source, start: GroupStart) -> Result<Created, Error> {
+        let (mut kept, _) = self.open();
+        kept.ensure_group(source, Some(start))
+    }
+
+    async fn delete_group(&self, source: &Source, removal: Removal) -> Result<Deleted, Error> {
+        let deleted = {
+            let (mut kept, _) = self.open();
+            kept.check_type(&source.stream)?;
+            kept.delete_group(source, removal)
+        };
+        // Who waits for entries is to know.
+        self.world.changed.notify_waiters();
+        Ok(deleted)
+    }
+
+    async fn consumers(&self, source: &Source) -> Result<Vec<Consumer>, Error> {
+        let (kept, now) = self.open();
+        kept.check_type(&source.stream)?;
+        kept.consumers(source, now)
+    }
+
+    async fn prune(
+        &self,
+        source: &Source,
+        idle: Duration,
+        removal: Removal,
+    ) -> Result<Vec<(Consumer, Option<WhyKept>)>, Error> {
+        let (mut kept, now) = self.open();
+        kept.check_type(&source.stream)?;
+        kept.prune(source, idle, removal, now)
+    }
+
     async fn server_facts(&self) -> Result<Option<ServerFacts>, Error> {
         Ok(None)
     }
@@ -319,11 +354,6 @@ impl Backend for Memory {
         let (kept, now) = self.open();
         kept.check_type(stream)?;
         Ok(kept.stream_facts(stream, now))
-    }
-
-    async fn create_group(&self, source: &Source) -> Result<Restored, Error> {
-        let (mut kept, _) = self.open();
-        kept.create_group(source)
     }
 
     async fn remove_consumers(

@@ -13,6 +13,7 @@ use crate::backend::{
 };
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
+use crate::members::Created;
 use crate::names::{EntryId, GroupStart, Source};
 
 use super::Memory;
@@ -223,11 +224,12 @@ impl Kept {
         &mut self,
         source: &Source,
         start: Option<GroupStart>,
-    ) -> Result<(), Error> {
+    ) -> Result<Created, Error> {
         self.check_type(&source.stream)?;
+        let is_new = !self.streams.contains_key(&source.stream);
         let stream = self.streams.entry(source.stream.clone()).or_default();
         if stream.groups.contains_key(&source.group) {
-            return Ok(());
+            return Ok(Created::WasThere);
         }
         let hints = self.hints.entry(source.clone()).or_default();
         let start = match (hints.mark, start) {
@@ -241,7 +243,10 @@ impl Kept {
             .insert(source.group.clone(), Group::starting_after(start));
         hints.forget_all();
         hints.stones.clear();
-        Ok(())
+        Ok(Created::New {
+            stream: is_new,
+            resumed: hints.mark.is_some(),
+        })
     }
 
     /// How long another process's sign of life under this name is good; `None` where there is none.

@@ -157,7 +157,8 @@ fn undecodable(error: &str) -> How {
     }
 }
 
-fn fault(failure: &Failure) -> Fault {
+/// A failure as it is kept.
+pub(crate) fn fault(failure: &Failure) -> Fault {
     let error = clip(&failure.error, ERROR_LIMIT).to_owned();
     let kind = failure.kind.as_deref();
     let kind = kind.map(|kind| clip(kind, MOST_KIND).to_owned());

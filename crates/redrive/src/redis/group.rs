@@ -8,6 +8,7 @@ use super::scripts;
 use super::wire::{self, Table};
 use crate::backend::Restored;
 use crate::error::{Error, ErrorKind};
+use crate::members::Created;
 use crate::names::{EntryId, GroupStart, Source};
 
 /// How far a group had come: everything below the id is done, as far as its claims have seen.
@@ -60,12 +61,17 @@ fn again_at(mark: Option<Mark>, stream: Option<StreamInfo>) -> EntryId {
 }
 
 /// Creates the group if it is missing: at `start`, or where an earlier one had come to.
-pub(super) async fn create(link: &Link, source: &Source, start: GroupStart) -> Result<(), Error> {
+pub(super) async fn create(
+    link: &Link,
+    source: &Source,
+    start: GroupStart,
+) -> Result<Created, Error> {
     let stream = stream_info(link, source).await?;
     if stream.is_some() && exists(link, source).await? {
-        return Ok(());
+        return Ok(Created::WasThere);
     }
-    let at = match stored_mark(link, source).await? {
+    let mark = stored_mark(link, source).await?;
+    let at = match mark {
         None => match start {
             GroupStart::First => "0".to_owned(),
             GroupStart::New => "$".to_owned(),
@@ -73,7 +79,13 @@ pub(super) async fn create(link: &Link, source: &Source, start: GroupStart) -> R
         },
         mark => again_at(mark, stream).to_string(),
     };
-    create_at(link, source, &at).await.map(drop)
+    Ok(match create_at(link, source, &at).await? {
+        Restored::WasThere => Created::WasThere,
+        Restored::Created => Created::New {
+            stream: stream.is_none(),
+            resumed: mark.is_some(),
+        },
+    })
 }
 
 /// Creates the group again for a processor that runs: `mark` is what it remembers.

@@ -12,6 +12,7 @@ mod import;
 mod inspect;
 mod keys;
 mod look;
+mod members;
 mod page;
 mod reader;
 mod registry;
@@ -52,14 +53,15 @@ pub(crate) use tls::Tls;
 
 use crate::backend::{
     Backend, Entry, IdRange, Import, Imported, Joined, Mark, Membership, Opened, Replay, Replayed,
-    Restored, Undo, UndoHow, Undone,
+    Undo, UndoHow, Undone,
 };
 use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
 use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::{Error, ErrorKind};
+use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
 use crate::message::Fields;
-use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
+use crate::names::{EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
 use crate::trim::{TrimStep, Trimmed};
 
@@ -325,6 +327,29 @@ impl Backend for Redis {
         look::pending(&self.link, source, from, limit).await
     }
 
+    async fn create_group(&self, source: &Source, start: GroupStart) -> Result<Created, Error> {
+        group::create(&self.link, source, start)
+            .await
+            .map_err(|error| error.during(source))
+    }
+
+    async fn delete_group(&self, source: &Source, removal: Removal) -> Result<Deleted, Error> {
+        members::delete(&self.link, source, removal).await
+    }
+
+    async fn consumers(&self, source: &Source) -> Result<Vec<Consumer>, Error> {
+        members::consumers(&self.link, source).await
+    }
+
+    async fn prune(
+        &self,
+        source: &Source,
+        idle: Duration,
+        removal: Removal,
+    ) -> Result<Vec<(Consumer, Option<WhyKept>)>, Error> {
+        members::prune(&self.link, source, idle, removal).await
+    }
+
     async fn server_facts(&self) -> Result<Option<ServerFacts>, Error> {
         let facts = examine::server(&self.link, &self.address).await;
         facts.map(Some)
@@ -336,10 +361,6 @@ impl Backend for Redis {
         named: Named,
     ) -> Result<Option<StreamFacts>, Error> {
         examine::stream(&self.link, stream, named).await
-    }
-
-    async fn create_group(&self, source: &Source) -> Result<Restored, Error> {
-        group::restore(&self.link, source, None).await
     }
 
     async fn remove_consumers(

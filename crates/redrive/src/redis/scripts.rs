@@ -79,4 +79,6 @@ scripts! {
     REAP = new "reap.lua";
     ALIVE = new "alive.lua";
     CREATE_GROUP = new "create_group.lua";
+    DELETE_GROUP = new "delete_group.lua";
+    PRUNE = new "prune.lua";
 }

@@ -73,6 +73,8 @@ const LIFE: [(&str, &[&str]); 9] = [
             "EVALSHA campaign_note",
             "EVALSHA undo",
             "EVALSHA trim",
+            "EVALSHA delete_group",
+            "EVALSHA prune",
             "DEL",
         ],
     ),
@@ -92,6 +94,7 @@ const LIFE: [(&str, &[&str]); 9] = [
             "ZMSCORE",
             "HSCAN",
             "ZRANGE",
+            "EXISTS",
         ],
     ),
 ];

@@ -38,7 +38,7 @@ impl Rig {
         Self::on(Server::start().await).await
     }
 
-    pub(super) async fn on(server: Server) -> Self {
+    pub(crate) async fn on(server: Server) -> Self {
         Self {
             plain: server.connect().await,
             server,
@@ -65,7 +65,7 @@ impl Rig {
     }
 
     /// The answer of the server to a command.
-    pub(super) async fn ask<T: FromRedisValue>(&self, parts: &[impl ToRedisArgs]) -> T {
+    pub(crate) async fn ask<T: FromRedisValue>(&self, parts: &[impl ToRedisArgs]) -> T {
         ask(&mut self.plain.clone(), parts).await
     }
 
@@ -83,7 +83,7 @@ impl Rig {
     }
 
     /// All that the server holds, byte for byte.
-    pub(super) async fn everything(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    pub(crate) async fn everything(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut all = BTreeMap::new();
         for key in self.ask::<Vec<Vec<u8>>>(&["KEYS", "*"]).await {
             let dump = self.ask(&[&b"DUMP"[..], &key]).await;
@@ -150,7 +150,7 @@ impl Rig {
         command
     }
 
-    pub(super) async fn redrive(&self, args: &[&str]) -> Ended {
+    pub(crate) async fn redrive(&self, args: &[&str]) -> Ended {
         ended(&mut self.command(args)).await
     }
 

@@ -19,6 +19,7 @@ const GETTING_STARTED: &str = "docs/getting-started.md";
 const SELECTION: &str = "docs/selection.md";
 const EXPORT: &str = "docs/export.md";
 const DEAD_LETTERS: &str = "docs/dead-letters.md";
+const GROUPS: &str = "docs/groups.md";
 
 const DOCTOR: &str = "docs/doctor.md";
 
@@ -110,6 +111,13 @@ async fn dead_letters_are_looked_at_as_their_page_says() {
 }
 
 #[tokio::test]
+async fn groups_are_kept_as_their_page_says() {
+    let server = redrive_testkit::Server::start().await;
+    let blocks = blocks(GROUPS);
+    Reader::on(server).reads(&blocks).await.leaves().await;
+}
+
+#[tokio::test]
 async fn the_doctor_finds_what_its_page_says() {
     let blocks = blocks(DOCTOR);
     Reader::of(&blocks)
@@ -193,6 +201,7 @@ fn every_command_that_a_page_names_exists() {
         SELECTION,
         EXPORT,
         DEAD_LETTERS,
+        GROUPS,
         DOCTOR,
         "docs/library.md",
     ];
@@ -237,6 +246,7 @@ fn only_what_takes_minutes_is_not_run() {
         SELECTION,
         EXPORT,
         DEAD_LETTERS,
+        GROUPS,
         DOCTOR,
     ] {
         for block in blocks(page) {

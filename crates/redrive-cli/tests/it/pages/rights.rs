@@ -3,6 +3,7 @@
 use redrive_testkit::Server;
 
 use super::page::blocks;
+use crate::operate::rig::Rig;
 use crate::{Ended, redrive};
 
 /// A name of the page, and the rights behind it.
@@ -19,8 +20,106 @@ fn users() -> Vec<(String, String)> {
         .collect()
 }
 
+/// All that a viewer is for.
+fn looks(viewer: &dyn Fn(&[&str]) -> Ended, id: &str) {
+    for words in [
+        &["stats", "orders"][..],
+        &["stats", "orders", "-g", "billing"],
+        &["pending", "list", "orders", "-g", "billing"],
+        &["group", "list", "orders"],
+        &["group", "show", "orders", "-g", "billing"],
+        &["consumer", "list", "orders", "-g", "billing"],
+        &["consumer", "prune", "orders", "-g", "billing", "--dry-run"],
+        &["dlq", "list", "orders", "--all"],
+        &["dlq", "list", "orders", "--id", id],
+        &["dlq", "groups", "orders"],
+        &["dlq", "show", id, "orders"],
+        &["dlq", "pull", id, "orders", "--to", "-"],
+        &["dlq", "export", "orders"],
+        &["dlq", "shadow", "orders", "--id", id, "--", "true"],
+        &["dlq", "replay", "orders", "--all", "--dry-run"],
+        &["dlq", "purge", "orders", "--all", "--dry-run"],
+    ] {
+        viewer(words);
+    }
+}
+
+/// All that an operator does with groups.
+fn keeps_groups(operator: &dyn Fn(&[&str]) -> Ended) {
+    for words in [
+        &["group", "create", "orders", "-g", "audit", "--start", "$"][..],
+        &["group", "list", "orders"],
+        &["group", "show", "orders", "-g", "audit"],
+        &["consumer", "list", "orders", "-g", "billing"],
+        &[
+            "consumer", "prune", "orders", "-g", "billing", "--idle", "0s",
+        ],
+        &["group", "delete", "orders", "-g", "audit", "--yes"],
+    ] {
+        operator(words);
+    }
+}
+
+/// What a viewer asks for is refused with what it lacks, and nothing has changed.
 #[tokio::test]
-async fn a_producer_a_worker_and_an_operator_need_what_the_page_gives_them() {
+async fn a_viewer_changes_nothing_whatever_it_asks_for() {
+    let (_, viewer) = users().pop().unwrap();
+    let rig = Rig::on(Server::builder().acl(&viewer).start().await).await;
+    rig.reject(3).await;
+    let other = ["XGROUP", "CREATECONSUMER", "orders", "billing", "idle"];
+    let _: u64 = rig.ask(&other).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("export");
+    let file = file.to_str().unwrap();
+    let kept = rig
+        .redrive(&["dlq", "export", "orders", "--to", file])
+        .await;
+    assert_eq!(kept.code, Some(0), "{}", kept.stderr);
+    let imported_elsewhere = ["dlq", "import", file, "--yes", "--dlq", "orders"];
+    let before = rig.everything().await;
+    let port = rig.server.port();
+    let url = format!("redis://orders-viewer:a-long-password@127.0.0.1:{port}");
+    for words in [
+        &["dlq", "replay", "orders", "--all", "--yes"][..],
+        &["dlq", "replay", "orders", "--all", "--keep", "--yes"],
+        &["dlq", "purge", "orders", "--all", "--yes"],
+        &imported_elsewhere,
+        &["trim", "orders", "--yes"],
+        &["send", "orders", "-f", "a=1"],
+        &[
+            "run",
+            "orders",
+            "-g",
+            "billing",
+            "--until-idle",
+            "--",
+            "true",
+        ],
+        &["group", "create", "orders", "-g", "new"],
+        &["group", "delete", "orders", "-g", "billing", "--yes"],
+        &[
+            "consumer", "prune", "orders", "-g", "billing", "--idle", "0s",
+        ],
+    ] {
+        let ended = rig.redrive(&[&["--url", &url][..], words].concat()).await;
+        assert_eq!(ended.code, Some(1), "{words:?}: {}", ended.stderr);
+        let said = ended.stderr.to_lowercase();
+        assert!(
+            said.contains("permission")
+                || said.contains("not permitted")
+                || said.contains("may not"),
+            "{words:?}: {said}"
+        );
+        assert!(said.contains("orders-viewer"), "{words:?}: {said}");
+        assert!(
+            rig.everything().await == before,
+            "{words:?} changed something"
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_user_may_do_all_that_the_page_gives_it_for() {
     let mut server = Server::builder();
     let users = users();
     for (_, user) in &users {
@@ -28,8 +127,8 @@ async fn a_producer_a_worker_and_an_operator_need_what_the_page_gives_them() {
     }
     let server = server.start().await;
     let mut plain = server.connect().await;
-    let [producer, worker, operator] = users.as_slice() else {
-        panic!("three users: {users:?}");
+    let [producer, worker, operator, viewer] = users.as_slice() else {
+        panic!("four users: {users:?}");
     };
     let port = server.port();
     let does = |user: &str, words: &[&str]| -> Ended {
@@ -97,6 +196,7 @@ async fn a_producer_a_worker_and_an_operator_need_what_the_page_gives_them() {
         let listed = operator(&["dlq", "list", "orders", "--limit", "1", "-o", "json"]);
         let listed: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
         let id = listed[0]["id"].as_str().unwrap();
+        looks(&|words| does(&viewer.0, words), id);
         operator(&["dlq", "show", id, "orders"]);
         operator(&["dlq", "replay", "orders", "--all", "--dry-run"]);
         operator(&["dlq", "replay", "orders", "--id", id, "--keep"]);
@@ -157,6 +257,7 @@ async fn a_producer_a_worker_and_an_operator_need_what_the_page_gives_them() {
     does(&operator.0, &["dlq", "import", file, "--yes"]);
     does(&operator.0, &["dlq", "purge", "orders", "--all", "--yes"]);
     does(&operator.0, &["trim", "orders", "--dry-run"]);
+    keeps_groups(&|words| does(&operator.0, words));
     does(&operator.0, &["trim", "orders", "--yes"]);
 
     let refused: Vec<redis::Value> = redis::cmd("ACL")

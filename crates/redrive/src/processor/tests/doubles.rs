@@ -16,8 +16,9 @@ use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
+use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
 use crate::message::Fields;
-use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
+use crate::names::{EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
 use crate::trim::{TrimStep, Trimmed};
 
@@ -282,6 +283,27 @@ impl Backend for Faulty<dyn Backend> {
         self.inner.pending(source, from, limit).await
     }
 
+    async fn create_group(&self, source: &Source, start: GroupStart) -> Result<Created, Error> {
+        self.inner.create_group(source, start).await
+    }
+
+    async fn delete_group(&self, source: &Source, removal: Removal) -> Result<Deleted, Error> {
+        self.inner.delete_group(source, removal).await
+    }
+
+    async fn consumers(&self, source: &Source) -> Result<Vec<Consumer>, Error> {
+        self.inner.consumers(source).await
+    }
+
+    async fn prune(
+        &self,
+        source: &Source,
+        idle: Duration,
+        removal: Removal,
+    ) -> Result<Vec<(Consumer, Option<WhyKept>)>, Error> {
+        self.inner.prune(source, idle, removal).await
+    }
+
     async fn server_facts(&self) -> Result<Option<ServerFacts>, Error> {
         self.inner.server_facts().await
     }
@@ -292,10 +314,6 @@ impl Backend for Faulty<dyn Backend> {
         named: Named,
     ) -> Result<Option<StreamFacts>, Error> {
         self.inner.stream_facts(stream, named).await
-    }
-
-    async fn create_group(&self, source: &Source) -> Result<Restored, Error> {
-        self.inner.create_group(source).await
     }
 
     async fn remove_consumers(

@@ -1,0 +1,93 @@
+//! Keeping a group in memory: its consumers, those that go, and its end.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::members::{Consumer, Deleted, Removal, WhyKept, why_kept};
+use crate::names::Source;
+
+use super::hints::{Hints, millis};
+use super::world::{Kept, Moment};
+
+impl Kept {
+    pub(super) fn consumers(&self, source: &Source, now: Moment) -> Result<Vec<Consumer>, Error> {
+        let group = self.group(source)?;
+        let hints = self.hints.get(source);
+        let consumers = group.consumers.iter().map(|(name, seen_ms)| {
+            let own = hints.and_then(|hints| hints.own.get(name));
+            Consumer {
+                name: name.to_string(),
+                pending: group.pending_on(name) as u64,
+                idle_ms: now.ms().saturating_sub(*seen_ms),
+                own: own.is_some(),
+                lease_ms: own.map(|own| millis(own.lease)),
+                alive: own.map(|own| own.alive_until_ms > now.ms()),
+            }
+        });
+        Ok(consumers.collect())
+    }
+
+    pub(super) fn prune(
+        &mut self,
+        source: &Source,
+        idle: Duration,
+        removal: Removal,
+        now: Moment,
+    ) -> Result<Vec<(Consumer, Option<WhyKept>)>, Error> {
+        let idle_ms = millis(idle);
+        let judged: Vec<_> = (self.consumers(source, now)?.into_iter())
+            .map(|one| {
+                let why = why_kept(&one, idle_ms);
+                (one, why)
+            })
+            .collect();
+        if removal == Removal::Remove {
+            for (gone, _) in judged.iter().filter(|(_, why)| why.is_none()) {
+                if let Some(group) = self.group_mut(source) {
+                    group.consumers.retain(|name, _| name.as_str() != gone.name);
+                }
+            }
+            self.forget_dead(source, now);
+        }
+        Ok(judged)
+    }
+
+    /// Drops what is known of consumers that are dead and in the group no more.
+    fn forget_dead(&mut self, source: &Source, now: Moment) {
+        let group = self.streams.get(&source.stream);
+        let group = group.and_then(|stream| stream.groups.get(&source.group));
+        if let (Some(group), Some(hints)) = (group, self.hints.get_mut(source)) {
+            hints.own.retain(|name, own| {
+                group.consumers.contains_key(name) || own.alive_until_ms > now.ms()
+            });
+        }
+    }
+
+    /// `XGROUP DESTROY`, and the keys beside it.
+    pub(super) fn delete_group(&mut self, source: &Source, removal: Removal) -> Deleted {
+        let pending = self.group(source).map(|group| group.pending.len() as u64);
+        let kept = self.hints.get(source).is_some_and(|hints| {
+            let Hints {
+                due,
+                states,
+                stones,
+                own,
+                mark,
+                swept: _,
+            } = hints;
+            let waits = due.ids().next().is_some() || !states.is_empty() || !stones.is_empty();
+            waits || mark.is_some() || !own.is_empty()
+        });
+        if removal == Removal::Remove {
+            if let Some(stream) = self.streams.get_mut(&source.stream) {
+                stream.groups.remove(&source.group);
+            }
+            self.hints.remove(source);
+        }
+        Deleted {
+            existed: pending.is_ok(),
+            pending: pending.unwrap_or(0),
+            kept,
+        }
+    }
+}
