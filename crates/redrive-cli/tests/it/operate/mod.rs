@@ -32,3 +32,4 @@ mod shadowing;
 mod terminal;
 mod trim;
 mod undoing;
+pub(crate) mod users;

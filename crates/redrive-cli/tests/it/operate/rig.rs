@@ -17,6 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use super::super::Ended;
+use super::users;
 
 /// Enough for anything here on a machine that does something else as well.
 pub(super) const SOON: Duration = Duration::from_secs(60);
@@ -30,18 +31,39 @@ pub(super) type Entries = Vec<(String, Vec<Vec<u8>>)>;
 
 pub(crate) struct Rig {
     pub(crate) server: Server,
+    /// Whether it lets those in for whom [`Rig::url_for`] is.
+    users: bool,
     plain: MultiplexedConnection,
 }
 
 impl Rig {
     pub(crate) async fn start() -> Self {
-        Self::on(Server::start().await).await
+        let mut server = Server::builder();
+        for user in users::users() {
+            server = server.acl(&user);
+        }
+        let server = server.start().await;
+        Self {
+            plain: server.connect().await,
+            users: true,
+            server,
+        }
     }
 
     pub(crate) async fn on(server: Server) -> Self {
         Self {
             plain: server.connect().await,
+            users: false,
             server,
+        }
+    }
+
+    /// Where it is, as the user of `SECURITY.md` that this is for, unless it is a server of its own kind.
+    pub(super) fn url_for(&self, args: &[&str]) -> String {
+        if self.users {
+            users::url_for(args, self.server.port())
+        } else {
+            self.server.url()
         }
     }
 
@@ -146,7 +168,7 @@ impl Rig {
     /// The binary on this server, with nothing of the environment of whoever runs the tests.
     pub(super) fn command(&self, args: &[&str]) -> Command {
         let mut command = bare(args);
-        command.env("REDRIVE_URL", self.server.url());
+        command.env("REDRIVE_URL", self.url_for(args));
         command
     }
 

@@ -5,7 +5,35 @@ use crate::pages::page::blocks;
 /// Their password on the page.
 const PASSWORD: &str = "a-long-password";
 /// The stream of the page, and the others of these tests.
-const STREAMS: [&str; 2] = ["orders", "refunds"];
+const STREAMS: [&str; 22] = [
+    "orders",
+    "refunds",
+    "order",
+    "nowhere",
+    "others",
+    "elsewhere",
+    "text",
+    "agent_events",
+    "redrive-demo:incident",
+    "redrive-demo:incident:events",
+    "redrive-demo:incident:mails",
+    "redrive-demo:incident:orders",
+    "repaired",
+    "mails",
+    "plain",
+    "new",
+    "nothing",
+    "list",
+    // The stream of which `sg:stream:dlq` would be the queue.
+    "sg:stream",
+    "sg:stream:inbound",
+    "sg:stream:outbound",
+    "sg:stream:repaired",
+];
+/// Queues with other names than a stream's own.
+const QUEUES: [&str; 2] = ["graveyard", "sg:stream:dlq"];
+/// Into which exports are imported beside those that they were made of.
+const PACKED: [&str; 3] = ["jsonl", "jsonl.gz", "jsonl.zst"];
 
 /// A name of the page, and the line behind it: its name again, its password, its keys and its rights.
 pub(crate) fn recipes() -> Vec<(String, String)> {
@@ -31,6 +59,13 @@ pub(super) fn users() -> Vec<String> {
         for stream in STREAMS {
             words.extend(keys.iter().map(|key| key.replace("orders", stream)));
         }
+        let copies = PACKED.map(|ending| {
+            ["agent_events:dlq", "sg:stream:dlq"].map(|queue| format!("{queue}.{ending}"))
+        });
+        let queues = QUEUES.map(str::to_owned);
+        for queue in queues.iter().chain(copies.as_flattened()) {
+            words.extend([format!("~{queue}"), format!("~{{{queue}}}:redrive:*")]);
+        }
         users.push(words.join(" "));
     }
     // What the page adds for who looks at all streams, and for who examines them.
@@ -50,24 +85,28 @@ pub(super) fn users() -> Vec<String> {
 
 /// Who does this on the page.
 fn user(args: &[&str]) -> &'static str {
-    const LOOKS: [&str; 10] = [
-        "list", "show", "groups", "pull", "export", "stats", "audit", "campaigns", "shadow",
-        "--dry-run",
+    const FAMILIES: [&str; 4] = ["dlq", "pending", "group", "consumer"];
+    const COMMANDS: [&str; 8] = [
+        "stats", "doctor", "send", "run", "trim", "demo", "config", "bench",
     ];
-    let has = |word: &str| args.contains(&word);
-    let looks = LOOKS.iter().any(|word| has(word));
-    let place = |word: &str| args.iter().position(|arg| *arg == word);
-    match args {
-        _ if has("doctor") => "doctor",
-        _ if has("send") => "orders-producer",
-        _ if has("run") => "orders-worker",
-        _ if place("stats").is_some_and(|at| {
-            !args[at + 1..].iter().any(|arg| STREAMS.contains(arg)) && !has("dlq")
-        }) =>
-        {
-            "overview"
-        }
-        _ if looks || has("stats") => "orders-viewer",
+    const LOOKS: [&str; 8] = [
+        "stats", "list", "show", "groups", "pull", "export", "audit", "shadow",
+    ];
+    let mut words = args.iter().enumerate();
+    let command = |word: &&str| FAMILIES.contains(word) || COMMANDS.contains(word);
+    let (at, first) = words.find(|(_, word)| command(word)).unwrap();
+    let of_family = FAMILIES.contains(first);
+    let verb = if of_family { args[at + 1] } else { first };
+    let named = || args[at + 1..].iter().any(|arg| STREAMS.contains(arg));
+    match verb {
+        "doctor" => "doctor",
+        "send" => "orders-producer",
+        "run" => "orders-worker",
+        "stats" if !of_family && !named() => "overview",
+        // It looks for groups that have vanished.
+        "trim" => "orders-operator",
+        _ if LOOKS.contains(&verb) || args.contains(&"--dry-run") => "orders-viewer",
+        // Also who asks for campaigns: which messages died again is noted then.
         _ => "orders-operator",
     }
 }
