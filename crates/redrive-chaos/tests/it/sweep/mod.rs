@@ -32,17 +32,19 @@ use self::scenarios::Scenario;
 use self::table::Table;
 
 /// What must have been seen: a proxy that sees nothing proves nothing.
-const MUST_SEE: [&str; 35] = [
+const MUST_SEE: [&str; 37] = [
     "EVALSHA ack",
     "EVALSHA alive",
     "EVALSHA begin",
     "EVALSHA claim",
     "EVALSHA create_group",
     "EVALSHA dead_letter",
+    "EVALSHA delete_group",
     "EVALSHA import",
     "EVALSHA lift",
     "EVALSHA named",
     "EVALSHA page",
+    "EVALSHA prune",
     "EVALSHA purge",
     "EVALSHA put_back",
     "EVALSHA reap",
