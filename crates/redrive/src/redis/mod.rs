@@ -18,6 +18,7 @@ mod reader;
 mod registry;
 mod renewal;
 mod replay;
+mod rights;
 mod scripts;
 mod seat;
 mod sentinel;
