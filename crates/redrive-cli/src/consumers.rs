@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Subcommand};
 use redrive::{Consumer, PruneReport, Source, WhyKept};
 
+use crate::confirm::{self, Consent};
 use crate::failure::Failure;
 use crate::groups::{Which, many};
 use crate::literals::duration_from;
@@ -33,14 +34,14 @@ pub(crate) struct ListArgs {
 
 /// Remove the consumers of a group that hold nothing, have long been silent, and do not live
 ///
-/// Each is checked and removed in one step on the server: with a consumer, Redis destroys what is pending
-/// on it. Who holds something stays, and is named with what takes that over. A worker of another kind that
+/// Says first who that is, and asks. Each is checked and removed in one step on the server: with a consumer,
+/// Redis destroys what is pending on it. Who holds something stays, and is named with what takes that over. A worker of another kind that
 /// waits for entries looks silent before Redis 7.2; removed, it is back with its next read, and loses
 /// nothing.
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:\n  \
     redrive consumer prune orders -g billing --dry-run\n  \
-    redrive consumer prune orders -g billing --idle 1d")]
+    redrive consumer prune orders -g billing --idle 1d --yes")]
 pub(crate) struct PruneArgs {
     #[command(flatten)]
     which: Which,
@@ -105,10 +106,15 @@ pub(crate) fn table(all: &[Consumer]) -> Table {
 async fn prune(args: PruneArgs, session: &mut Session) -> Result<(), Failure> {
     let broker = session.broker().await?;
     let source = args.which.source();
-    let report = match args.dry_run {
+    let asks = !args.dry_run && session.consent() == Consent::Asked;
+    let mut report = match args.dry_run || asks {
         true => broker.prunable_consumers(&source, args.idle).await?,
         false => broker.prune_consumers(&source, args.idle).await?,
     };
+    if asks && !report.removed.is_empty() {
+        ask(&report)?;
+        report = broker.prune_consumers(&source, args.idle).await?;
+    }
     if !session.globals.quiet {
         if args.dry_run {
             note("a dry run: nothing was changed");
@@ -119,6 +125,30 @@ async fn prune(args: PruneArgs, session: &mut Session) -> Result<(), Failure> {
         return Ok(());
     }
     print(&report, &mut session.out)
+}
+
+/// How many stand in the question.
+const FIRST: usize = 5;
+
+fn ask(would: &PruneReport) -> Result<(), Failure> {
+    let PruneReport {
+        stream,
+        group,
+        removed,
+        ..
+    } = would;
+    let consumers = many(removed.len() as u64, "consumer", "consumers");
+    let what =
+        format!("remove {consumers} of the group {group} of {stream}, on which nothing is pending");
+    let first = removed.iter().take(FIRST);
+    let first: Vec<String> = first.map(line).collect();
+    let more = removed.len().saturating_sub(FIRST) as u64;
+    let cure = "look first, with --dry-run, then say --yes";
+    confirm::confirm_or(&what, &first, more, cure)
+}
+
+fn line(one: &Consumer) -> String {
+    format!("{}  silent for {}", shown(&one.name), span(one.idle_ms))
 }
 
 /// Who holds something, and what takes it over.
@@ -165,8 +195,7 @@ fn print(report: &PruneReport, out: &mut Output) -> Result<(), Failure> {
     let count = |why: WhyKept| report.kept.iter().filter(|kept| kept.why == why).count();
     out.line(&format!("removed      {}", report.removed.len()))?;
     for one in &report.removed {
-        let silent = span(one.idle_ms);
-        out.line(&format!("  {}  silent for {silent}", shown(&one.name)))?;
+        out.line(&format!("  {}", line(one)))?;
     }
     out.line(&format!("hold work    {}", count(WhyKept::Holds)))?;
     out.line(&format!("alive        {}", count(WhyKept::Alive)))?;

@@ -16,7 +16,7 @@ pub(crate) use crate::delivery::{
 use crate::doctor::{Named, facts::ServerFacts, facts::StreamFacts};
 use crate::error::Error;
 pub(crate) use crate::gate::{Beside, Gate};
-use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
+use crate::members::{Consumer, Created, Deleted, Deletion, Removal, WhyKept};
 use crate::message::Fields;
 pub use crate::moves::Keep;
 pub(crate) use crate::moves::{
@@ -164,8 +164,8 @@ pub(crate) trait Backend: Send + Sync + 'static {
     async fn create_group(&self, source: &Source, start: GroupStart) -> Result<Created, Error>;
 
     /// Removes a group with what is pending in it, and what is kept beside it, in one step; or says what
-    /// that would be.
-    async fn delete_group(&self, source: &Source, removal: Removal) -> Result<Deleted, Error>;
+    /// that would be. One that is in use only where that is forced, checked in the same step.
+    async fn delete_group(&self, source: &Source, how: Deletion) -> Result<Deleted, Error>;
 
     /// The consumers of a group, by their names; an error of kind `NoGroup` where there is no such
     /// stream or group.

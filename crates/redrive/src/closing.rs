@@ -18,7 +18,7 @@ use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::Error;
 use crate::gate::Gate;
-use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
+use crate::members::{Consumer, Created, Deleted, Deletion, Removal, WhyKept};
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
@@ -206,8 +206,8 @@ impl Backend for Closing<dyn Backend> {
             .await
     }
 
-    async fn delete_group(&self, source: &Source, removal: Removal) -> Result<Deleted, Error> {
-        self.unless_closed(self.inner.delete_group(source, removal))
+    async fn delete_group(&self, source: &Source, how: Deletion) -> Result<Deleted, Error> {
+        self.unless_closed(self.inner.delete_group(source, how))
             .await
     }
 

@@ -96,7 +96,9 @@ pub use error::{BoxError, Error, ErrorKind};
 pub use examining::{Checkup, Fixed};
 pub use groups::{DeadLetterGroup, DeadLetterGroups, GroupBy};
 pub use handler::Handler;
-pub use members::{Consumer, GroupCreation, GroupDeletion, KeptConsumer, PruneReport, WhyKept};
+pub use members::{
+    Consumer, GroupCreation, GroupDeletion, InUse, KeptConsumer, PruneReport, WhyKept,
+};
 pub use message::{Fields, Lineage, Message};
 pub use names::{ConsumerName, EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 pub use outcome::{Failure, IntoOutcome, Outcome};

@@ -1,5 +1,7 @@
 //! Groups as people keep them: made, looked at, cleared of dead consumers, removed.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::names::{EntryId, GroupName, StreamKey};
@@ -55,11 +57,36 @@ pub struct GroupDeletion {
     /// Whether the group was there; `false` where it had vanished and only what redrive keeps of it
     /// was left.
     pub existed: bool,
+    /// Whether it was removed; `false` where it was only looked at.
+    pub removed: bool,
     /// Entries that were pending: no other group is given them, and no retry of them comes any more.
     pub pending: u64,
+    /// The consumers that live, by their names: redrive's whose processes give signs of life, and
+    /// others that were seen within the last hour.
+    pub alive: Vec<String>,
     /// Whether anything that redrive keeps beside a group was there: due times, states, consumers, how
     /// far it had come.
     pub kept: bool,
+}
+
+impl GroupDeletion {
+    /// Whether somebody needs it: something is pending in it, or a consumer lives.
+    #[must_use]
+    pub fn in_use(&self) -> bool {
+        self.pending > 0 || !self.alive.is_empty()
+    }
+}
+
+/// What becomes of a group that is to be deleted and is in use: something is pending in it, or a
+/// consumer lives. Default: it stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InUse {
+    /// It stays, and that is an error.
+    #[default]
+    Keep,
+    /// It is deleted all the same, and what was pending in it is lost to it.
+    Delete,
 }
 
 /// What was found of a group's consumers, and which of them were removed. Serialises to a JSON object
@@ -108,6 +135,18 @@ pub(crate) enum Removal {
     Remove,
 }
 
+/// How a group is removed: not at all, only where it is not in use, whatever is lost with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    Look,
+    Unused,
+    Forced,
+}
+
+/// How long a consumer that is not redrive's may be silent, with nothing pending, before it is
+/// taken for dead: it gives no other sign of life.
+pub(crate) const FOREIGN_IDLE: Duration = Duration::from_secs(3600);
+
 /// What a backend says of a group that was to be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Created {
@@ -121,10 +160,12 @@ pub(crate) enum Created {
 }
 
 /// What a backend says of a group that was to be deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Deleted {
     pub(crate) existed: bool,
+    pub(crate) removed: bool,
     pub(crate) pending: u64,
+    pub(crate) alive: Vec<String>,
     pub(crate) kept: bool,
 }
 

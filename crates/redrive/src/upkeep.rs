@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::broker::Broker;
 use crate::error::{Error, ErrorKind};
 use crate::members::{
-    Consumer, Created, Deleted, GroupCreation, GroupDeletion, KeptConsumer, PruneReport, Removal,
+    Consumer, Created, Deleted, Deletion, GroupCreation, GroupDeletion, InUse, KeptConsumer,
+    PruneReport, Removal,
 };
 use crate::names::{GroupStart, Source};
 
@@ -59,44 +60,69 @@ impl Broker {
     ///
     /// As [`delete_group`](Self::delete_group).
     pub async fn group_deletion(&self, source: &Source) -> Result<GroupDeletion, Error> {
-        self.deletion(source, Removal::Look).await
+        self.deletion(source, Deletion::Look).await
     }
 
     /// Deletes a group with everything that redrive keeps beside it, in one step of the broker; also what
     /// is left of one that has vanished, so that it no longer holds back a [`trim`](Self::trim). The
-    /// entries of the stream stay, and so do dead letters. What was pending is pending no more: no worker
-    /// of this group runs it again. A processor that still runs creates the group again; stop it first.
+    /// entries of the stream stay, and so do dead letters.
+    ///
+    /// One that is [in use](GroupDeletion::in_use), with something pending or a consumer that lives, stays unless
+    /// it is deleted all the same: what was pending is pending no more then, and no worker of this group
+    /// runs it again. A processor that still runs creates the group again; stop it first.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-    /// use redrive::{Broker, GroupStart, Source};
-    /// # let broker = Broker::connect("memory:").await?;
+    /// use redrive::{Broker, GroupStart, InUse, Source};
+    /// let broker = Broker::connect("memory:").await?;
     /// let source = Source::new("orders", "billing")?;
-    /// # broker.create_group(&source, GroupStart::First).await?;
-    /// if broker.group_deletion(&source).await?.pending == 0 {
-    ///     broker.delete_group(&source).await?;
-    /// }
+    /// broker.create_group(&source, GroupStart::First).await?;
+    /// let deleted = broker.delete_group(&source, InUse::Keep).await?;
+    /// assert_eq!(deleted.pending, 0);
     /// # Ok::<(), redrive::Error>(()) })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] when there is neither the group nor anything kept of it; when the broker
-    /// does not do it, or the key of the stream holds something else.
+    /// [`ErrorKind::Refused`] when it is in use and is to stay then; [`ErrorKind::NotFound`] when there is
+    /// neither the group nor anything kept of it; when the broker does not do it, or the key of the stream
+    /// holds something else.
     ///
     /// # Cancel safety
     ///
     /// Safe to drop and to call again; the second call does not find what the first one removed.
-    pub async fn delete_group(&self, source: &Source) -> Result<GroupDeletion, Error> {
-        self.deletion(source, Removal::Remove).await
+    pub async fn delete_group(
+        &self,
+        source: &Source,
+        in_use: InUse,
+    ) -> Result<GroupDeletion, Error> {
+        let how = match in_use {
+            InUse::Keep => Deletion::Unused,
+            InUse::Delete => Deletion::Forced,
+        };
+        let deletion = self.deletion(source, how).await?;
+        if !deletion.removed {
+            let doing = format!(
+                "deleting the group {} of {}, which is in use (pending: {}, consumers that live: {})",
+                source.group,
+                source.stream,
+                deletion.pending,
+                deletion.alive.len()
+            );
+            return Err(Error::new(ErrorKind::Refused, doing)
+                .hint("wait until nothing is pending, and stop its workers"));
+        }
+        Ok(deletion)
     }
 
-    async fn deletion(&self, source: &Source, removal: Removal) -> Result<GroupDeletion, Error> {
-        let deleted = self.backend().delete_group(source, removal).await?;
+    async fn deletion(&self, source: &Source, how: Deletion) -> Result<GroupDeletion, Error> {
+        let deleted = self.backend().delete_group(source, how).await?;
         let Deleted {
             existed,
+            removed,
             pending,
+            alive,
             kept,
         } = deleted;
         if !existed && !kept {
@@ -106,7 +132,9 @@ impl Broker {
             stream: source.stream.clone(),
             group: source.group.clone(),
             existed,
+            removed,
             pending,
+            alive,
             kept,
         })
     }

@@ -6,7 +6,7 @@ use super::Lab;
 use super::room::{HOUR, LEASE, Room, defer, ids, retry, settle, sweep};
 use crate::backend::How;
 use crate::error::ErrorKind;
-use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
+use crate::members::{Consumer, Created, Deleted, Deletion, Removal, WhyKept};
 use crate::names::{EntryId, GroupStart};
 use crate::trim::TrimStep;
 
@@ -20,8 +20,8 @@ async fn create(room: &Room<'_>, start: GroupStart) -> Created {
     created.unwrap()
 }
 
-async fn delete(room: &Room<'_>, removal: Removal) -> Deleted {
-    let deleted = room.backend().delete_group(&room.source, removal).await;
+async fn delete(room: &Room<'_>, how: Deletion) -> Deleted {
+    let deleted = room.backend().delete_group(&room.source, how).await;
     deleted.unwrap()
 }
 
@@ -120,22 +120,27 @@ pub(super) async fn a_deleted_group_leaves_nothing_of_its_own_behind(lab: &dyn L
     sweep(&*seat, 100).await;
     let whole = Deleted {
         existed: true,
+        removed: false,
         pending: 3,
+        alive: vec!["a".to_owned()],
         kept: true,
     };
-    // A look changes nothing.
-    for _ in 0..2 {
-        assert_eq!(delete(&room, Removal::Look).await, whole);
+    // A look changes nothing, and what is in use stays unless that is forced.
+    for how in [Deletion::Look, Deletion::Look, Deletion::Unused] {
+        assert_eq!(delete(&room, how).await, whole);
     }
     assert_eq!(room.owners().await.len(), 3);
-    assert_eq!(delete(&room, Removal::Remove).await, whole);
-    let nothing = Deleted {
-        existed: false,
-        pending: 0,
-        kept: false,
+    let removed = Deleted {
+        removed: true,
+        ..whole
     };
-    for removal in [Removal::Look, Removal::Remove] {
-        assert_eq!(delete(&room, removal).await, nothing);
+    assert_eq!(delete(&room, Deletion::Forced).await, removed);
+    for (how, removed) in [(Deletion::Look, false), (Deletion::Forced, true)] {
+        let nothing = Deleted {
+            removed,
+            ..Deleted::default()
+        };
+        assert_eq!(delete(&room, how).await, nothing);
     }
     let told = seat.receive(1, None).await.unwrap_err();
     assert_eq!(told.kind(), ErrorKind::NoGroup);
@@ -144,6 +149,34 @@ pub(super) async fn a_deleted_group_leaves_nothing_of_its_own_behind(lab: &dyn L
     assert_eq!(create(&room, GroupStart::New).await, NEW);
     assert_eq!(last_delivered(&room).await, added[2]);
     assert!(lab.is_clean(&room.source).await);
+}
+
+pub(super) async fn a_group_stays_while_something_is_pending_or_a_consumer_lives(lab: &dyn Lab) {
+    let unused = async |room: &Room<'_>| {
+        let deleted = delete(room, Deletion::Unused).await;
+        (deleted.removed, deleted.pending, deleted.alive)
+    };
+    // A worker that lives, with nothing pending; then one that is dead, with something; then nothing.
+    let room = Room::new(lab);
+    let seat = room.join("a").await;
+    assert_eq!(unused(&room).await, (false, 0, vec!["a".to_owned()]));
+    let fence = room.hold_one(&*seat).await;
+    lab.presume_dead(&room.source, "a").await;
+    assert_eq!(unused(&room).await, (false, 1, vec![]));
+    assert_eq!(room.owners().await, [(fence.id, "a".into(), 1)]);
+    settle(&*seat, fence, How::Ack).await;
+    assert_eq!(unused(&room).await, (true, 0, vec![]));
+    assert!(lab.is_clean(&room.source).await);
+
+    // A consumer of another kind gives no sign of life but that it was seen.
+    let room = Room::new(lab);
+    room.add(1).await;
+    create(&room, GroupStart::First).await;
+    let read = lab.foreign_read(&room.source, "python", 1).await;
+    lab.foreign_ack(&room.source, read[0]).await;
+    let lives = (false, 0, vec!["python".to_owned()]);
+    assert_eq!(unused(&room).await, lives);
+    assert!(delete(&room, Deletion::Forced).await.removed);
 }
 
 pub(super) async fn what_is_left_of_a_vanished_group_is_deleted_and_holds_no_trim_back(
@@ -171,17 +204,26 @@ pub(super) async fn what_is_left_of_a_vanished_group_is_deleted_and_holds_no_tri
     assert_eq!(before, std::slice::from_ref(&room.source.group));
     assert_eq!(trim(&before).await, 3);
     let vanished = Deleted {
-        existed: false,
-        pending: 0,
+        alive: vec!["a".to_owned()],
         kept: true,
+        ..Deleted::default()
     };
-    assert_eq!(delete(&room, Removal::Look).await, vanished);
-    assert_eq!(delete(&room, Removal::Remove).await, vanished);
+    // Its worker lives, and creates it again.
+    for how in [Deletion::Look, Deletion::Unused] {
+        assert_eq!(delete(&room, how).await, vanished);
+    }
+    lab.presume_dead(&room.source, "a").await;
+    let forgotten = Deleted {
+        removed: true,
+        kept: true,
+        ..Deleted::default()
+    };
+    assert_eq!(delete(&room, Deletion::Unused).await, forgotten);
     assert_eq!(marked().await, []);
     assert_eq!(trim(&[]).await, 0);
     // Of a stream that is gone as well.
     lab.drop_stream(room.stream()).await;
-    assert!(!delete(&room, Removal::Remove).await.kept);
+    assert!(!delete(&room, Deletion::Forced).await.kept);
 }
 
 pub(super) async fn a_deleted_group_leaves_the_others_alone(lab: &dyn Lab) {
@@ -193,7 +235,7 @@ pub(super) async fn a_deleted_group_leaves_the_others_alone(lab: &dyn Lab) {
     other.group = "group2".parse().unwrap();
     let created = room.backend().create_group(&other, GroupStart::First).await;
     assert_eq!(created.unwrap(), NEW);
-    let deleted = room.backend().delete_group(&other, Removal::Remove).await;
+    let deleted = room.backend().delete_group(&other, Deletion::Unused).await;
     let deleted = deleted.unwrap();
     assert_eq!((deleted.existed, deleted.pending), (true, 0));
     assert_eq!(room.owners().await, [(fence.id, "a".into(), 1)]);
@@ -201,7 +243,7 @@ pub(super) async fn a_deleted_group_leaves_the_others_alone(lab: &dyn Lab) {
     lab.spoil(&room.dlq).await;
     let mut spoiled = room.source.clone();
     spoiled.stream = room.dlq.clone();
-    let told = room.backend().delete_group(&spoiled, Removal::Look).await;
+    let told = room.backend().delete_group(&spoiled, Deletion::Look).await;
     assert_eq!(told.unwrap_err().kind(), ErrorKind::WrongType);
 }
 

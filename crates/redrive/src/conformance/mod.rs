@@ -319,6 +319,7 @@ macro_rules! every_test {
                 a_group_of_a_missing_stream_makes_the_stream,
                 a_created_group_goes_on_where_one_of_its_name_had_come_to,
                 a_deleted_group_leaves_nothing_of_its_own_behind,
+                a_group_stays_while_something_is_pending_or_a_consumer_lives,
                 what_is_left_of_a_vanished_group_is_deleted_and_holds_no_trim_back,
                 a_deleted_group_leaves_the_others_alone,
                 consumers_are_told_by_their_names_with_what_they_hold,

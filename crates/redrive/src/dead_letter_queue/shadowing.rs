@@ -299,6 +299,7 @@ impl Shadowing {
                 attempt: 1,
                 age: Duration::ZERO,
                 fields,
+                shadow_of: Some(letter.id),
                 cancel,
                 timeout,
                 pass,
@@ -353,8 +354,10 @@ impl Shadowing {
             }
             Ran::Undecodable(error) => {
                 report.undecodable += 1;
-                let mut failure = Failure::default();
-                failure.error = error.to_string();
+                let failure = Failure {
+                    error: error.to_string(),
+                    ..Failure::default()
+                };
                 (Reason::Undecodable, failure)
             }
         };

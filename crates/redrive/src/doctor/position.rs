@@ -128,7 +128,7 @@ pub(super) fn leaked_groups(facts: &StreamFacts, patience: &Patience) -> Vec<Fin
         }
         let meaning = format!(
             "nobody is at work in the group, and it has not done with {} and what follows, for {} at least; every other \
-             group has come to {next}. No entry from there on can be trimmed. If nobody comes back to the group, destroy it; \
+             group has come to {next}. No entry from there on can be trimmed. If nobody comes back to the group, delete it; \
              else work in it",
             group.reach(),
             span(oldest)
@@ -136,7 +136,7 @@ pub(super) fn leaked_groups(facts: &StreamFacts, patience: &Patience) -> Vec<Fin
         let (stream, name) = (facts.stream.as_str(), group.group.as_str());
         let place = Place::group(&facts.stream, &group.group);
         let found = Finding::new(FindingCode::LeakedGroup, Severity::Warning, place, meaning);
-        Some(found.cure(["redis-cli", "XGROUP", "DESTROY", stream, name]))
+        Some(found.cure(["redrive", "group", "delete", stream, "-g", name]))
     });
     judged.collect()
 }

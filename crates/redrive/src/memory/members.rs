@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::members::{Consumer, Deleted, Removal, WhyKept, why_kept};
+use crate::members::{Consumer, Deleted, Deletion, FOREIGN_IDLE, Removal, WhyKept, why_kept};
 use crate::names::Source;
 
 use super::hints::{Hints, millis};
@@ -64,7 +64,7 @@ impl Kept {
     }
 
     /// `XGROUP DESTROY`, and the keys beside it.
-    pub(super) fn delete_group(&mut self, source: &Source, removal: Removal) -> Deleted {
+    pub(super) fn delete_group(&mut self, source: &Source, how: Deletion, now: Moment) -> Deleted {
         let pending = self.group(source).map(|group| group.pending.len() as u64);
         let kept = self.hints.get(source).is_some_and(|hints| {
             let Hints {
@@ -78,16 +78,39 @@ impl Kept {
             let waits = due.ids().next().is_some() || !states.is_empty() || !stones.is_empty();
             waits || mark.is_some() || !own.is_empty()
         });
-        if removal == Removal::Remove {
+        let mut deleted = Deleted {
+            existed: pending.is_ok(),
+            removed: false,
+            pending: pending.unwrap_or(0),
+            alive: self.alive(source, now),
+            kept,
+        };
+        let in_use = deleted.pending > 0 || !deleted.alive.is_empty();
+        if how == Deletion::Forced || (how == Deletion::Unused && !in_use) {
             if let Some(stream) = self.streams.get_mut(&source.stream) {
                 stream.groups.remove(&source.group);
             }
             self.hints.remove(source);
+            deleted.removed = true;
         }
-        Deleted {
-            existed: pending.is_ok(),
-            pending: pending.unwrap_or(0),
-            kept,
+        deleted
+    }
+
+    /// Who lives, by their names: redrive's, in the group or not, and others of the group that were seen
+    /// lately.
+    fn alive(&self, source: &Source, now: Moment) -> Vec<String> {
+        let own = self.hints.get(source).map(|hints| &hints.own);
+        let lives = own.into_iter().flatten();
+        let lives = lives.filter(|(_, one)| one.alive_until_ms > now.ms());
+        let mut alive: Vec<String> = lives.map(|(name, _)| name.to_string()).collect();
+        if let Ok(group) = self.group(source) {
+            let seen = group.consumers.iter().filter(|(name, seen_ms)| {
+                let foreign = own.is_none_or(|own| !own.contains_key(*name));
+                foreign && now.ms().saturating_sub(**seen_ms) <= millis(FOREIGN_IDLE)
+            });
+            alive.extend(seen.map(|(name, _)| name.to_string()));
         }
+        alive.sort_unstable();
+        alive
     }
 }

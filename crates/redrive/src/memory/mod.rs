@@ -36,7 +36,7 @@ use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
 use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::Error;
-use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
+use crate::members::{Consumer, Created, Deleted, Deletion, Removal, WhyKept};
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
@@ -314,11 +314,11 @@ impl Backend for Memory {
         kept.ensure_group(source, Some(start))
     }
 
-    async fn delete_group(&self, source: &Source, removal: Removal) -> Result<Deleted, Error> {
+    async fn delete_group(&self, source: &Source, how: Deletion) -> Result<Deleted, Error> {
         let deleted = {
-            let (mut kept, _) = self.open();
+            let (mut kept, now) = self.open();
             kept.check_type(&source.stream)?;
-            kept.delete_group(source, removal)
+            kept.delete_group(source, how, now)
         };
         // Who waits for entries is to know.
         self.world.changed.notify_waiters();

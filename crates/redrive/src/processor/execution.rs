@@ -56,6 +56,8 @@ pub(crate) struct Work {
     pub(crate) attempt: u32,
     pub(crate) age: Duration,
     pub(crate) fields: Fields,
+    /// The dead letter that is run in the shadow: of a layout without a lineage nothing else says which.
+    pub(crate) shadow_of: Option<EntryId>,
     pub(crate) cancel: CancellationToken,
     pub(crate) timeout: Option<Duration>,
     pub(crate) pass: Pass,
@@ -77,7 +79,8 @@ pub(crate) async fn run(work: Work) -> Ran {
 async fn run_in_span(work: Work) -> Ran {
     // Kept until the handler is gone, however it goes: an aborted one may still be running.
     let _inside = work.pass;
-    let (fields, lineage) = split_lineage(&work.fields);
+    let (fields, mut lineage) = split_lineage(&work.fields);
+    lineage.replayed_from = work.shadow_of.or(lineage.replayed_from);
     let envelope = Arc::new(Envelope {
         id: work.id,
         source: work.source,

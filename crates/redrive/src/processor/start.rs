@@ -269,6 +269,7 @@ impl Run {
             attempt: held.history.failures.saturating_add(1),
             age: held.age,
             fields: held.fields.clone(),
+            shadow_of: None,
             cancel: held.cancel.clone(),
             timeout: self.plan.options.timeout,
             pass,

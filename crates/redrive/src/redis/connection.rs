@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use super::era::{Era, Since};
 use super::errors::{self, After};
+use super::rights;
 use super::scripts::Script;
 use super::sentinel::Sentinels;
 use super::sentinel_server::Server;
@@ -305,12 +306,22 @@ impl Link {
         call: &Call,
         doing: &'static str,
     ) -> Result<Value, Error> {
-        match self.raw(&call.by_hash(script), doing).await? {
+        let answer = match self.raw(&call.by_hash(script), doing).await? {
             Err(error) if error.code() == Some("NOSCRIPT") => {
-                self.send(&call.by_text(script), doing).await
+                self.raw(&call.by_text(script), doing).await?
             }
-            answer => answer.map_err(|cause| self.address.error(cause, doing)),
-        }
+            answer => answer,
+        };
+        answer.map_err(|cause| {
+            let right = cause
+                .detail()
+                .and_then(|told| rights::named(told, script.text()));
+            let error = self.address.error(cause, doing);
+            match right {
+                Some(right) => error.caused_by(right),
+                None => error,
+            }
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use redis::RedisError;
 
+use super::rights;
 use crate::error::{Error, ErrorKind};
 
 /// Whether a connection can still be used after an error.
@@ -219,12 +220,16 @@ pub(super) fn error(cause: RedisError, doing: impl Into<String>) -> Error {
     }
 }
 
-/// The error behind a refusal that a script answered as text: `OOM command not allowed …`.
+/// The error behind a refusal of an `XADD` that a script answered as text: `OOM command not allowed …`.
 pub(super) fn refusal(text: &str, doing: impl Into<String>) -> Error {
     let first = text.split_whitespace().next().unwrap_or_default();
     let code = raised(text).unwrap_or(first);
     let (kind, _, hint) = of_code(code, text);
-    let error = Error::new(kind, doing.into()).caused_by(plain(text));
+    let told = match rights::is_unnamed(text) {
+        true => rights::refused("xadd"),
+        false => plain(text),
+    };
+    let error = Error::new(kind, doing.into()).caused_by(told);
     match hint {
         Some(hint) => error.hint(hint),
         None => error,

@@ -11,7 +11,7 @@ use super::seat::millis;
 use super::wire::{self, Table, unexpected};
 use super::{CALL, scripts};
 use crate::error::Error;
-use crate::members::{Consumer, Deleted, Removal, WhyKept, why_kept};
+use crate::members::{Consumer, Deleted, Deletion, FOREIGN_IDLE, Removal, WhyKept, why_kept};
 use crate::names::Source;
 
 fn how(removal: Removal) -> &'static str {
@@ -179,39 +179,62 @@ fn read(name: &[u8], row: Value, idle: Duration) -> Result<(Consumer, Option<Why
     Ok((consumer, why))
 }
 
-pub(super) async fn delete(
-    link: &Link,
-    source: &Source,
-    removal: Removal,
-) -> Result<Deleted, Error> {
+pub(super) async fn delete(link: &Link, source: &Source, how: Deletion) -> Result<Deleted, Error> {
     let doing = "deleting the consumer group";
     let keys = GroupKeys::of(source);
-    let mut names = cmd("HKEYS");
-    names.arg(&keys.consumers);
-    let names = link.send(&names, doing).await;
-    let names = wire::list(names.map_err(|error| error.during(source))?, "consumers")?;
-    let mut call = Call::new([
-        source.stream.to_string(),
-        keys.due.clone(),
-        keys.state.clone(),
-        keys.meta.clone(),
-        keys.consumers.clone(),
-        keys.tombstones.clone(),
-    ]);
-    for name in names {
-        call.key(alive_key(&keys, &wire::bytes(name, "a name")?));
+    loop {
+        let mut names = cmd("HKEYS");
+        names.arg(&keys.consumers);
+        let names = link.send(&names, doing).await;
+        let names = wire::list(names.map_err(|error| error.during(source))?, "consumers")?;
+        let mut call = Call::new([
+            source.stream.to_string(),
+            keys.due.clone(),
+            keys.state.clone(),
+            keys.meta.clone(),
+            keys.consumers.clone(),
+            keys.tombstones.clone(),
+        ]);
+        call.arg(source.group.to_string())
+            .arg(match how {
+                Deletion::Look => "look",
+                Deletion::Unused => "unused",
+                Deletion::Forced => "forced",
+            })
+            .number(millis(FOREIGN_IDLE));
+        for name in names {
+            let name = wire::bytes(name, "a name")?;
+            call.key(alive_key(&keys, &name));
+            call.arg(name);
+        }
+        let answer = link.eval(&scripts::DELETE_GROUP, &call, doing).await;
+        match answer.map_err(|error| error.during(source))? {
+            // Another consumer came in meanwhile.
+            Value::BulkString(_) | Value::SimpleString(_) => {}
+            answer => return read_deleted(answer),
+        }
     }
-    call.arg(source.group.to_string()).arg(how(removal));
-    let answer = link.eval(&scripts::DELETE_GROUP, &call, doing).await;
-    let answer = answer.map_err(|error| error.during(source))?;
+}
+
+fn read_deleted(answer: Value) -> Result<Deleted, Error> {
     let mut answer = wire::list(answer, "a deletion")?.into_iter();
     let mut next = |what| {
         let value = answer.next().ok_or_else(|| unexpected("a deletion"))?;
         wire::count(value, what)
     };
-    Ok(Deleted {
+    let mut deleted = Deleted {
         existed: next("whether there was a group")? == 1,
+        removed: next("whether it was removed")? == 1,
         pending: next("a count")?,
+        alive: Vec::new(),
         kept: next("a count")? > 0,
-    })
+    };
+    for name in answer {
+        let name = wire::bytes(name, "a name")?;
+        deleted
+            .alive
+            .push(String::from_utf8_lossy(&name).into_owned());
+    }
+    deleted.alive.sort_unstable();
+    Ok(deleted)
 }

@@ -18,6 +18,7 @@ mod reader;
 mod registry;
 mod renewal;
 mod replay;
+mod rights;
 mod scripts;
 mod seat;
 mod sentinel;
@@ -59,7 +60,7 @@ use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
 use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::{Error, ErrorKind};
-use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
+use crate::members::{Consumer, Created, Deleted, Deletion, Removal, WhyKept};
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
@@ -333,8 +334,8 @@ impl Backend for Redis {
             .map_err(|error| error.during(source))
     }
 
-    async fn delete_group(&self, source: &Source, removal: Removal) -> Result<Deleted, Error> {
-        members::delete(&self.link, source, removal).await
+    async fn delete_group(&self, source: &Source, how: Deletion) -> Result<Deleted, Error> {
+        members::delete(&self.link, source, how).await
     }
 
     async fn consumers(&self, source: &Source) -> Result<Vec<Consumer>, Error> {

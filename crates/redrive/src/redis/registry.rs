@@ -14,11 +14,8 @@ use super::wire::{self, Table};
 use super::{CALL, scripts};
 use crate::backend::Membership;
 use crate::error::{Error, ErrorKind};
+use crate::members::FOREIGN_IDLE;
 use crate::names::Source;
-
-/// How long a consumer that is not redrive's may be silent, with nothing pending, before it is
-/// taken for dead.
-const FOREIGN_IDLE: Duration = Duration::from_secs(3600);
 
 /// What became of a sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

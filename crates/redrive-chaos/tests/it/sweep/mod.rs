@@ -32,7 +32,7 @@ use self::scenarios::Scenario;
 use self::table::Table;
 
 /// What must have been seen: a proxy that sees nothing proves nothing.
-const MUST_SEE: [&str; 38] = [
+const MUST_SEE: [&str; 40] = [
     "EVALSHA ack",
     "EVALSHA alive",
     "EVALSHA begin",
@@ -41,10 +41,12 @@ const MUST_SEE: [&str; 38] = [
     "EVALSHA claim",
     "EVALSHA create_group",
     "EVALSHA dead_letter",
+    "EVALSHA delete_group",
     "EVALSHA import",
     "EVALSHA lift",
     "EVALSHA named",
     "EVALSHA page",
+    "EVALSHA prune",
     "EVALSHA purge",
     "EVALSHA put_back",
     "EVALSHA reap",

@@ -1,11 +1,13 @@
 //! Everything that a person does with the command line, each with what has to come of it.
 
+use std::collections::BTreeMap;
+
 use super::check::{Fate, Left};
 use super::scenarios::{Scenario, bury, scenario};
 use super::step::{Ended, Step};
 use super::world::{DLQ, GROUP, STREAM, World};
 
-pub(super) const OPERATORS: [Scenario; 17] = [
+pub(super) const OPERATORS: [Scenario; 19] = [
     scenario!(send),
     scenario!(send_lines),
     scenario!(looking),
@@ -18,6 +20,8 @@ pub(super) const OPERATORS: [Scenario; 17] = [
     scenario!(undo),
     scenario!(purge),
     scenario!(trim),
+    scenario!(group_made),
+    scenario!(group_cleared),
     scenario!(export_import),
     scenario!(import_unknown_scripts),
     scenario!(replay_unknown_scripts),
@@ -97,6 +101,32 @@ async fn looking(world: &mut World<'_>) {
         &["dlq", "pull", &dead, STREAM, "--to", "-"],
         &["dlq", "replay", STREAM, "--all", "--dry-run", "-o", "json"],
         &["trim", STREAM, "--dry-run", "-o", "json"],
+        &["group", "list", STREAM, "-o", "json"],
+        &["group", "show", STREAM, "-g", GROUP, "-o", "json"],
+        &[
+            "group",
+            "delete",
+            STREAM,
+            "-g",
+            GROUP,
+            "--dry-run",
+            "-o",
+            "json",
+        ],
+        &["consumer", "list", STREAM, "-g", GROUP, "-o", "json"],
+        &[
+            "consumer",
+            "prune",
+            STREAM,
+            "-g",
+            GROUP,
+            "--idle",
+            "0s",
+            "--dry-run",
+            "-o",
+            "json",
+        ],
+        &["dlq", "shadow", STREAM, "-o", "json", "--", "true"],
     ] {
         let ended = world.step(Step::redrive(words)).await;
         let json: Result<serde_json::Value, _> = serde_json::from_str(&ended.stdout);
@@ -301,6 +331,60 @@ async fn trim(world: &mut World<'_>) {
     world.step(Step::redrive(&words)).await;
     let length = world.length(STREAM).await;
     world.same("entries left", &3, &length);
+    let finish = world.worker(&["--until-idle"]);
+    world.settle(Some(finish), Left::Drained).await;
+}
+
+/// A group that is created twice is there once, and loses nothing.
+async fn group_made(world: &mut World<'_>) {
+    world.load_scripts().await;
+    world.add("ok", Fate::Done(1)).await;
+    let words = ["group", "create", STREAM, "-g", GROUP, "-o", "json"];
+    world.step(Step::redrive(&words)).await;
+    let finish = world.worker(&["--until-idle"]);
+    world.settle(Some(finish), Left::Drained).await;
+}
+
+/// Who is gone is cleared away and who holds something stays; a group that nobody needs goes with all that is kept of
+/// it, and the other stays.
+async fn group_cleared(world: &mut World<'_>) {
+    world.load_scripts().await;
+    let _: String = (world.ask(&["XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM"])).await;
+    let _: String = (world.ask(&["XGROUP", "CREATE", STREAM, "other", "0"])).await;
+    world.add("ok", Fate::Done(1)).await;
+    let read = [
+        "XREADGROUP",
+        "GROUP",
+        GROUP,
+        "plain",
+        "STREAMS",
+        STREAM,
+        ">",
+    ];
+    let _: redis::Value = world.ask(&read).await;
+    let gone = ["XGROUP", "CREATECONSUMER", STREAM, GROUP, "gone"];
+    let _: u64 = world.ask(&gone).await;
+    let beside = |key: &str| format!("{{{STREAM}}}:redrive:other:{key}");
+    let _: u64 = (world.ask(&["HSET", &beside("consumers"), "dead", "100"])).await;
+    let _: u64 = world.ask(&["HSET", &beside("meta"), "mark", "1-1"]).await;
+    let words = ["consumer", "prune", STREAM, "-g", GROUP, "--idle", "0s"];
+    world
+        .step(Step::redrive(&[&words[..], &["--yes"]].concat()))
+        .await;
+    let consumers: Vec<BTreeMap<String, redis::Value>> =
+        world.ask(&["XINFO", "CONSUMERS", STREAM, GROUP]).await;
+    let names = consumers.iter().filter_map(|one| match one.get("name") {
+        Some(redis::Value::BulkString(name)) => Some(String::from_utf8_lossy(name).into_owned()),
+        _ => None,
+    });
+    let names: Vec<String> = names.collect();
+    world.same("who stays", &vec!["plain".to_owned()], &names);
+    let words = ["group", "delete", STREAM, "-g", "other", "--yes"];
+    world.step(Step::redrive(&words)).await;
+    let groups: Vec<redis::Value> = world.ask(&["XINFO", "GROUPS", STREAM]).await;
+    world.same("groups", &1, &groups.len());
+    let kept: Vec<String> = world.ask(&["KEYS", &beside("*")]).await;
+    world.same("what is kept of it", &Vec::new(), &kept);
     let finish = world.worker(&["--until-idle"]);
     world.settle(Some(finish), Left::Drained).await;
 }

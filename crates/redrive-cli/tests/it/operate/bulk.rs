@@ -126,7 +126,7 @@ async fn putting_back(rig: &Rig, proxy: &Proxy) -> (Running, Armed) {
     let held = proxy.arm(third, Moment::Executed, Fault::Hold);
     let mut command = rig.command(&REPLAY);
     let running = Running::start({
-        command.env("REDRIVE_URL", proxy.url());
+        command.env("REDRIVE_URL", rig.through(proxy, &REPLAY));
         command
     });
     timeout(SOON, held.struck()).await.unwrap();

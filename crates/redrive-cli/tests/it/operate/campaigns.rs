@@ -12,7 +12,7 @@ use super::rig::{Rig, SOON, assert_fails};
 
 /// Handles all there is, and answers how many died.
 async fn work(rig: &Rig, layout: Layout, outcome: fn(u64) -> Outcome) -> u64 {
-    let broker = Broker::connect(&rig.server.url()).await.unwrap();
+    let broker = Broker::connect(&rig.url_for(&["run"])).await.unwrap();
     let mut processor = Processor::builder(&broker, Source::new("orders", "billing").unwrap())
         .block(Duration::from_millis(100))
         .layout(layout)
@@ -277,7 +277,7 @@ async fn an_aborted_campaign_ends_between_its_steps_whatever_its_rate() {
 #[tokio::test]
 async fn what_dies_again_in_a_layout_without_lineage_is_found_in_the_queue() {
     let rig = Rig::start().await;
-    let broker = Broker::connect(&rig.server.url()).await.unwrap();
+    let broker = Broker::connect(&rig.url_for(&["run"])).await.unwrap();
     let producer = broker.producer("orders".parse().unwrap());
     let messages: Vec<Value> = (0..4).map(|n| serde_json::json!({ "n": n })).collect();
     producer.send_all(&messages).await.unwrap();

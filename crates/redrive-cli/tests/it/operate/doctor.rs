@@ -10,7 +10,7 @@ const KEYS: &str = "code severity stream group consumer meaning cure fixable fix
 
 /// A server that keeps what it acknowledges.
 async fn sound() -> Rig {
-    Rig::on(Server::builder().appendonly().start().await).await
+    Rig::with(Server::builder().appendonly()).await
 }
 
 /// A stream of three entries and a group that has done with them.

@@ -63,7 +63,7 @@ async fn replies_that_are_lost_at_random_double_nothing_and_lose_nothing() {
         let rig = rig().await;
         let proxy = Proxy::in_front_of(&rig.server);
         proxy.reset_at_random(4, seed);
-        let replayed = until_done(&rig, proxy.url(), more).await;
+        let replayed = until_done(&rig, &rig.through(&proxy, &REPLAY), more).await;
         proxy.reset_at_random(0, seed);
         assert!(
             proxy.random_resets() > 5,
@@ -99,7 +99,7 @@ async fn killed_ten_times_it_puts_each_back_once() {
         running.insist(Signal::KILL).await;
     }
     assert!(rig.length("orders:dlq").await > 0);
-    let url = rig.server.url();
+    let url = rig.url_for(&REPLAY);
     until_done(&rig, &url, &[]).await;
     each_is_back_once(&rig).await;
 }
@@ -133,7 +133,7 @@ async fn interrupted_anywhere_the_same_command_goes_on_and_the_reports_add_up() 
         let report: Value = serde_json::from_str(&ended.stdout).unwrap_or_default();
         replayed += report["replayed"].as_u64().unwrap_or_default();
     }
-    let url = rig.server.url();
+    let url = rig.url_for(&REPLAY);
     replayed += until_done(&rig, &url, &[]).await;
     each_is_back_once(&rig).await;
     assert_eq!(replayed, MANY);
@@ -145,7 +145,8 @@ async fn eight_operators_with_lost_replies_put_each_back_once() {
     let rig = rig().await;
     let proxy = Proxy::in_front_of(&rig.server);
     proxy.reset_at_random(10, 3);
-    let one = || until_done(&rig, proxy.url(), &[]);
+    let url = rig.through(&proxy, &REPLAY);
+    let one = || until_done(&rig, &url, &[]);
     let told = tokio::join!(one(), one(), one(), one(), one(), one(), one(), one());
     assert!(proxy.random_resets() > 0);
     each_is_back_once(&rig).await;

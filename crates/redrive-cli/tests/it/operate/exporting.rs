@@ -215,7 +215,7 @@ async fn a_stdout_that_is_full_or_closed_is_no_success() {
     let line = "\"$0\" dlq export orders | head -c 10; exit ${PIPESTATUS[0]}";
     let mut shell = tokio::process::Command::new("bash");
     shell.args(["-c", line, env!("CARGO_BIN_EXE_redrive")]);
-    shell.env("REDRIVE_URL", rig.server.url());
+    shell.env("REDRIVE_URL", rig.url_for(&["dlq", "export"]));
     let told = ended(&mut shell).await;
     assert_eq!(told.code, Some(1), "{}", told.stderr);
     assert!(
@@ -245,7 +245,7 @@ async fn an_export_that_ends_early_leaves_no_file() {
             "--to",
             file.to_str().unwrap(),
             "--url",
-            proxy.url(),
+            &rig.through(&proxy, &["dlq", "export"]),
         ];
         let mut running = Running::start(rig.command(&line));
         eventually(SOON, "it is in the middle of it", async || {

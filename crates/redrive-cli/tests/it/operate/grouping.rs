@@ -265,7 +265,8 @@ async fn ctrl_c_prints_what_is_counted_so_far_and_says_so() {
             Moment::Executed,
             Fault::Hold,
         );
-        let line = ["dlq", "groups", "orders", "-o", form, "--url", proxy.url()];
+        let url = rig.through(&proxy, &["dlq", "groups"]);
+        let line = ["dlq", "groups", "orders", "-o", form, "--url", &url];
         let running = Running::start(rig.command(&line));
         redrive_testkit::eventually(super::rig::SOON, "it is held", async || held.has_struck())
             .await;
@@ -301,7 +302,7 @@ async fn ctrl_c_prints_what_is_counted_so_far_and_says_so() {
             "-o",
             "json",
             "--url",
-            proxy.url(),
+            &rig.through(&proxy, &["dlq", "groups"]),
         ])
         .await;
     assert_eq!(ended.stdout, "");

@@ -96,7 +96,7 @@ async fn a_group_that_has_vanished_goes_on_where_it_was_until_it_is_deleted() {
         .await;
     assert_eq!(
         keys(&gone),
-        sorted("stream group existed pending kept unread unread_exact alive")
+        sorted("stream group existed removed pending kept unread unread_exact alive")
     );
     assert_eq!(
         (&gone["existed"], &gone["kept"]),
@@ -116,18 +116,46 @@ async fn a_delete_says_what_would_be_lost_and_does_nothing_unasked() {
     let rig = Rig::start().await;
     used(&rig).await;
     let before = rig.everything().await;
-    let refused = group(&rig, "delete", &[]).await;
+    let in_use = "1 entry is pending, and 1 consumer lives (python)";
+    for consent in [&[][..], &["--yes"]] {
+        let refused = group(&rig, "delete", consent).await;
+        assert_fails(
+            &refused,
+            1,
+            &format!("the group billing of orders is in use and was not deleted: {in_use}"),
+            "stop its workers and wait until nothing is pending; or say --force: what is pending is then run by \
+             nobody of this group",
+        );
+    }
+    let refused = group(&rig, "delete", &["--force"]).await;
     assert_fails(
         &refused,
         2,
         "this would delete the group billing of orders with 1 entry that is pending, and there is no terminal \
          to ask",
-        "look first, with `redrive group show`, then say --yes",
+        "look first, with --dry-run, then say --yes",
+    );
+    let dry = group(&rig, "delete", &["--dry-run"]).await;
+    assert_eq!(dry.code, Some(0));
+    let said = format!("a dry run: nothing was changed\nit would stay without --force: {in_use}\n");
+    assert_eq!(dry.stderr, said);
+    assert_eq!(
+        dry.stdout,
+        "deleted  no\npending  1\nalive    1\nunread   2\n"
     );
     assert_eq!(rig.everything().await, before);
-    let done = group(&rig, "delete", &["--yes"]).await;
-    assert_eq!((done.code, &*done.stderr), (Some(0), ""));
-    assert_eq!(done.stdout, "deleted  yes\npending  1\nunread   2\n");
+
+    let done = group(&rig, "delete", &["--yes", "--force"]).await;
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert_eq!(
+        done.stderr,
+        "1 entry was pending: nobody of this group runs them any more; they are still in orders if nobody trims \
+         it\na worker of redrive that still runs creates the group again: stop it, and delete it again\n"
+    );
+    assert_eq!(
+        done.stdout,
+        "deleted  yes\npending  1\nalive    1\nunread   2\n"
+    );
     assert_eq!(rig.length("orders").await, 3);
     let none = group(&rig, "delete", &["--yes"]).await;
     assert_fails(
@@ -146,6 +174,32 @@ async fn a_delete_says_what_would_be_lost_and_does_nothing_unasked() {
         "{}",
         missing.stderr
     );
+}
+
+/// Of a group that redrive never worked for, on a stream that it never wrote to.
+#[tokio::test]
+async fn a_group_of_strangers_goes_once_nobody_needs_it() {
+    let rig = Rig::start().await;
+    let id: String = rig.ask(&["XADD", "theirs", "*", "n", "1"]).await;
+    let made = ["XGROUP", "CREATE", "theirs", "old", "0"];
+    let _: String = rig.ask(&made).await;
+    let before = rig.everything().await;
+    let words = ["group", "delete", "theirs", "-g", "old", "--yes"];
+    let told = rig.json(&[&words[..], &["--dry-run"]].concat()).await;
+    assert_eq!(
+        (&told["removed"], &told["kept"]),
+        (&json!(false), &json!(false))
+    );
+    assert!(rig.everything().await == before);
+    let told = rig.json(&words).await;
+    let expected = json!({
+        "stream": "theirs", "group": "old", "existed": true, "removed": true, "pending": 0, "alive": [],
+        "kept": false, "unread": 1, "unread_exact": true,
+    });
+    assert_eq!(told, expected);
+    let left: Vec<String> = rig.ask(&["KEYS", "*"]).await;
+    assert_eq!(left, ["theirs"]);
+    assert_eq!(rig.length("theirs").await, 1, "{id}");
 }
 
 #[tokio::test]
@@ -259,11 +313,20 @@ async fn only_dead_consumers_that_hold_nothing_are_pruned_and_the_others_are_exp
         sorted("name pending idle_ms own lease_ms alive")
     );
 
+    // Where there is nobody to remove, nobody is asked.
     let recent = rig.json(&[&["consumer", "prune"][..], &OF].concat()).await;
     assert_eq!(recent["removed"], json!([]));
+    let args = [&["consumer", "prune"][..], &OF, &["--idle", "0s"]].concat();
+    assert_fails(
+        &rig.redrive(&args).await,
+        2,
+        "this would remove 1 consumer of the group billing of orders, on which nothing is pending, and there is \
+         no terminal to ask",
+        "look first, with --dry-run, then say --yes",
+    );
     for dry in [true, false] {
-        let mut args = [&["consumer", "prune"][..], &OF, &["--idle", "0s"]].concat();
-        args.extend(dry.then_some("--dry-run"));
+        let mut args = args.clone();
+        args.push(if dry { "--dry-run" } else { "--yes" });
         let pruned = rig.redrive(&args).await;
         assert_eq!(pruned.code, Some(0));
         let told = "python holds 1 entry: it is not redrive's; a redrive worker of the group takes them over \
@@ -291,12 +354,11 @@ async fn only_dead_consumers_that_hold_nothing_are_pruned_and_the_others_are_exp
     }
     let left = rig.json(&[&["consumer", "list"][..], &OF].concat()).await;
     assert_eq!(left.as_array().unwrap().len(), 2);
-    // Who lives creates a group again: that is said.
-    let deleted = group(&rig, "delete", &["--yes", "-o", "json"]).await;
-    assert_eq!(
-        deleted.stderr,
-        "1 worker lives and creates the group again; stop them, and delete it again\n"
-    );
+    // Who lives creates a group again.
+    let refused = group(&rig, "delete", &["--yes"]).await;
+    assert_eq!(refused.code, Some(1));
+    let why = "1 entry is pending, and 2 consumers live (live, python)\n";
+    assert!(refused.stderr.contains(why), "{}", refused.stderr);
     drop(worker);
     let nobody = rig
         .redrive(&["consumer", "prune", "orders", "-g", "nobody"])

@@ -226,7 +226,9 @@ async fn a_watch_may_begin_before_its_server() {
     let early = watch(&rig);
     early.says("error: server unreachable").await;
     rig.server.restart().await;
-    let broker = redrive::Broker::connect(&rig.server.url()).await.unwrap();
+    let broker = redrive::Broker::connect(&rig.url_for(&["run"]))
+        .await
+        .unwrap();
     let producer = broker.producer("orders".parse().unwrap());
     producer.send(&1).await.unwrap();
     early.says("\"stream\":\"orders\"").await;

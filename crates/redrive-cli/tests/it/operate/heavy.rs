@@ -22,7 +22,7 @@ async fn measured(rig: &Rig, args: &[&str]) -> (Vec<u8>, usize) {
     command.args(["-c", MEASURE]).arg(file.path());
     command.arg(env!("CARGO_BIN_EXE_redrive")).args(args);
     command
-        .env("REDRIVE_URL", rig.server.url())
+        .env("REDRIVE_URL", rig.url_for(args))
         .stderr(Stdio::piped());
     command.env("XDG_CONFIG_HOME", "/nonexistent");
     let output = command.output().await;

@@ -287,8 +287,8 @@ async fn a_pipe_carries_a_queue_from_one_server_to_another() {
     here.reject(250).await;
     let line = format!(
         "\"$0\" --url {} dlq export orders | gzip | \"$0\" --url {} dlq import - --yes -o json",
-        here.server.url(),
-        there.server.url()
+        here.url_for(&["dlq", "export"]),
+        there.url_for(&["dlq", "import"])
     );
     let mut shell = tokio::process::Command::new("bash");
     let temp = tempfile::tempdir().unwrap();

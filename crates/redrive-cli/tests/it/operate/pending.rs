@@ -31,7 +31,7 @@ async fn what_is_pending_is_listed_with_why_and_when_it_is_due() {
         ">",
     ];
     let _: redis::Value = rig.ask(&read).await;
-    let broker = Broker::connect(&rig.server.url()).await.unwrap();
+    let broker = Broker::connect(&rig.url_for(&["run"])).await.unwrap();
     let mut processor = Processor::builder(&broker, Source::new("orders", "billing").unwrap())
         .consumer("ours".parse().unwrap())
         .block(Duration::from_millis(50))

@@ -245,7 +245,7 @@ async fn a_file_that_cannot_be_written_is_an_error_and_no_file() {
             .arg(env!("CARGO_BIN_EXE_redrive"))
             .args(["dlq", "pull", "17-1", "orders"])
             .args(words)
-            .env("REDRIVE_URL", desk.rig.server.url())
+            .env("REDRIVE_URL", desk.rig.url_for(&["dlq", "pull"]))
             .current_dir(desk.folder.path());
         let error = format!("writing {}: File too large (os error 27)", words[1]);
         let hint = "no file was left behind; is the disk full?";

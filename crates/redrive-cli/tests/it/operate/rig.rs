@@ -8,7 +8,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, ToRedisArgs};
 use redrive::{Broker, Message, Outcome, Processor, Source};
-use redrive_testkit::{Server, eventually};
+use redrive_testkit::{Builder, Proxy, Server, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -38,7 +38,11 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) async fn start() -> Self {
-        let mut server = Server::builder();
+        Self::with(Server::builder()).await
+    }
+
+    /// On a server like this, with the users of the page.
+    pub(super) async fn with(mut server: Builder) -> Self {
         for user in users::users() {
             server = server.acl(&user);
         }
@@ -65,6 +69,12 @@ impl Rig {
         } else {
             self.server.url()
         }
+    }
+
+    /// The same behind a proxy of it.
+    pub(super) fn through(&self, proxy: &Proxy, args: &[&str]) -> String {
+        assert!(self.users, "a proxy is put in front of servers with users");
+        users::url_for(args, proxy.port())
     }
 
     /// A server that holds what one of the two Python systems left.
@@ -153,7 +163,7 @@ impl Rig {
 
     /// Lets redrive itself give up so many messages, `data` of each its number as JSON: `{"n":0}`.
     pub(crate) async fn reject(&self, many: u32) {
-        let broker = Broker::connect(&self.server.url()).await.unwrap();
+        let broker = Broker::connect(&self.url_for(&["run"])).await.unwrap();
         let messages: Vec<Value> = (0..many).map(|n| serde_json::json!({ "n": n })).collect();
         let producer = broker.producer("orders".parse().unwrap());
         producer.send_all(&messages).await.unwrap();

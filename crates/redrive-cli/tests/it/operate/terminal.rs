@@ -236,7 +236,7 @@ async fn a_long_search_shows_how_far_it_is_and_ends_at_ctrl_c_with_what_it_found
         let (rig, proxy, held) = slow_queue().await;
         let line = [
             "--url",
-            proxy.url(),
+            &rig.through(&proxy, &["dlq", "list"]),
             "dlq",
             "list",
             "orders",
@@ -266,7 +266,7 @@ async fn counting_before_the_question_shows_how_far_it_is_and_ends_at_ctrl_c() {
     let before = rig.everything().await;
     let line = [
         "--url",
-        proxy.url(),
+        &rig.through(&proxy, &["dlq", "purge"]),
         "dlq",
         "purge",
         "orders",

@@ -5,12 +5,13 @@ use crate::pages::page::blocks;
 /// Their password on the page.
 const PASSWORD: &str = "a-long-password";
 /// The stream of the page, and the others of these tests.
-const STREAMS: [&str; 22] = [
+const STREAMS: [&str; 23] = [
     "orders",
     "refunds",
     "order",
     "nowhere",
     "others",
+    "theirs",
     "elsewhere",
     "text",
     "agent_events",

@@ -16,7 +16,7 @@ use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
-use crate::members::{Consumer, Created, Deleted, Removal, WhyKept};
+use crate::members::{Consumer, Created, Deleted, Deletion, Removal, WhyKept};
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, GroupStart, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
@@ -287,8 +287,8 @@ impl Backend for Faulty<dyn Backend> {
         self.inner.create_group(source, start).await
     }
 
-    async fn delete_group(&self, source: &Source, removal: Removal) -> Result<Deleted, Error> {
-        self.inner.delete_group(source, removal).await
+    async fn delete_group(&self, source: &Source, how: Deletion) -> Result<Deleted, Error> {
+        self.inner.delete_group(source, how).await
     }
 
     async fn consumers(&self, source: &Source) -> Result<Vec<Consumer>, Error> {
