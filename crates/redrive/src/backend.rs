@@ -16,6 +16,7 @@ pub(crate) use crate::delivery::{
 use crate::doctor::{Named, facts::ServerFacts, facts::StreamFacts};
 use crate::error::Error;
 pub(crate) use crate::gate::{Beside, Gate};
+use crate::keeping::Keeping;
 use crate::message::Fields;
 use crate::names::{
     ConsumerName, EntryId, GroupName, GroupStart, Names, ProcessToken, Source, StreamKey,
@@ -181,10 +182,9 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
 /// What a consumer that has joined a group does. One per running processor.
 ///
-/// Every call but [`receive`](Self::receive) may be repeated after an error: it answers what it
-/// answered, or that it is already so.
+/// All but [`receive`](Self::receive) may be repeated after an error, and answer what they answered.
 #[async_trait]
-pub(crate) trait Seat: Send + Sync + 'static {
+pub(crate) trait Seat: Keeping + Send + Sync + 'static {
     /// Up to `max` entries nobody has had yet, waiting for the first as long as `block`; `None`
     /// does not wait. Never drop this future: what it was about to answer would be held by a
     /// live consumer and known to nobody until the lease is over.

@@ -18,6 +18,7 @@ use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::Error;
 use crate::gate::Gate;
+use crate::keeping::Keeping;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
@@ -225,6 +226,13 @@ impl Backend for Closing<dyn Backend> {
     ) -> Result<u64, Error> {
         self.unless_closed(self.inner.remove_consumers(source, names, silent))
             .await
+    }
+}
+
+#[async_trait]
+impl Keeping for Closing<dyn Seat> {
+    async fn make_room(&self) -> Result<u64, Error> {
+        self.unless_closed(self.inner.make_room()).await
     }
 }
 

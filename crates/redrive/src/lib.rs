@@ -57,6 +57,7 @@ mod fingerprint;
 mod gate;
 mod groups;
 mod handler;
+mod keeping;
 mod memory;
 mod message;
 mod names;

@@ -164,7 +164,7 @@ const FLOORS: [&[&str]; 6] = [
         "trim",
         "doctor",
     ],
-    &["backend", "delivery", "closing", "gate"],
+    &["backend", "delivery", "keeping", "closing", "gate"],
     &["memory", "redis"],
     &["processor"],
     &[

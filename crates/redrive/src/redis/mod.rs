@@ -10,6 +10,7 @@ mod examine;
 mod group;
 mod import;
 mod inspect;
+mod keeping;
 mod keys;
 mod look;
 mod page;

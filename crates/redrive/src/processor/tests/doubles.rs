@@ -16,6 +16,7 @@ use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
+use crate::keeping::Keeping;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
@@ -305,6 +306,13 @@ impl Backend for Faulty<dyn Backend> {
         silent: Duration,
     ) -> Result<u64, Error> {
         self.inner.remove_consumers(source, names, silent).await
+    }
+}
+
+#[async_trait]
+impl Keeping for Faulty<dyn Seat> {
+    async fn make_room(&self) -> Result<u64, Error> {
+        self.inner.make_room().await
     }
 }
 
