@@ -16,7 +16,7 @@ pub(crate) use crate::delivery::{
 use crate::doctor::{Named, facts::ServerFacts, facts::StreamFacts};
 use crate::error::Error;
 pub(crate) use crate::gate::{Beside, Gate};
-use crate::keeping::Keeping;
+use crate::keeping::{Books, Keeping};
 use crate::message::Fields;
 use crate::names::{
     ConsumerName, EntryId, GroupName, GroupStart, Names, ProcessToken, Source, StreamKey,
@@ -27,7 +27,7 @@ use crate::trim::{TrimStep, Trimmed};
 
 /// What a broker does for anybody: add, look, replay, purge; and let a consumer in.
 #[async_trait]
-pub(crate) trait Backend: Send + Sync + 'static {
+pub(crate) trait Backend: Books + Send + Sync + 'static {
     /// Lets a consumer into a group, which is created if it is missing; unless another process
     /// lives under its name.
     async fn join(&self, membership: Membership) -> Result<Joined, Error>;

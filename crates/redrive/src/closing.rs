@@ -18,7 +18,8 @@ use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::Error;
 use crate::gate::Gate;
-use crate::keeping::Keeping;
+use crate::keeping::{Books, Keeping};
+use crate::ledger::Counts;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
@@ -226,6 +227,13 @@ impl Backend for Closing<dyn Backend> {
     ) -> Result<u64, Error> {
         self.unless_closed(self.inner.remove_consumers(source, names, silent))
             .await
+    }
+}
+
+#[async_trait]
+impl Books for Closing<dyn Backend> {
+    async fn counts(&self, dlq: &StreamKey) -> Result<Option<Counts>, Error> {
+        self.unless_closed(self.inner.counts(dlq)).await
     }
 }
 

@@ -159,6 +159,7 @@ const FLOORS: [&[&str]; 6] = [
         "payload",
         "selection",
         "groups",
+        "ledger",
         "fingerprint",
         "stats",
         "trim",

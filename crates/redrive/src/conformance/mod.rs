@@ -31,6 +31,7 @@ mod settle;
 mod sizes;
 mod stale;
 mod stats;
+mod sums;
 mod takeover;
 mod trim;
 mod trimmed;
@@ -303,6 +304,12 @@ macro_rules! every_test {
                 a_queue_whose_oldest_is_too_old_is_full_until_it_has_gone,
                 what_is_too_old_is_dropped_by_the_next_death_and_by_time_alone,
                 whichever_limit_is_reached_first_counts,
+            ];
+            sums: [
+                a_queue_that_was_never_there_has_no_books,
+                tombstones_that_go_or_get_their_bytes_are_nobody_elses_work,
+                what_is_replayed_purged_and_imported_is_nobody_elses_work,
+                what_others_add_and_remove_is_told,
             ];
             group: [
                 a_vanished_group_is_told,

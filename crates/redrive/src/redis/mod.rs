@@ -1,5 +1,6 @@
 //! The Redis backend: plain commands where they do, scripts where check and write must be one step.
 
+mod books;
 mod campaigns;
 mod capability;
 mod clock;

@@ -16,7 +16,8 @@ use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
-use crate::keeping::Keeping;
+use crate::keeping::{Books, Keeping};
+use crate::ledger::Counts;
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
 use crate::stats::{Pending, Stats};
@@ -306,6 +307,13 @@ impl Backend for Faulty<dyn Backend> {
         silent: Duration,
     ) -> Result<u64, Error> {
         self.inner.remove_consumers(source, names, silent).await
+    }
+}
+
+#[async_trait]
+impl Books for Faulty<dyn Backend> {
+    async fn counts(&self, dlq: &StreamKey) -> Result<Option<Counts>, Error> {
+        self.inner.counts(dlq).await
     }
 }
 

@@ -156,6 +156,12 @@ local function no_longer_pending(id, n, charged)
     int(charged and s.x or crashes(s, n)), int(s.first), s.err }
 end
 
+-- One that was added is no longer counted as a dead letter: it is gone, or another stands for it.
+local function uncount()
+  redis.pcall('HINCRBY', LEDGER, 'dead_lettered', -1)
+  redis.pcall('HINCRBY', LEDGER, 'rewritten', 1)
+end
+
 -- Its message has succeeded after all. Answers whether a tombstone stood for it.
 local function lift(id)
   local stone = remembered(id)
@@ -163,7 +169,7 @@ local function lift(id)
   -- The work is done: what the queue answers must not make its ack fail.
   local gone = redis.pcall('XDEL', DLQ, stone.tombstone)
   if type(gone) ~= 'number' then return false end
-  if gone == 1 then redis.pcall('HINCRBY', LEDGER, 'dead_lettered', -1) end
+  if gone == 1 then uncount() end
   redis.call('HDEL', TOMBSTONES, id)
   return true
 end
