@@ -16,6 +16,7 @@ pub(crate) use crate::delivery::{
 use crate::doctor::{Named, facts::ServerFacts, facts::StreamFacts};
 use crate::error::Error;
 pub(crate) use crate::gate::{Beside, Gate};
+use crate::keeping::{Books, Keeping};
 use crate::members::{Consumer, Created, Deleted, Deletion, Removal, WhyKept};
 use crate::message::Fields;
 pub use crate::moves::Keep;
@@ -32,7 +33,7 @@ use crate::trim::{TrimStep, Trimmed};
 
 /// What a broker does for anybody: add, look, replay, purge; and let a consumer in.
 #[async_trait]
-pub(crate) trait Backend: Send + Sync + 'static {
+pub(crate) trait Backend: Books + Send + Sync + 'static {
     /// Lets a consumer into a group, which is created if it is missing; unless another process
     /// lives under its name.
     async fn join(&self, membership: Membership) -> Result<Joined, Error>;
@@ -205,10 +206,9 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
 /// What a consumer that has joined a group does. One per running processor.
 ///
-/// Every call but [`receive`](Self::receive) may be repeated after an error: it answers what it
-/// answered, or that it is already so.
+/// All but [`receive`](Self::receive) may be repeated after an error, and answer what they answered.
 #[async_trait]
-pub(crate) trait Seat: Send + Sync + 'static {
+pub(crate) trait Seat: Keeping + Send + Sync + 'static {
     /// Up to `max` entries nobody has had yet, waiting for the first as long as `block`; `None`
     /// does not wait. Never drop this future: what it was about to answer would be held by a
     /// live consumer and known to nobody until the lease is over.

@@ -18,6 +18,8 @@ use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::Error;
 use crate::gate::Gate;
+use crate::keeping::{Books, Keeping};
+use crate::ledger::Counts;
 use crate::members::{Consumer, Created, Deleted, Deletion, Removal, WhyKept};
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, GroupStart, Names, Source, StreamKey};
@@ -246,6 +248,20 @@ impl Backend for Closing<dyn Backend> {
     ) -> Result<u64, Error> {
         self.unless_closed(self.inner.remove_consumers(source, names, silent))
             .await
+    }
+}
+
+#[async_trait]
+impl Books for Closing<dyn Backend> {
+    async fn counts(&self, dlq: &StreamKey) -> Result<Option<Counts>, Error> {
+        self.unless_closed(self.inner.counts(dlq)).await
+    }
+}
+
+#[async_trait]
+impl Keeping for Closing<dyn Seat> {
+    async fn make_room(&self) -> Result<u64, Error> {
+        self.unless_closed(self.inner.make_room()).await
     }
 }
 

@@ -57,6 +57,8 @@ mod fingerprint;
 mod gate;
 mod groups;
 mod handler;
+mod keeping;
+mod ledger;
 mod members;
 mod memory;
 mod message;
@@ -96,6 +98,7 @@ pub use error::{BoxError, Error, ErrorKind};
 pub use examining::{Checkup, Fixed};
 pub use groups::{DeadLetterGroup, DeadLetterGroups, GroupBy};
 pub use handler::Handler;
+pub use ledger::Ledger;
 pub use members::{
     Consumer, GroupCreation, GroupDeletion, InUse, KeptConsumer, PruneReport, WhyKept,
 };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing::{Span, debug, error, field, info, warn};
 
 use crate::backend::Died;
-use crate::dead_letter::Reason;
+use crate::dead_letter::{DeadLetterLimit, Reason};
 use crate::error::{Error, with_causes};
 use crate::fingerprint::clip;
 use crate::names::{ConsumerName, EntryId, Source, StreamKey};
@@ -210,12 +210,12 @@ pub(crate) fn kept(source: &Source, id: EntryId) {
 }
 
 /// The queue came to a limit that stops: once per change.
-pub(crate) fn queue_full(source: &Source, dlq: &StreamKey, most: u64) {
+pub(crate) fn queue_full(source: &Source, dlq: &StreamKey, limit: &DeadLetterLimit) {
     let name = Name(dlq);
     error!(
         source = %Name(source),
         hint = "replay or purge dead letters, or raise the limit",
-        "dead-letter queue {name} is full: {most} of {most}; messages that should go there stay pending"
+        "dead-letter queue {name} is full, at its limit of {limit}; messages that should go there stay pending"
     );
 }
 

@@ -23,6 +23,7 @@ mod search;
 mod select;
 mod shadow;
 mod show;
+mod stats;
 mod steer;
 mod undo;
 
@@ -50,6 +51,7 @@ pub(crate) enum Dlq {
     Purge(purge::Args),
     Export(export::Args),
     Import(import::Args),
+    Stats(stats::Args),
     Campaigns(campaigns::Args),
     Pause(steer::Pause),
     Resume(steer::Resume),
@@ -69,6 +71,7 @@ pub(crate) async fn run(command: Dlq, session: &mut Session) -> Result<(), Failu
         Dlq::Purge(args) => purge::run(args, session).await,
         Dlq::Export(args) => export::run(args, session).await,
         Dlq::Import(args) => import::run(args, session).await,
+        Dlq::Stats(args) => stats::run(args, session).await,
         Dlq::Campaigns(args) => campaigns::run(args, session).await,
         Dlq::Pause(args) => steer::pause(args, session).await,
         Dlq::Resume(args) => steer::resume(args, session).await,

@@ -5,6 +5,7 @@ mod delivery;
 mod ended;
 mod handling;
 mod http;
+mod limit;
 mod lines;
 mod program;
 mod retry_after;
@@ -13,7 +14,6 @@ mod stop;
 mod summary;
 
 use std::ffi::OsString;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
@@ -25,6 +25,7 @@ use redrive::{
 pub(crate) use self::delivery::Bodies;
 use self::handling::{Handling, Worker};
 use self::http::Server;
+use self::limit::Limit;
 use self::program::Program;
 pub(crate) use self::shadow::Shadow;
 use self::stop::{Stop, until_second};
@@ -149,9 +150,14 @@ pub(crate) struct Args {
         help_heading = "Failures"
     )]
     layout: LayoutName,
-    /// How many dead letters there may be, or none [default: none; envelopes about 5000]
-    #[arg(long, value_name = "N", help_heading = "Failures")]
-    dlq_limit: Option<Most>,
+    /// How much the queue of dead letters may hold, or none: N of them, bytes=64MiB as the server counts,
+    /// age=7d, or some of these with commas between [default: none; envelopes about 5000]
+    #[arg(
+        long,
+        value_name = "N,bytes=SIZE,age=DURATION",
+        help_heading = "Failures"
+    )]
+    dlq_limit: Option<Limit>,
     /// At the limit: stop (messages stay pending) or drop-oldest [default: stop; envelopes
     /// drop-oldest]
     #[arg(
@@ -193,24 +199,6 @@ enum LayoutName {
 enum OverflowName {
     Stop,
     DropOldest,
-}
-
-/// How many dead letters there may be, or `none`.
-#[derive(Clone, Copy, Debug)]
-struct Most(Option<u64>);
-
-impl FromStr for Most {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "none" {
-            return Ok(Self(None));
-        }
-        let number = text.parse().ok().filter(|number| *number > 0);
-        match number {
-            Some(number) => Ok(Self(Some(number))),
-            None => Err(format!("it is a number from 1 on, or none, not {text:?}")),
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
@@ -337,13 +325,13 @@ impl Args {
             }
             (None, _) => Overflow::Stop,
         };
-        match self.dlq_limit {
-            Some(Most(Some(most))) => Ok(Some(Some(DeadLetterLimit::new(most, overflow)))),
+        match &self.dlq_limit {
+            Some(Limit(Some(most))) => Ok(Some(Some(most.with(overflow)))),
             _ if self.dlq_overflow.is_some() => Err(Failure::usage(
                 "--dlq-overflow says what happens at a limit, and there is none",
             )
             .hint("give it: --dlq-limit N")),
-            Some(Most(None)) => Ok(Some(None)),
+            Some(Limit(None)) => Ok(Some(None)),
             None => Ok(None),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::room::FIRST_ID;
 use super::side::{FOREIGN, Letter, Side, kind};
 use crate::backend::IdRange;
+use crate::ledger::Ledger;
 use crate::message::Fields;
 use crate::names::{EntryId, StreamKey};
 use crate::selection::Order;
@@ -48,13 +49,14 @@ impl Side<'_> {
     pub(super) async fn look(&self, group: Group) -> View {
         let mut view = View::default();
         let source = &self.room.source;
-        let (entries, other, letters, states, due, ledger, stats) = futures_util::join!(
+        let (entries, other, letters, states, due, mut ledger, counts, stats) = futures_util::join!(
             self.range(&source.stream),
             self.range(&self.room.other),
             self.range(&self.room.dlq),
             self.lab.states(source),
             self.lab.due(source),
             self.lab.ledger(&self.room.dlq),
+            self.backend.counts(&self.room.dlq),
             self.backend
                 .stats(&source.stream, Some(&source.group), &self.room.dlq),
         );
@@ -78,7 +80,15 @@ impl Side<'_> {
             "due",
             due.map(|(id, ms)| format!("{id} in {} h", ms.div_euclid(HOUR_MS))),
         );
+        // A server may write a tombstone first where the memory broker writes the bytes at once; what that
+        // comes to is the same.
+        ledger.remove("rewritten");
         view.see("ledger", [format!("{ledger:?}")]);
+        let books = counts.map(|counts| counts.as_ref().map(Ledger::of));
+        view.see(
+            "books",
+            [format!("{:?}", books.map_err(|error| kind(&error)))],
+        );
         match stats {
             Ok(stats) => see_stats(stats, &mut view),
             Err(error) => view.see("stats", [kind(&error)]),

@@ -287,6 +287,7 @@ pub(super) async fn what_nobody_was_given_is_parked_again_byte_for_byte_and_once
         .unwrap()
         .remove(0);
     assert!(matches!(answer, Replayed::NotFound), "{answer:?}");
+    room.assert_own().await;
 }
 
 pub(super) async fn what_was_given_to_a_group_is_not_undone(lab: &dyn Lab) {

@@ -340,7 +340,7 @@ pub(super) async fn the_books_balance_whoever_races(lab: &dyn Lab) {
     let mut workers = tokio::task::JoinSet::new();
     room.add(300).await;
     for worker in 0..6 {
-        let overflow = [Overflow::DropOldest, Overflow::Stop][worker % 2];
+        let overflow = [Overflow::DropOldest, Overflow::Stop][worker % 2].clone();
         let member = limited(&room, &format!("w{worker}"), 20, overflow);
         let seat = room.join_as(member).await;
         workers.spawn(async move {

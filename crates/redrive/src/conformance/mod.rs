@@ -29,8 +29,10 @@ mod renew;
 mod replay;
 mod room;
 mod settle;
+mod sizes;
 mod stale;
 mod stats;
+mod sums;
 mod takeover;
 mod trim;
 mod trimmed;
@@ -295,6 +297,20 @@ macro_rules! every_test {
                 what_is_settled_together_goes_way_by_way,
                 the_books_balance_whoever_races,
                 what_is_kept_can_be_left_out_of_what_is_pending,
+            ];
+            sizes: [
+                a_queue_at_its_bytes_is_full_until_some_have_gone,
+                an_empty_queue_takes_one_however_few_bytes_it_may_hold,
+                the_oldest_are_dropped_beyond_its_bytes_and_counted,
+                a_queue_whose_oldest_is_too_old_is_full_until_it_has_gone,
+                what_is_too_old_is_dropped_by_the_next_death_and_by_time_alone,
+                whichever_limit_is_reached_first_counts,
+            ];
+            sums: [
+                a_queue_that_was_never_there_has_no_books,
+                tombstones_that_go_or_get_their_bytes_are_nobody_elses_work,
+                what_is_replayed_purged_and_imported_is_nobody_elses_work,
+                what_others_add_and_remove_is_told,
             ];
             group: [
                 a_vanished_group_is_told,

@@ -1,5 +1,6 @@
 //! The dead letters of a stream: looking at them, putting them back, removing them.
 
+mod books;
 mod campaigns;
 mod course;
 mod dry_run;

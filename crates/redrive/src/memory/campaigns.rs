@@ -264,6 +264,7 @@ impl Kept {
                 Ok(parked) => {
                     let ledger = self.ledger(dlq);
                     ledger.replayed = ledger.replayed.saturating_sub(1);
+                    ledger.rewritten += 1;
                     parked
                 }
             },

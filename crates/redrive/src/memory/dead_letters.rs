@@ -18,13 +18,16 @@ use super::world::{Kept, Moment};
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// What a queue was given and what it gave up. What others do to the stream is not in it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ledger {
     pub(super) dead_lettered: u64,
     pub(super) imported: u64,
     pub(super) replayed: u64,
     pub(super) purged: u64,
+    pub(super) spilled: u64,
     pub(super) dropped: u64,
+    /// Entries that were added and are in none of the others.
+    pub(super) rewritten: u64,
 }
 
 /// What was replayed: by target, queue and dead letter; the new id and when.

@@ -191,7 +191,9 @@ impl Lab for MemoryLab {
             ("imported", ledger.imported),
             ("replayed", ledger.replayed),
             ("purged", ledger.purged),
+            ("spilled", ledger.spilled),
             ("dropped", ledger.dropped),
+            ("rewritten", ledger.rewritten),
         ]
         .into_iter()
         .filter(|(_, count)| *count > 0)

@@ -9,6 +9,7 @@ use crate::names::EntryId;
 use super::dead_letters::Burial;
 use super::hints::millis;
 use super::settle::Turn;
+use super::stream::weight;
 
 /// What became of a message that was to be given up.
 pub(super) enum Buried {
@@ -45,22 +46,37 @@ impl Turn<'_> {
         }
     }
 
-    /// Whether the queue takes no more. What is no stream is not full: adding to it tells why.
+    /// Whether the queue takes no more. What is no stream is not full: adding to it tells why. An empty
+    /// one is not: its bytes are those of no dead letter.
     fn is_full(&self) -> bool {
-        let Some(limit) = self.limit(Overflow::Stop) else {
+        let Some(limit) = self.limit(&Overflow::Stop) else {
             return false;
         };
         let queue = self.kept.streams.get(&self.member.dead_letters);
-        queue.is_some_and(|queue| queue.entries.len() as u64 >= limit.most())
+        let Some(queue) = queue.filter(|queue| !queue.entries.is_empty()) else {
+            return false;
+        };
+        let least = self.least_ms(limit);
+        limit
+            .most()
+            .is_some_and(|most| queue.entries.len() as u64 >= most)
+            || limit.bytes().is_some_and(|bytes| queue.bytes() >= bytes)
+            || least.is_some_and(|least| queue.oldest_ms() < least)
+    }
+
+    /// The ids of this time and later are not too old.
+    fn least_ms(&self, limit: &DeadLetterLimit) -> Option<u64> {
+        let age = limit.age_ms()?;
+        Some(self.now.ms().saturating_sub(age))
     }
 
     /// Whether a full queue keeps messages pending here.
     pub(super) fn stops(&self) -> bool {
-        self.limit(Overflow::Stop).is_some()
+        self.limit(&Overflow::Stop).is_some()
     }
 
-    fn limit(&self, overflow: Overflow) -> Option<DeadLetterLimit> {
-        let limit = self.member.limit;
+    fn limit(&self, overflow: &Overflow) -> Option<&DeadLetterLimit> {
+        let limit = self.member.limit.as_ref();
         limit.filter(|limit| limit.overflow() == overflow)
     }
 
@@ -77,15 +93,28 @@ impl Turn<'_> {
 
     /// Keeps the queue within its limit where that drops the oldest: how many went.
     pub(super) fn drop_oldest(&mut self) -> u64 {
-        let Some(limit) = self.limit(Overflow::DropOldest) else {
+        let Some(limit) = self.limit(&Overflow::DropOldest).cloned() else {
             return 0;
         };
+        let least = self.least_ms(&limit).unwrap_or_default();
         let dlq = &self.member.dead_letters;
         let Some(queue) = self.kept.streams.get_mut(dlq) else {
             return 0;
         };
         let mut dropped = 0;
-        while queue.entries.len() as u64 > limit.most() && queue.entries.pop_first().is_some() {
+        let mut bytes = queue.bytes();
+        loop {
+            let length = queue.entries.len() as u64;
+            let too_many = limit.most().is_some_and(|most| length > most);
+            // What was just added stays, however large.
+            let too_much = length > 1 && limit.bytes().is_some_and(|most| bytes > most);
+            if !too_many && !too_much && (length == 0 || queue.oldest_ms() >= least) {
+                break;
+            }
+            let Some((_, fields)) = queue.entries.pop_first() else {
+                break;
+            };
+            bytes = bytes.saturating_sub(weight(&fields));
             dropped += 1;
         }
         if dropped > 0 {

@@ -6,6 +6,7 @@ mod dead_letters;
 mod examine;
 mod hints;
 mod inspect;
+mod keeping;
 #[cfg(test)]
 #[cfg(not(fuzzing_libfuzzer))]
 pub(crate) mod lab;

@@ -50,7 +50,7 @@ impl MemorySeat {
     }
 
     /// Runs one step of the model.
-    fn turn<T>(&self, step: impl FnOnce(&mut Turn<'_>) -> T) -> Result<T, Error> {
+    pub(super) fn turn<T>(&self, step: impl FnOnce(&mut Turn<'_>) -> T) -> Result<T, Error> {
         let (mut kept, now) = self.memory.open();
         Ok(step(&mut Turn::new(&mut kept, &self.membership, now)))
     }

@@ -34,6 +34,16 @@ impl Stream {
         self.added += 1;
     }
 
+    /// What its entries take, for a limit: names, values, and something for each entry.
+    pub(super) fn bytes(&self) -> u64 {
+        self.entries.values().map(weight).sum()
+    }
+
+    /// The time of its first id.
+    pub(super) fn oldest_ms(&self) -> u64 {
+        self.entries.keys().next().map_or(0, |id| id.millis())
+    }
+
     /// `XREADGROUP … COUNT max STREAMS … >`.
     pub(super) fn read(
         &mut self,
@@ -58,6 +68,14 @@ impl Stream {
         }
         read
     }
+}
+
+/// What an entry takes beside its bytes, as a limit counts it.
+const ENTRY: u64 = 32;
+
+/// What one entry takes, as a limit counts it.
+pub(super) fn weight(fields: &Fields) -> u64 {
+    fields.size() as u64 + ENTRY
 }
 
 /// A consumer group.

@@ -99,6 +99,7 @@ impl Turn<'_> {
         if self.kept.delete(dlq, tombstone) {
             let ledger = self.kept.ledger(dlq);
             ledger.dead_lettered = ledger.dead_lettered.saturating_sub(1);
+            ledger.rewritten += 1;
         }
     }
 

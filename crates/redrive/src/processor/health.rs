@@ -27,6 +27,8 @@ pub(crate) enum Part {
     Renewal,
     /// The look whether writes are taken.
     Writes,
+    /// What keeps the queue of dead letters within its limit.
+    Keeping,
 }
 
 /// Whether the broker takes writes. Without memory it refuses them, and still lets acks, renewals

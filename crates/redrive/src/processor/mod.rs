@@ -8,6 +8,7 @@ mod health;
 mod held;
 mod intake;
 mod joining;
+mod keeping;
 mod leases;
 mod losses;
 mod options;

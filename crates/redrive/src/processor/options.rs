@@ -66,7 +66,7 @@ pub struct ProcessorOptions {
     pub dead_letters: StreamKey,
     /// How dead letters are laid out. Default native.
     pub layout: Layout,
-    /// How many dead letters the queue may hold, and what happens then. Default `None`: no limit;
+    /// How much the queue of dead letters may hold, and what happens then. Default `None`: no limit;
     /// in the envelope layout about 5,000, the oldest dropped.
     pub dead_letter_limit: Option<DeadLetterLimit>,
     /// What becomes of acknowledged entries. Default: they stay in the stream.
@@ -95,14 +95,18 @@ impl ProcessorOptions {
             max_crashes: self.retry.max_crashes,
             dead_letters: self.dead_letters.clone(),
             layout: self.layout,
-            limit: self.dead_letter_limit,
+            limit: self.dead_letter_limit.clone(),
             on_ack: self.on_ack,
         }
     }
 
     fn problems(&self, source: &Source) -> Vec<String> {
         let mut problems = self.retry.problems();
-        problems.extend(self.dead_letter_limit.and_then(DeadLetterLimit::problem));
+        problems.extend(
+            self.dead_letter_limit
+                .as_ref()
+                .and_then(DeadLetterLimit::problem),
+        );
         let mut check = |right: bool, problem: String| {
             if !right {
                 problems.push(problem);
@@ -155,7 +159,7 @@ pub struct ProcessorBuilder<C = Json> {
 }
 
 /// Whether a limit was chosen: which one is the default depends on the layout.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Limit {
     OfTheLayout,
     Chosen(Option<DeadLetterLimit>),

@@ -65,7 +65,7 @@ impl Run {
     /// Says what the limit did since the last time: not a line per message.
     pub(super) fn tell_of_the_limit(&mut self) {
         let options = &self.plan.options;
-        let Some(limit) = options.dead_letter_limit else {
+        let Some(limit) = &options.dead_letter_limit else {
             return;
         };
         let (source, dlq) = (&self.plan.source, &options.dead_letters);
@@ -81,7 +81,7 @@ impl Run {
         }
         self.brim.queue = found;
         match found {
-            Queue::Full => telemetry::queue_full(source, dlq, limit.most()),
+            Queue::Full => telemetry::queue_full(source, dlq, limit),
             Queue::HasRoom => telemetry::queue_has_room(source, dlq),
         }
     }

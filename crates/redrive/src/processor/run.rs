@@ -19,6 +19,7 @@ use super::health::{Backoff, Health, Part, Writes};
 use super::held::{Held, Sent};
 use super::intake::{Call, Extent, Intake, Next, View};
 use super::joining::join_unless;
+use super::keeping::Keeping;
 use super::leases::{Keeper, LeaseTable, Report};
 use super::losses::Losses;
 use super::options::ProcessorOptions;
@@ -57,6 +58,7 @@ pub(super) enum Answer {
     Settled(Part, Vec<Settlement>, Sent, Result<Vec<Settled>, Error>),
     AckedAgain,
     Woken,
+    MadeRoom(Result<u64, Error>),
     Entered(Pass),
     EnteredAlone(Option<Pass>),
 }
@@ -98,6 +100,7 @@ pub(super) struct Run {
     writes: watch::Receiver<Writes>,
     pub(super) quarantine: Quarantine,
     pub(super) brim: Brim,
+    pub(super) keeping: Keeping,
     pub(super) losses: Losses,
     pub(super) summary: Summary,
     pub(super) stop: Option<Stop>,
@@ -178,6 +181,7 @@ impl Run {
             writes,
             quarantine: Quarantine::new(seat.gate()),
             brim: Brim::default(),
+            keeping: Keeping::of(options.dead_letter_limit.as_ref(), Instant::now()),
             losses: Losses::default(),
             summary: Summary::default(),
             stop: None,
@@ -203,6 +207,7 @@ impl Run {
             self.queue.extend(self.turns.due(now));
             self.start_ready(now);
             self.ask(now);
+            self.make_room(now);
             self.send_settlements(now);
             if self.is_over() {
                 return self.fatal.take().map_or(Ok(()), Err);
@@ -258,6 +263,7 @@ impl Run {
             draining,
             paused,
             losses,
+            self.keeping.look_at().filter(|_| self.stop.is_none()),
             self.acks.flush_at(),
             self.turns.next_due(),
         ]
@@ -359,6 +365,7 @@ impl Run {
             Answer::Begun(asked, answer) => self.begun(&asked, answer),
             Answer::Settled(part, batch, sent, answer) => self.settled(part, batch, sent, answer),
             Answer::AckedAgain => self.acked_again -= 1,
+            Answer::MadeRoom(answer) => self.made_room(answer),
             Answer::Entered(pass) => self.entered(pass),
             Answer::EnteredAlone(pass) => self.entered_alone(pass),
             Answer::Woken => {

@@ -1,5 +1,6 @@
 //! The Redis backend: plain commands where they do, scripts where check and write must be one step.
 
+mod books;
 mod campaigns;
 mod capability;
 mod clock;
@@ -10,6 +11,7 @@ mod examine;
 mod group;
 mod import;
 mod inspect;
+mod keeping;
 mod keys;
 mod look;
 mod members;

@@ -61,6 +61,7 @@ scripts! {
     ACK = of_group "ack.lua";
     LIFT = of_group "lift.lua";
     RESOLVE = of_group "resolve.lua";
+    MAKE_ROOM = of_group "make_room.lua";
     REPLAY = of_replay "replay.lua";
     REPLAY_RESERVE = new "replay_reserve.lua";
     REPLAY_COMPLETE = of_replay "replay_complete.lua";

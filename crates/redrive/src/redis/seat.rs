@@ -18,12 +18,11 @@ use super::keys::{self, GroupKeys};
 use super::reader::Reader;
 use super::registry::Sign;
 use super::wire::{self, Row};
-use super::{CALL, inspect, scripts, settle};
+use super::{CALL, inspect, keeping, scripts, settle};
 use crate::backend::{
     Begun, Beside, Charge, Cursor, Delivery, Fence, Lease, Membership, Renewed, RenewedOn,
     Restored, Seat, Settled, Settlement, Tended,
 };
-use crate::dead_letter::{DeadLetterLimit, Overflow, Precision};
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::names::EntryId;
@@ -75,6 +74,7 @@ impl RedisSeat {
     /// Creates what is missing, makes this consumer known as redrive's, and clears away those that
     /// are no more; unless another process lives under its name.
     pub(super) async fn join(&self) -> Result<Sign, Error> {
+        self.measure().await?;
         group::create(
             &self.commands,
             &self.membership.source,
@@ -124,7 +124,7 @@ impl RedisSeat {
             .arg(consumer.to_string())
             .arg(match limit {
                 None => layout.to_owned(),
-                Some(limit) => format!("{layout} {} {}", overflow(*limit), limit.most()),
+                Some(limit) => format!("{layout} {}", keeping::told(limit)),
             });
         call
     }
@@ -207,15 +207,6 @@ impl RedisSeat {
             None => {}
         }
         Ok(tended)
-    }
-}
-
-/// What the scripts do at a limit.
-fn overflow(limit: DeadLetterLimit) -> &'static str {
-    match (limit.overflow(), limit.precision()) {
-        (Overflow::Stop, _) => "stop",
-        (Overflow::DropOldest, Precision::Exactly) => "drop",
-        (Overflow::DropOldest, Precision::About) => "about",
     }
 }
 

@@ -277,7 +277,7 @@ async fn limit_drop(world: &mut World<'_>) {
     let options = [
         "--until-idle",
         "--dlq-limit",
-        "1",
+        "1,age=1d",
         "--dlq-overflow",
         "drop-oldest",
     ];

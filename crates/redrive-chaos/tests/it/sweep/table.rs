@@ -54,6 +54,7 @@ const LIFE: [(&str, &[&str]); 9] = [
             "EVALSHA dead_letter",
             "EVALSHA resolve",
             "EVALSHA lift",
+            "EVALSHA make_room",
         ],
     ),
     (

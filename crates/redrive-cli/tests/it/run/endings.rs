@@ -44,7 +44,13 @@ async fn a_full_dead_letter_queue_keeps_messages_pending_or_drops_the_oldest() {
     let ended = rig.drain(&args).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(totals(&ended), [0, 5, 0, 0, 0, 2, 0], "{}", ended.stderr);
-    assert!(ended.stderr.contains("is full: 2 of 2"), "{}", ended.stderr);
+    assert!(
+        ended
+            .stderr
+            .contains("is full, at its limit of 2 dead letters"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!((rig.dead().await.len(), rig.pending().await), (2, 3));
 
     let mut rig = Rig::start().await;

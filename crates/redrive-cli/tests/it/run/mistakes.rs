@@ -98,11 +98,11 @@ async fn mistakes_of_usage_end_with_2_before_anything_is_read() {
         (&["--layout", "json", "--", "true"], "native"),
         (
             &["--dlq-limit", "0", "--", "true"],
-            "a number from 1 on, or none",
+            "a number from 1 on, bytes=SIZE, age=DURATION",
         ),
         (
-            &["--dlq-limit", "9,bytes=1", "--", "true"],
-            "a number from 1 on, or none",
+            &["--dlq-limit", "9,size=1", "--", "true"],
+            "a number from 1 on, bytes=SIZE, age=DURATION",
         ),
         (&["--dlq-overflow", "stop", "--", "true"], "there is none"),
         (

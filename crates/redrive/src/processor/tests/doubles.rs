@@ -16,6 +16,8 @@ use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::{Error, ErrorKind};
 use crate::gate::Gate;
+use crate::keeping::{Books, Keeping};
+use crate::ledger::Counts;
 use crate::members::{Consumer, Created, Deleted, Deletion, Removal, WhyKept};
 use crate::message::Fields;
 use crate::names::{EntryId, GroupName, GroupStart, Names, Source, StreamKey};
@@ -323,6 +325,20 @@ impl Backend for Faulty<dyn Backend> {
         silent: Duration,
     ) -> Result<u64, Error> {
         self.inner.remove_consumers(source, names, silent).await
+    }
+}
+
+#[async_trait]
+impl Books for Faulty<dyn Backend> {
+    async fn counts(&self, dlq: &StreamKey) -> Result<Option<Counts>, Error> {
+        self.inner.counts(dlq).await
+    }
+}
+
+#[async_trait]
+impl Keeping for Faulty<dyn Seat> {
+    async fn make_room(&self) -> Result<u64, Error> {
+        self.inner.make_room().await
     }
 }
 

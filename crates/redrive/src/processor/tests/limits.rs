@@ -199,7 +199,10 @@ async fn a_full_queue_is_one_line_and_room_is_another() {
     .await;
     let how_many = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
     assert_eq!(how_many("ERROR"), 1, "{lines:#?}");
-    assert_eq!(how_many("dead-letter queue orders:dlq is full: 3 of 3"), 1);
+    assert_eq!(
+        how_many("dead-letter queue orders:dlq is full, at its limit of 3 dead letters"),
+        1
+    );
     assert_eq!(how_many("has room again"), 0, "{lines:#?}");
     let lines = logged(async || {
         let lab = Lab::with(5).await;
@@ -256,13 +259,16 @@ async fn envelopes_have_a_limit_and_a_queue_of_their_own_unless_told_otherwise()
     let built = |builder: ProcessorBuilder| {
         let processor = builder.build(|_: Message<u32>| ready(())).unwrap();
         let options = processor.options();
-        (options.dead_letters.to_string(), options.dead_letter_limit)
+        (
+            options.dead_letters.to_string(),
+            options.dead_letter_limit.clone(),
+        )
     };
     let envelopes = || lab.worker().layout(Layout::Envelope);
     let shared = "sg:stream:dlq".to_owned();
     let about = Some(DeadLetterLimit::ENVELOPE);
     assert_eq!(built(lab.worker()), ("orders:dlq".to_owned(), None));
-    assert_eq!(built(envelopes()), (shared.clone(), about));
+    assert_eq!(built(envelopes()), (shared.clone(), about.clone()));
     let none = envelopes().dead_letter_limit(None);
     assert_eq!(built(none), (shared.clone(), None));
     let few = envelopes().dead_letter_limit(stop_at(7));
@@ -272,5 +278,9 @@ async fn envelopes_have_a_limit_and_a_queue_of_their_own_unless_told_otherwise()
     let never = lab.worker().dead_letter_limit(stop_at(0));
     let refused = never.build(|_: Message<u32>| ready(())).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
-    assert!(refused.to_string().contains("dead_letter_limit is 0"));
+    assert!(
+        refused
+            .to_string()
+            .contains("most of dead_letter_limit is 0")
+    );
 }

@@ -20,7 +20,9 @@ if nonce ~= ARGV[2] then
   -- Nothing was reserved in front of the XADD: it was imported before, or the reservation refused.
   local last = new and redis.call('XRANGE', DLQ, new, new)[1]
   -- Where the XADD was refused as well, the last one is another's.
-  if last and #last[2] == tonumber(ARGV[3]) then redis.call('XDEL', DLQ, new) end
+  if last and #last[2] == tonumber(ARGV[3]) and redis.call('XDEL', DLQ, new) == 1 then
+    redis.pcall('HINCRBY', LEDGER, 'rewritten', 1)
+  end
   for i = 3, 5 do
     local known = redis.call('HGET', KEYS[i], name)
     if known and string.sub(known, 1, 1) ~= '?' then return { 'already', known } end

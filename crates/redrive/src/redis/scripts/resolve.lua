@@ -17,7 +17,7 @@ end
 
 if how == 'done' then
   redis.call('XDEL', DLQ, tombstone)
-  redis.call('HINCRBY', LEDGER, 'dead_lettered', -1)
+  uncount()
   redis.call('HDEL', TOMBSTONES, id)
   return { 'ok' }
 end
@@ -50,6 +50,6 @@ if not added then return { 'refused', id, layout } end
 redis.call('XDEL', DLQ, tombstone)
 redis.call('HDEL', TOMBSTONES, id)
 -- It replaces its tombstone, which was counted: one death, one dead letter.
-redis.pcall('HINCRBY', LEDGER, 'dead_lettered', -1)
+uncount()
 -- Only now: before, the tombstone itself might have been the oldest.
 return { 'died', id, 'trimmed', added, layout, drop_oldest() }

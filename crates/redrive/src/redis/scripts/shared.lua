@@ -3,7 +3,8 @@
 -- KEYS 1 stream, 2 due (sorted set), 3 state (hash), 4 consumers (hash), 5 meta (hash),
 --      6 dead-letter stream, 7 its ledger (hash), 8 tombstones (hash)
 -- ARGV 1 group, 2 this consumer, 3 layout of dead letters and, where their queue has a limit, behind
---      spaces 'stop', 'drop' or 'about' and how many it may hold; the rest belongs to each script.
+--      spaces 'stop', 'drop' or 'about', how many it may hold, how many bytes, and how old they may
+--      become in ms, each 0 for any; the rest belongs to each script.
 --
 -- Laws: check first; then write what may be refused; remove last. A script that must always go
 -- through writes something first that is never refused for want of memory: Redis refuses only
@@ -12,7 +13,9 @@
 local STREAM, DUE, STATE, CONSUMERS, META, DLQ, LEDGER, TOMBSTONES =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local GROUP, ME = ARGV[1], ARGV[2]
-local LAYOUT, OVERFLOW, MOST = string.match(ARGV[3], '^(%a+) ?(%a*) ?(%d*)$')
+local LAYOUT, OVERFLOW, MOST, BYTES, AGE =
+  string.match(ARGV[3], '^(%a+) ?(%a*) ?(%d*) ?(%d*) ?(%d*)$')
+MOST, BYTES, AGE = tonumber(MOST) or 0, tonumber(BYTES) or 0, tonumber(AGE) or 0
 -- How long a message waits that a full queue keeps pending, in ms.
 local FULL_PAUSE = 60000
 
@@ -153,6 +156,12 @@ local function no_longer_pending(id, n, charged)
     int(charged and s.x or crashes(s, n)), int(s.first), s.err }
 end
 
+-- One that was added is no longer counted as a dead letter: it is gone, or another stands for it.
+local function uncount()
+  redis.pcall('HINCRBY', LEDGER, 'dead_lettered', -1)
+  redis.pcall('HINCRBY', LEDGER, 'rewritten', 1)
+end
+
 -- Its message has succeeded after all. Answers whether a tombstone stood for it.
 local function lift(id)
   local stone = remembered(id)
@@ -160,7 +169,7 @@ local function lift(id)
   -- The work is done: what the queue answers must not make its ack fail.
   local gone = redis.pcall('XDEL', DLQ, stone.tombstone)
   if type(gone) ~= 'number' then return false end
-  if gone == 1 then redis.pcall('HINCRBY', LEDGER, 'dead_lettered', -1) end
+  if gone == 1 then uncount() end
   redis.call('HDEL', TOMBSTONES, id)
   return true
 end
@@ -309,19 +318,50 @@ local function add_dead_letter(id, fields, about)
   return added, layout
 end
 
--- Whether the queue takes no more. What is no stream is not full: adding to it tells why.
-local function full()
-  if OVERFLOW ~= 'stop' then return false end
-  local length = redis.pcall('XLEN', DLQ)
-  return type(length) == 'number' and length >= tonumber(MOST)
+-- The bytes of the queue as the server counts them: exact up to so many nodes of the stream, an estimate
+-- beyond. Or nil and why it does not tell.
+local function usage()
+  local bytes = redis.pcall('MEMORY', 'USAGE', DLQ, 'SAMPLES', 1000)
+  if type(bytes) == 'table' then return nil, bytes.err end
+  return bytes or 0
 end
 
--- Keeps the queue within its limit where that drops the oldest: how many went.
+-- Whether the queue takes no more, and why that cannot be told. What is no stream is not full: adding to
+-- it tells why. An empty one is not: its bytes are those of no dead letter.
+local function full()
+  local bytes, err
+  if BYTES > 0 then bytes, err = usage() end
+  if OVERFLOW ~= 'stop' then return false, err end
+  local length = redis.pcall('XLEN', DLQ)
+  if type(length) ~= 'number' or length == 0 then return false, err end
+  if MOST > 0 and length >= MOST then return true end
+  if AGE > 0 and NOW > AGE and #redis.call('XRANGE', DLQ, '-', int(NOW - AGE - 1), 'COUNT', 1) > 0 then
+    return true
+  end
+  return bytes and bytes >= BYTES or false, err
+end
+
+-- How many one call drops at most to keep within its bytes: each is measured, and the server waits.
+local to_drop = 500
+
+-- Keeps the queue within its limit where that drops the oldest: how many went. What was just added stays.
 local function drop_oldest()
   if OVERFLOW ~= 'drop' and OVERFLOW ~= 'about' then return 0 end
-  local dropped = redis.pcall('XTRIM', DLQ, 'MAXLEN', OVERFLOW == 'drop' and '=' or '~', MOST)
-  if type(dropped) ~= 'number' or dropped == 0 then return 0 end
-  redis.pcall('HINCRBY', LEDGER, 'dropped', int(dropped))
+  local dropped = 0
+  local function trim(...)
+    local gone = redis.pcall('XTRIM', DLQ, ...)
+    if type(gone) ~= 'number' then return 0 end
+    dropped = dropped + gone
+    return gone
+  end
+  if MOST > 0 then trim('MAXLEN', OVERFLOW == 'drop' and '=' or '~', int(MOST)) end
+  if AGE > 0 and NOW > AGE then trim('MINID', '=', int(NOW - AGE)) end
+  local length = BYTES > 0 and redis.pcall('XLEN', DLQ)
+  while type(length) == 'number' and length > 1 and to_drop > 0 and (usage() or 0) > BYTES do
+    length, to_drop = length - 1, to_drop - 1
+    if trim('MAXLEN', '=', int(length)) == 0 then break end
+  end
+  if dropped > 0 then redis.pcall('HINCRBY', LEDGER, 'dropped', int(dropped)) end
   return dropped
 end
 
@@ -351,8 +391,10 @@ local function bury(id, fields, about, s)
   if not fields then
     about.reason = 'trimmed'
     fields = {}
-  elseif full() then
-    return keep(id, about, s)
+  else
+    local is_full, err = full()
+    if err then return { 'refused', id, err } end
+    if is_full then return keep(id, about, s) end
   end
   local added, layout = add_dead_letter(id, fields, about)
   if not added then return { 'refused', id, layout } end

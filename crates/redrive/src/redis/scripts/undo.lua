@@ -70,6 +70,7 @@ local function undo(id, message, original)
     parked = redis.pcall('XADD', DLQ, '*', unpack(fields))
     if type(parked) == 'table' then return { 'refused', parked.err } end
     redis.pcall('HINCRBY', LEDGER, 'replayed', -1)
+    redis.pcall('HINCRBY', LEDGER, 'rewritten', 1)
     redis.call('XDEL', ORIGINALS, original)
   end
   local noted = redis.pcall('HSET', CAMPAIGN, 'u:' .. id, parked)
