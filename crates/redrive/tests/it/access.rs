@@ -259,7 +259,7 @@ async fn a_denial_names_the_command_or_the_key_and_the_user() {
     assert_eq!(replay.kind(), ErrorKind::Denied, "{replay:?}");
     assert!(replay.to_string().contains("adding to orders"), "{replay}");
     let purge = queue.purge(&all).await.unwrap_err();
-    check(purge, "reader", &["can't run this command", "(orders:dlq)"]);
+    check(purge, "reader", &["'xdel'", "(orders:dlq)"]);
 
     let narrow = connect("narrow").await;
     let pending = narrow.pending(&orders, first, 10).await.unwrap_err();
