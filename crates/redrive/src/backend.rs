@@ -26,7 +26,7 @@ use crate::trim::{TrimStep, Trimmed};
 
 /// What a broker does for anybody: add, look, replay, purge; and let a consumer in.
 #[async_trait]
-pub(crate) trait Backend: Send + Sync + 'static {
+pub(crate) trait Backend: crate::audit_log::AuditLog + 'static {
     /// Lets a consumer into a group, which is created if it is missing; unless another process
     /// lives under its name.
     async fn join(&self, membership: Membership) -> Result<Joined, Error>;

@@ -155,6 +155,7 @@ const FLOORS: [&[&str]; 6] = [
         "verdict",
         "dead_letter",
         "campaign",
+        "audit",
         "archive",
         "payload",
         "selection",
@@ -164,7 +165,7 @@ const FLOORS: [&[&str]; 6] = [
         "trim",
         "doctor",
     ],
-    &["backend", "delivery", "closing", "gate"],
+    &["backend", "audit_log", "delivery", "closing", "gate"],
     &["memory", "redis"],
     &["processor"],
     &[

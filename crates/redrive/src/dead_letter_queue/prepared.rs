@@ -190,6 +190,13 @@ impl Prepared {
         orders.take(TOGETHER).count()
     }
 
+    /// Whether anything would be put back next: of ids that the queue does not have only the receipts
+    /// are looked for, and what is left out or cannot be put back stays as it is.
+    pub(super) fn is_of_something(&self) -> bool {
+        let mut slots = self.made.iter().map(|made| &made.slot);
+        slots.any(|slot| matches!(slot, Slot::Ordered(Some(_))))
+    }
+
     /// Takes so many orders to carry them out, and what needs none up to the next.
     pub(super) fn take(&mut self, orders: usize) {
         let mut chunk = Chunk::default();

@@ -1,5 +1,6 @@
 //! The Redis backend: plain commands where they do, scripts where check and write must be one step.
 
+mod audit;
 mod campaigns;
 mod capability;
 mod clock;
@@ -274,6 +275,7 @@ impl Backend for Redis {
             source.stream.to_string(),
             dlq.to_string(),
             keys::ledger(dlq),
+            keys::audit(dlq),
         ];
         for name in names {
             all.push(group.alive(&wire::text(name, "a name")?));

@@ -143,6 +143,7 @@ async fn a_producer_a_worker_and_an_operator_need_what_the_page_gives_them() {
     does(&operator.0, &["dlq", "replay", "orders", "--all", "--yes"]);
     does(&worker.0, &fails);
     does(&operator.0, &["dlq", "campaigns", "orders"]);
+    does(&operator.0, &["dlq", "audit", "orders"]);
     // One of more than 3,990 fields is imported in a way of its own.
     let mut large = redis::cmd("XADD");
     large.arg(&["orders:dlq", "*"]);
