@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::audit_log::AuditLog;
 use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
 use crate::dead_letter::{DeadLetterLimit, Layout};
 pub(crate) use crate::delivery::{
@@ -33,7 +34,7 @@ use crate::trim::{TrimStep, Trimmed};
 
 /// What a broker does for anybody: add, look, replay, purge; and let a consumer in.
 #[async_trait]
-pub(crate) trait Backend: Books + Send + Sync + 'static {
+pub(crate) trait Backend: Books + AuditLog + Send + Sync + 'static {
     /// Lets a consumer into a group, which is created if it is missing; unless another process
     /// lives under its name.
     async fn join(&self, membership: Membership) -> Result<Joined, Error>;

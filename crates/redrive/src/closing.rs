@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit_log::AuditLog;
 use crate::backend::{
     Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Import, Imported, Joined,
     Mark, Membership, Opened, Renewed, RenewedOn, Replay, Replayed, Restored, Seat, Settled,
@@ -46,6 +47,23 @@ impl<B: ?Sized> Closing<B> {
             () = self.closed.cancelled() => Err(Error::closed()),
             answer = call => answer,
         }
+    }
+}
+
+#[async_trait]
+impl AuditLog for Closing<dyn Backend> {
+    async fn record(&self, dlq: &StreamKey, entry: &Fields) -> Result<(), Error> {
+        self.unless_closed(self.inner.record(dlq, entry)).await
+    }
+
+    async fn recorded(
+        &self,
+        dlq: &StreamKey,
+        from: EntryId,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        self.unless_closed(self.inner.recorded(dlq, from, limit))
+            .await
     }
 }
 

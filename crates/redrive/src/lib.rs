@@ -38,6 +38,8 @@
 #[cfg(not(fuzzing_libfuzzer))]
 mod agreement;
 mod archive;
+mod audit;
+mod audit_log;
 mod backend;
 mod broker;
 mod calendar;
@@ -81,6 +83,7 @@ mod upkeep;
 mod verdict;
 
 pub use archive::{Archive, ArchiveReader, ArchivedDeadLetter};
+pub use audit::{Audit, AuditAction, AuditOutcome, AuditQuery, AuditRecord, AuditState};
 pub use backend::{Keep, OnAck};
 pub use broker::{Broker, ConnectOptions};
 pub use campaign::{Campaign, CampaignName, CampaignState, DiedAgain};

@@ -57,6 +57,16 @@ pub(crate) fn failing(source: &Source, error: &Error) {
     warn!(source = %Name(source), error = ?Text(&with_causes(error)), "broker fails, trying again");
 }
 
+/// An operation on dead letters is over, and its audit does not say so.
+pub(crate) fn end_not_recorded(what: &'static str, dlq: &StreamKey, error: &Error) {
+    warn!(
+        what,
+        dlq = %Name(dlq),
+        error = ?Text(&with_causes(error)),
+        "the audit does not say how it ended: it could not be written"
+    );
+}
+
 /// Failing to healthy.
 pub(crate) fn healed(source: &Source) {
     info!(source = %Name(source), "broker answers again");

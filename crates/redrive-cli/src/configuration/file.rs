@@ -256,10 +256,10 @@ pub(crate) fn keys(command: &Command, top: bool) -> impl Iterator<Item = (String
         .filter_map(|argument| Some((argument.get_long()?.replace('-', "_"), argument)))
 }
 
-/// What says yes beforehand, or is what a command is about, must be said each time; and the file
+/// What says yes beforehand, or is what a command is about or why, must be said each time; and the file
 /// cannot name itself.
-const NOT_IN_A_FILE: [&str; 9] = [
-    "yes", "config", "help", "version", "all", "id", "verbose", "force", "json",
+const NOT_IN_A_FILE: [&str; 10] = [
+    "yes", "config", "help", "version", "all", "id", "verbose", "force", "json", "because",
 ];
 
 /// The known name that is most like this one, if one is.

@@ -19,6 +19,11 @@ use crate::failure::Failure;
 /// The environment variables that set a value, and the argument that each stands for. Beside these
 /// `REDRIVE_CONFIG`, `REDRIVE_LOG` and `NO_COLOR` are read, and no other.
 const ENVIRONMENT: [(&str, &str); 2] = [("REDRIVE_URL", "url"), ("REDRIVE_OUTPUT", "output")];
+/// Who does something to dead letters; and the commands that take it, all of `dlq`.
+pub(crate) const AS: (&str, &str) = ("REDRIVE_AS", "as");
+pub(crate) const CHANGES: [&str; 7] = [
+    "replay", "purge", "import", "undo", "pause", "resume", "abort",
+];
 pub(crate) const CONFIG: &str = "REDRIVE_CONFIG";
 pub(crate) const LOG: &str = "REDRIVE_LOG";
 pub(crate) const NO_COLOR: &str = "NO_COLOR";
@@ -110,6 +115,18 @@ pub(crate) fn parse(
             command = with_default(command, &[], argument, &[value]);
             configured.environment.push((name, argument));
         }
+    }
+    let (name, argument) = AS;
+    if let Some(value) = variable(name) {
+        let value = value.into_string().map_err(|_| {
+            Failure::usage(format!("the environment variable {name} is not UTF-8"))
+                .hint("see --as in `redrive dlq replay --help`")
+        })?;
+        for inside in CHANGES {
+            let inside = ["dlq".to_owned(), inside.to_owned()];
+            command = with_default(command, &inside, argument, std::slice::from_ref(&value));
+        }
+        configured.environment.push((name, argument));
     }
     matches(command, line).map(|matches| (matches, configured))
 }

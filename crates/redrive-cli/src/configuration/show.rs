@@ -4,7 +4,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as ClapArgs, Command};
 use serde::Serialize;
 
-use super::{CONFIG, Configured, LOG, NO_COLOR, NamedBy, file, variable};
+use super::{AS, CONFIG, Configured, LOG, NO_COLOR, NamedBy, file, variable};
 use crate::failure::Failure;
 use crate::output::Table;
 use crate::session::Session;
@@ -76,7 +76,7 @@ fn beside_the_file(configured: &Configured) -> [Row; 2] {
     };
     let path = configured.path.as_ref();
     let path = path.map(|path| path.display().to_string());
-    let log = variable(LOG).map(|value| value.to_string_lossy().into_owned());
+    let log = variable_text(LOG);
     [
         row("config", path, from, place),
         match log {
@@ -107,7 +107,7 @@ fn collect(
             .find(|setting| setting.command == *names && setting.argument == id);
         let (from, place) = match (given, variable, setting) {
             (true, ..) => ("flag", argument.get_long().map(|long| format!("--{long}"))),
-            (_, Some((name, _)), _) if names.is_empty() => {
+            (_, Some((name, _)), _) if names.is_empty() || id == AS.1 => {
                 ("environment", Some((*name).to_owned()))
             }
             (_, _, Some(setting)) => (
@@ -126,6 +126,8 @@ fn collect(
             Some("true".to_owned())
         } else if names.is_empty() {
             raw(matches, id)
+        } else if from == "environment" {
+            variable_text(AS.0)
         } else {
             setting
                 .map(|setting| setting.values.join(", "))
@@ -155,6 +157,10 @@ fn collect(
         collect(inside, matches, configured, names, rows);
         names.pop();
     }
+}
+
+fn variable_text(name: &str) -> Option<String> {
+    variable(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 fn raw(matches: &ArgMatches, id: &str) -> Option<String> {

@@ -165,6 +165,7 @@ fn table(campaigns: &[Campaign], out: &mut Output) -> Result<(), Failure> {
         "dead again",
         "waiting",
         "undone",
+        "who",
         "selection",
     ]);
     for campaign in campaigns {
@@ -177,10 +178,19 @@ fn table(campaigns: &[Campaign], out: &mut Output) -> Result<(), Failure> {
             campaign.dead_again.to_string(),
             campaign.waiting.to_string(),
             campaign.undone.to_string(),
+            campaign.who.clone().unwrap_or_else(|| "-".to_owned()),
             campaign.selection.clone(),
         ]);
     }
     out.table(table)?;
+    let mut before = "\n";
+    for campaign in campaigns {
+        if let Some(because) = &campaign.because {
+            let text = format!("{}: because {because}", campaign.name);
+            out.line(&format!("{before}{}", shown(&text)))?;
+            before = "";
+        }
+    }
     let died = campaigns.iter().filter(|campaign| campaign.dead_again > 0);
     for (at, campaign) in died.enumerate() {
         if at == 0 {

@@ -7,11 +7,12 @@ use clap::Args as ClapArgs;
 use clap::builder::NonEmptyStringValueParser;
 use indicatif::BinaryBytes;
 use redrive::{
-    Archive, ArchiveReader, ArchivedDeadLetter, ImportOptions, ImportOutcome, ImportReport,
-    StreamKey,
+    Archive, ArchiveReader, ArchivedDeadLetter, AuditOutcome, ImportOptions, ImportOutcome,
+    ImportReport, StreamKey,
 };
 use serde::Serialize;
 
+use super::audited::{self, Audited};
 use super::bulk::{self, Ended};
 use super::letter::line;
 use crate::archive::{Lines, Source};
@@ -59,6 +60,8 @@ pub(crate) struct Args {
     /// How long a line may be: what a dead letter may take of memory
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = literals::size)]
     max_line: usize,
+    #[command(flatten)]
+    audited: Audited,
 }
 
 pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
@@ -69,6 +72,7 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         )
         .hint("look first, with --dry-run, then say --yes; or import from a file"));
     }
+    let audit = args.audited.audit()?;
     let mut source = Source::open(&args.file)?;
     let checked = Checked::read(&mut source, &args)?;
     if args.dry_run {
@@ -92,7 +96,9 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         )?;
     }
     let broker = session.broker().await?;
-    let mut options = ImportOptions::default();
+    let mut options = ImportOptions::default()
+        .audited(audit)
+        .source(source.name());
     if let Some(queue) = &args.dlq {
         options = options.into_queue(queue.clone());
     }
@@ -129,6 +135,14 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         Ok(stepped)
     };
     let ended = bulk::work("importing", start, quiet, &mut signals, step).await;
+    if let Some(outcome) = audited::outcome(&ended) {
+        importing
+            .end(match &read {
+                Ok(()) => outcome,
+                Err(_) => AuditOutcome::Failed,
+            })
+            .await;
+    }
     let report = importing.into_report();
     let done = report.imported + report.already;
     let nothing_known = matches!(ended, Ended::Failed(_)) && done == 0;

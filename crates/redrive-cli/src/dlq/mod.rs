@@ -1,5 +1,7 @@
 //! `redrive dlq`: find dead letters, count them, look into them, put them back, remove them, carry them elsewhere.
 
+mod audit;
+mod audited;
 mod body;
 pub(crate) mod bulk;
 mod campaign;
@@ -46,7 +48,7 @@ pub(crate) enum Dlq {
     Groups(groups::Args),
     Show(show::Args),
     Pull(pull::Args),
-    Replay(replay::Args),
+    Replay(Box<replay::Args>),
     Shadow(shadow::Args),
     Purge(purge::Args),
     Export(export::Args),
@@ -57,6 +59,7 @@ pub(crate) enum Dlq {
     Resume(steer::Resume),
     Abort(steer::Abort),
     Undo(undo::Args),
+    Audit(audit::Args),
 }
 
 /// Does it.
@@ -66,7 +69,7 @@ pub(crate) async fn run(command: Dlq, session: &mut Session) -> Result<(), Failu
         Dlq::Groups(args) => groups::run(args, session).await,
         Dlq::Show(args) => show::run(args, session).await,
         Dlq::Pull(args) => pull::run(args, session).await,
-        Dlq::Replay(args) => replay::run(args, session).await,
+        Dlq::Replay(args) => replay::run(*args, session).await,
         Dlq::Shadow(args) => shadow::run(args, session).await,
         Dlq::Purge(args) => purge::run(args, session).await,
         Dlq::Export(args) => export::run(args, session).await,
@@ -77,6 +80,7 @@ pub(crate) async fn run(command: Dlq, session: &mut Session) -> Result<(), Failu
         Dlq::Resume(args) => steer::resume(args, session).await,
         Dlq::Abort(args) => steer::abort(args, session).await,
         Dlq::Undo(args) => undo::run(args, session).await,
+        Dlq::Audit(args) => audit::run(args, session).await,
     }
 }
 

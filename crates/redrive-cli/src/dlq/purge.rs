@@ -4,6 +4,7 @@ use clap::Args as ClapArgs;
 use redrive::{DeadLetterQueue, Order, PurgeReport};
 use serde::Serialize;
 
+use super::audited::{self, Audited};
 use super::bulk::{self, Counted, Ended};
 use super::letter::{Letter, line};
 use super::{Select, Where, nothing_in, unknown};
@@ -28,6 +29,8 @@ pub(crate) struct Args {
     /// Say what would be removed, with the first five; change nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    audited: Audited,
 }
 
 pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
@@ -35,7 +38,8 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let (queue, only_from) = args.place.names()?;
     let narrowed = args.select.is_narrowed() || only_from.is_some();
     let selection = args.select.selection(only_from, Order::Oldest)?;
-    let queue = session.broker().await?.dead_letters(queue);
+    let audit = args.audited.audit()?;
+    let queue = session.broker().await?.dead_letters(queue).audited(audit);
     let mut signals = Signals::listen()?;
     if args.dry_run {
         let limit = args.select.limit;
@@ -62,6 +66,9 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let start = purging.progress();
     let step = async || purging.step().await;
     let ended = bulk::work("purging", start, session.quiet(), &mut signals, step).await;
+    if let Some(outcome) = audited::outcome(&ended) {
+        purging.end(outcome).await;
+    }
     let report = purging.into_report();
     let nothing_known = matches!(ended, Ended::Failed(_)) && report.selected == 0;
     let judged = judged(&report, ended, &queue, narrowed);

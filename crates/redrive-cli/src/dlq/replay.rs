@@ -11,6 +11,7 @@ use redrive::{
 };
 use tokio::time::Instant;
 
+use super::audited::{self, Audited};
 use super::bulk::{self, Ended, News, Steps};
 use super::campaign::{self, Course};
 use super::migration::Migration;
@@ -71,6 +72,8 @@ pub(crate) struct Args {
     migrate: Option<String>,
     #[command(flatten)]
     campaign: campaign::InCampaign,
+    #[command(flatten)]
+    audited: Audited,
 }
 
 pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
@@ -80,7 +83,8 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let selection = args.select.selection(only_from, Order::Oldest)?;
     args.campaign.check()?;
     let options = options(&args)?;
-    let queue = session.broker().await?.dead_letters(queue);
+    let audit = args.audited.audit()?;
+    let queue = session.broker().await?.dead_letters(queue).audited(audit);
     if args.dry_run {
         return dry_run(&queue, &selection, &options, &args, narrowed, session).await;
     }
@@ -128,6 +132,9 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         && let Err(error) = replaying.step().await
     {
         ended = Ended::Failed(error);
+    }
+    if let Some(outcome) = audited::outcome(&ended) {
+        replaying.end(outcome).await;
     }
     let report = replaying.into_report();
     let nothing_known = matches!(ended, Ended::Failed(_)) && report.selected == 0;

@@ -5,6 +5,7 @@ use redrive::{CampaignName, CampaignState, DeadLetterQueue};
 use serde::Serialize;
 
 use super::Where;
+use super::audited::Audited;
 use super::campaigns::{again, is_gone};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -20,6 +21,8 @@ use crate::terminal::note;
 pub(crate) struct Pause {
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    audited: Audited,
 }
 
 /// Let a paused campaign go on
@@ -32,6 +35,8 @@ pub(crate) struct Pause {
 pub(crate) struct Resume {
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    audited: Audited,
 }
 
 /// End a campaign between two of its steps, for good
@@ -44,6 +49,8 @@ pub(crate) struct Resume {
 pub(crate) struct Abort {
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    audited: Audited,
 }
 
 #[derive(ClapArgs)]
@@ -56,13 +63,13 @@ pub(super) struct Which {
 }
 
 pub(super) async fn pause(args: Pause, session: &mut Session) -> Result<(), Failure> {
-    let queue = queue(&args.which, session).await?;
+    let queue = queue(&args.which, &args.audited, session).await?;
     let before = queue.pause_campaign(&args.which.name).await?;
     tell(&args.which, before, CampaignState::Paused, session)
 }
 
 pub(super) async fn resume(args: Resume, session: &mut Session) -> Result<(), Failure> {
-    let queue = queue(&args.which, session).await?;
+    let queue = queue(&args.which, &args.audited, session).await?;
     let before = queue.resume_campaign(&args.which.name).await?;
     tell(&args.which, before, CampaignState::Running, session)?;
     if let Some(campaign) = queue.campaign(&args.which.name).await?
@@ -76,14 +83,19 @@ pub(super) async fn resume(args: Resume, session: &mut Session) -> Result<(), Fa
 }
 
 pub(super) async fn abort(args: Abort, session: &mut Session) -> Result<(), Failure> {
-    let queue = queue(&args.which, session).await?;
+    let queue = queue(&args.which, &args.audited, session).await?;
     let before = queue.abort_campaign(&args.which.name).await?;
     tell(&args.which, before, CampaignState::Aborted, session)
 }
 
-pub(super) async fn queue(which: &Which, session: &Session) -> Result<DeadLetterQueue, Failure> {
+pub(super) async fn queue(
+    which: &Which,
+    audited: &Audited,
+    session: &Session,
+) -> Result<DeadLetterQueue, Failure> {
     let (queue, _) = which.place.names()?;
-    Ok(session.broker().await?.dead_letters(queue))
+    let audit = audited.audit()?;
+    Ok(session.broker().await?.dead_letters(queue).audited(audit))
 }
 
 fn tell(

@@ -3,6 +3,7 @@
 use clap::Args as ClapArgs;
 use redrive::UndoReport;
 
+use super::audited::{self, Audited};
 use super::bulk::{self, Ended};
 use super::steer::{self, Which};
 use crate::confirm::Consent;
@@ -27,10 +28,12 @@ pub(crate) struct Args {
     /// Say what would be parked again at this moment; change nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    audited: Audited,
 }
 
 pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
-    let queue = steer::queue(&args.which, session).await?;
+    let queue = steer::queue(&args.which, &args.audited, session).await?;
     let name = &args.which.name;
     let mut signals = Signals::listen()?;
     let quiet = session.quiet();
@@ -70,6 +73,9 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let start = undoing.progress();
     let step = async || undoing.step().await;
     let ended = bulk::work("undoing", start, quiet, &mut signals, step).await;
+    if let Some(outcome) = audited::outcome(&ended) {
+        undoing.end(outcome).await;
+    }
     let report = undoing.into_report();
     let printed = match ended {
         // Nothing is known: no zeros.

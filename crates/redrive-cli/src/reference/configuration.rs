@@ -35,8 +35,8 @@ not set.
 The global options stand at the top, those of a command in a table of its name: `[send]`, `[config.show]`. A key is the
 long flag with `_` for `-`. A flag without a value is `true` or `false`, one that may be repeated takes an array. A key
 that does not exist, or a value that the flag would not take, is an error (exit code 2) with its line and the nearest
-name. Whatever must be said each time is no key: `--yes`, `--force`, what a command is to work on, and the arguments
-without a flag.
+name. Whatever must be said each time is no key: `--yes`, `--force`, `--because`, what a command is to work on, and the
+arguments without a flag.
 
 ```toml
 url = \"redis://127.0.0.1:6379\"
@@ -54,6 +54,7 @@ No other variable configures redrive.
 | `REDRIVE_URL` | `--url` |
 | `REDRIVE_OUTPUT` | `--output` |
 | `REDRIVE_CONFIG` | `--config` |
+| `REDRIVE_AS` | `--as`: who does it, of every command that changes a dead-letter queue |
 | `REDRIVE_LOG` | what is logged to stderr: `error`, `warn`, `info`, `debug`, `trace`, or a list such as `redrive=debug,info`; wins over `-q` and `-v` |
 | `NO_COLOR` | `--no-color`, when it is set to anything |
 

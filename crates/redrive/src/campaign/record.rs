@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) rate: Option<String>,
     pub(crate) canary: Option<u64>,
     pub(crate) abort_if: Option<String>,
+    pub(crate) who: Option<String>,
+    pub(crate) because: Option<String>,
 }
 
 impl Plan {
@@ -28,10 +30,22 @@ impl Plan {
             ("rate", self.rate.clone()),
             ("canary", self.canary.map(|canary| canary.to_string())),
             ("abort-if", self.abort_if.clone()),
+            ("who", self.who.clone()),
+            ("because", self.because.clone()),
         ];
         let said = said.into_iter();
         said.filter_map(|(name, text)| Some((name, text?)))
             .collect()
+    }
+}
+
+impl Plan {
+    /// Whether it is this campaign that it would go on with, and whether that goes on at all.
+    pub(crate) fn goes_on_with(&self, known: &Record) -> bool {
+        let target = self.target.as_ref().map(StreamKey::as_str);
+        known.state().is_some_and(|state| !state.is_final())
+            && known.text("selection") == Some(&self.selection)
+            && known.text("target") == target
     }
 }
 

@@ -22,6 +22,8 @@ fn plan(selection: &str) -> Plan {
         rate: Some("5/s".to_owned()),
         canary: None,
         abort_if: None,
+        who: Some("ann@desk".to_owned()),
+        because: None,
     }
 }
 

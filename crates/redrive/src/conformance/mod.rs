@@ -4,6 +4,7 @@
 //! `async fn name(lab: &dyn Lab)` in the file of the verb it is about, and its name stands in
 //! [`every_test!`]; one that does not stand there is unused code, which the gate refuses.
 
+mod audit;
 mod begin;
 mod books;
 mod bytes;
@@ -90,6 +91,9 @@ macro_rules! every_test {
                 what_was_given_to_a_group_is_not_undone,
                 a_copy_is_undone_without_a_second_dead_letter,
                 what_is_not_kept_is_not_undone_and_a_look_changes_nothing,
+            ];
+            audit: [
+                what_is_recorded_is_told_the_newest_first_and_page_by_page,
             ];
             takeover: [
                 what_a_silent_consumer_holds_is_taken_over_after_its_lease,

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::DeadLetterQueue;
+use super::recording::Recording;
 use super::walk::LOOK;
+use super::{DeadLetterQueue, outcome_of};
+use crate::audit::AuditAction;
 use crate::backend::{IdRange, Mark};
 use crate::campaign::{
     Campaign, CampaignName, CampaignState, Death, Record, Standing, Standings, groups_of, sample,
@@ -101,7 +103,8 @@ impl DeadLetterQueue {
     /// [`ErrorKind::NotFound`] when there is none of this name, [`ErrorKind::Refused`] when it has
     /// ended.
     pub async fn pause_campaign(&self, name: &CampaignName) -> Result<CampaignState, Error> {
-        self.tell(name, CampaignState::Paused).await
+        self.tell(name, CampaignState::Paused, AuditAction::Pause)
+            .await
     }
 
     /// Lets a paused campaign go on. Where its command is gone, the same one goes on with it.
@@ -110,7 +113,8 @@ impl DeadLetterQueue {
     ///
     /// As [`pause_campaign`](Self::pause_campaign).
     pub async fn resume_campaign(&self, name: &CampaignName) -> Result<CampaignState, Error> {
-        self.tell(name, CampaignState::Running).await
+        self.tell(name, CampaignState::Running, AuditAction::Resume)
+            .await
     }
 
     /// Ends a campaign between two of its steps, for good. What is put back stays so.
@@ -119,14 +123,35 @@ impl DeadLetterQueue {
     ///
     /// As [`pause_campaign`](Self::pause_campaign).
     pub async fn abort_campaign(&self, name: &CampaignName) -> Result<CampaignState, Error> {
-        self.tell(name, CampaignState::Aborted).await
+        self.tell(name, CampaignState::Aborted, AuditAction::Abort)
+            .await
     }
 
-    async fn tell(&self, name: &CampaignName, next: CampaignState) -> Result<CampaignState, Error> {
+    async fn tell(
+        &self,
+        name: &CampaignName,
+        next: CampaignState,
+        what: AuditAction,
+    ) -> Result<CampaignState, Error> {
+        // What is refused has not begun.
+        self.told(name, next, Mark::default()).await?;
+        let mut recording = Recording::of(self, what).in_campaign(Some(name));
+        recording.begin().await?;
         let mark = Mark {
             state: Some(next),
             selected: None,
         };
+        let told = self.told(name, next, mark).await;
+        recording.end(outcome_of(&told), &[]).await;
+        told
+    }
+
+    async fn told(
+        &self,
+        name: &CampaignName,
+        next: CampaignState,
+        mark: Mark,
+    ) -> Result<CampaignState, Error> {
         let marked = self.broker.backend();
         let marked = marked.mark_campaign(&self.stream, name, mark).await?;
         let before = marked.ok_or_else(|| self.no_campaign(name))?;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::DeadLetterQueue;
 use super::options::ReplayOptions;
 use super::patience::Patience;
+use super::recording::Recording;
 use crate::backend::{Keep, Mark, Opened};
 use crate::campaign::{Campaign, CampaignName, CampaignState, Plan};
 use crate::error::{Error, ErrorKind};
@@ -131,6 +132,7 @@ impl Course {
         queue: &DeadLetterQueue,
         selection: &Selection,
         options: &ReplayOptions,
+        recording: &mut Recording,
     ) -> Result<Option<Self>, Error> {
         let Some(name) = options.campaign.clone() else {
             return Ok(None);
@@ -146,6 +148,8 @@ impl Course {
                 rate: options.rate.map(|rate| rate.to_string()),
                 canary: options.canary,
                 abort_if: rule.as_ref().map(|AbortRule(rule)| rule.to_string()),
+                who: queue.audit.who().map(str::to_owned),
+                because: queue.audit.reason().map(str::to_owned),
             },
             rule,
             watch,
@@ -163,6 +167,10 @@ impl Course {
         let known = backend.campaign(&queue.stream, &course.plan.name).await?;
         // It goes on where it was. One that is new begins with the first that it puts back.
         if let Some(known) = known {
+            // What will be refused does not begin.
+            if course.plan.goes_on_with(&known) {
+                recording.begin().await?;
+            }
             course.open().await?;
             course.before = known.replayed.len() as u64;
             course.replayed = course.before;

@@ -1,11 +1,13 @@
 //! An import step by step.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::imports::{ImportOptions, ImportOutcome, ImportReport, ImportResult};
 use super::patience::Patience;
+use super::recording::{Recording, op};
 use super::report::Progress;
-use crate::archive::{Archive, ArchiveReader, ArchivedDeadLetter};
+use crate::archive::{Archive, ArchivedDeadLetter};
+use crate::audit::{AuditAction, AuditOutcome};
 use crate::backend::{Entry, Import, Imported};
 use crate::broker::Broker;
 use crate::error::Error;
@@ -61,6 +63,19 @@ pub struct Importing {
     asked: usize,
     report: ImportReport,
     last: Vec<ImportResult>,
+    /// What it is told by in all audits.
+    op: String,
+    /// What the audit of each queue is told.
+    recorded: BTreeMap<StreamKey, Recorded>,
+}
+
+/// What the audit of one queue is told of an import.
+#[derive(Debug)]
+struct Recorded {
+    recording: Recording,
+    imported: u64,
+    already: u64,
+    gone: u64,
 }
 
 impl Importing {
@@ -76,6 +91,8 @@ impl Importing {
                 ..ImportReport::default()
             },
             last: Vec::new(),
+            op: op(),
+            recorded: BTreeMap::new(),
         }
     }
 
@@ -113,6 +130,11 @@ impl Importing {
         let some = self.waiting.iter().take(STEP.0).take_while(same);
         let some: Vec<&ArchivedDeadLetter> = some.collect();
         let lying = self.lying(&queue, &some).await?;
+        if lying.contains(&false) {
+            self.begin(&queue).await?;
+        }
+        let some = self.waiting.iter().take(lying.len());
+        let some: Vec<&ArchivedDeadLetter> = some.collect();
         let all = some.len();
         let before = std::mem::replace(&mut self.asked, all);
         let to_ask = some.iter().zip(&lying).filter(|(_, lies)| !**lies);
@@ -160,6 +182,43 @@ impl Importing {
         match refused {
             None => Ok(Some(self.progress())),
             Some(error) => Err(error),
+        }
+    }
+
+    /// Writes down that it begins, in the audit of this queue.
+    async fn begin(&mut self, queue: &StreamKey) -> Result<(), Error> {
+        self.recorded_in(queue).recording.begin().await
+    }
+
+    fn recorded_in(&mut self, queue: &StreamKey) -> &mut Recorded {
+        let (broker, options, op) = (&self.broker, &self.options, &self.op);
+        self.recorded.entry(queue.clone()).or_insert_with(|| {
+            let (what, audit) = (AuditAction::Import, options.audit.clone());
+            let recording = Recording::new(broker, queue, op.clone(), what, audit);
+            Recorded {
+                recording: recording.described(options.source.as_deref()),
+                imported: 0,
+                already: 0,
+                gone: 0,
+            }
+        })
+    }
+
+    /// Records how it ended, in the audit of each queue in which it has begun: when nothing is left to
+    /// add, when it is ended before, or a [`step`](Self::step) has failed for good.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: then it may not be recorded everywhere.
+    pub async fn end(&mut self, outcome: AuditOutcome) {
+        for one in self.recorded.values_mut() {
+            let counts = [
+                ("selected", one.imported + one.already),
+                ("done", one.imported),
+                ("already", one.already),
+                ("gone", one.gone),
+            ];
+            one.recording.end(outcome, &counts).await;
         }
     }
 
@@ -274,12 +333,22 @@ impl Importing {
                 report.gone += 1;
             }
         }
+        let recorded = self.recorded_in(queue);
+        match outcome {
+            ImportOutcome::Imported => recorded.imported += 1,
+            ImportOutcome::Already => recorded.already += 1,
+            ImportOutcome::Gone => {
+                recorded.already += 1;
+                recorded.gone += 1;
+            }
+        }
         let result = ImportResult {
             dlq: queue.clone(),
             id: one.dead_letter.id,
             new_id,
             outcome,
         };
+        let report = &mut self.report;
         if report.new_ids.len() < LISTED {
             report.new_ids.push(result.clone());
         } else {
@@ -330,71 +399,5 @@ fn order(one: &ArchivedDeadLetter, again: Option<&str>) -> Import {
             Some(word) => format!("{} {word}", one.check),
         },
         stored: one.dead_letter.stored().clone(),
-    }
-}
-
-impl Broker {
-    /// Brings the dead letters of an [export](super::DeadLetterQueue::export) back, each with a new id and
-    /// otherwise byte for byte, into the queue that it came from unless the options say another.
-    /// The whole text is checked before anything is changed. For what does not fit into memory there
-    /// is [`importing`](Self::importing).
-    ///
-    /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-    /// # use redrive::{Broker, ImportOptions, Message, Outcome, Processor, Selection, Source};
-    /// # let broker = Broker::connect("memory:").await?;
-    /// # broker.producer("orders".parse()?).send(&"coffee").await?;
-    /// # let handler = async |_: Message<String>| Outcome::dead_letter("no");
-    /// # Processor::builder(&broker, Source::new("orders", "billing")?).build(handler)?.run_until_idle().await?;
-    /// let queue = broker.dead_letters("orders:dlq".parse()?);
-    /// let text = queue.export(&Selection::all()).await?;
-    /// queue.purge(&Selection::all()).await?;
-    /// let report = broker.import(text.as_bytes(), &ImportOptions::default()).await?;
-    /// assert_eq!(report.imported, 1);
-    /// // Asked again it does nothing twice.
-    /// let report = broker.import(text.as_bytes(), &ImportOptions::default()).await?;
-    /// assert_eq!((report.imported, report.already), (0, 1));
-    /// # Ok::<(), redrive::Error>(()) })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) where the text is not a whole export: nothing was changed. When the
-    /// broker does not take them all: ask again, what was imported is not imported twice.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe to drop and to ask again: nothing is doubled, nothing is skipped.
-    pub async fn import(
-        &self,
-        export: &[u8],
-        options: &ImportOptions,
-    ) -> Result<ImportReport, Error> {
-        // A line feed ends a line: behind the last there is none.
-        let lines = || export.split_inclusive(|byte| *byte == b'\n');
-        let bare = |line| <[u8]>::strip_suffix(line, b"\n").unwrap_or(line);
-        let mut reader = ArchiveReader::new();
-        for line in lines() {
-            reader.line(bare(line))?;
-        }
-        let mut importing = self.importing(&reader.finish()?, options);
-        let mut reader = ArchiveReader::new();
-        for line in lines() {
-            if let Some(one) = reader.line(bare(line))? {
-                importing.add(one);
-            }
-            if importing.is_full() {
-                importing.step().await?;
-            }
-        }
-        while importing.step().await?.is_some() {}
-        Ok(importing.into_report())
-    }
-
-    /// As [`import`](Self::import), step by step. The export has been read once and is whole; it is
-    /// read again while its dead letters are [added](Importing::add).
-    pub fn importing(&self, archive: &Archive, options: &ImportOptions) -> Importing {
-        Importing::new(self.clone(), archive, options)
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::audit::Audit;
 use crate::names::{EntryId, StreamKey};
 
 /// How dead letters are imported. Default: each into the queue that it came from, and not again where
@@ -11,12 +12,27 @@ use crate::names::{EntryId, StreamKey};
 pub struct ImportOptions {
     pub(super) into: Option<StreamKey>,
     pub(super) again: Option<String>,
+    pub(super) audit: Audit,
+    pub(super) source: Option<String>,
 }
 
 impl ImportOptions {
     /// All of them into this queue.
     pub fn into_queue(mut self, queue: StreamKey) -> Self {
         self.into = Some(queue);
+        self
+    }
+
+    /// In the hands of somebody, as [`DeadLetterQueue::audited`](crate::DeadLetterQueue::audited): it
+    /// is recorded in the audit of each queue that something is imported into.
+    pub fn audited(mut self, audit: Audit) -> Self {
+        self.audit = audit;
+        self
+    }
+
+    /// Where they come from, for the audit: the name of a file.
+    pub fn source(mut self, source: impl Into<String>) -> Self {
+        self.source = Some(source.into());
         self
     }
 

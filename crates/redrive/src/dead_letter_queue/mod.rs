@@ -1,5 +1,6 @@
 //! The dead letters of a stream: looking at them, putting them back, removing them.
 
+mod audits;
 mod books;
 mod campaigns;
 mod course;
@@ -7,6 +8,7 @@ mod dry_run;
 mod exporting;
 mod found;
 mod grouping;
+mod import;
 mod importing;
 mod imports;
 mod inspection;
@@ -16,9 +18,11 @@ mod order;
 mod patience;
 mod prepared;
 mod purging;
+mod recording;
 mod replaying;
 mod report;
 mod shadowing;
+mod single;
 mod staging;
 #[cfg(test)]
 mod tests;
@@ -35,8 +39,6 @@ pub use self::imports::{ImportOptions, ImportOutcome, ImportReport, ImportResult
 pub use self::inspection::Inspection;
 pub use self::lineage::{Trail, TrailBegin, TrailEnd, TrailEvent};
 pub use self::options::ReplayOptions;
-use self::order::order;
-use self::patience::Patience;
 pub use self::purging::Purging;
 pub use self::replaying::Replaying;
 pub use self::report::{
@@ -46,12 +48,12 @@ pub use self::report::{
 pub use self::shadowing::{ShadowOptions, Shadowing};
 pub use self::staging::StagedDeadLetter;
 pub use self::undoing::{UndoReport, Undoing};
-use crate::backend::{IdRange, Replay, Replayed};
+use crate::audit::{Audit, AuditOutcome};
+use crate::backend::IdRange;
 use crate::broker::Broker;
 use crate::dead_letter::{self, DeadLetter};
 use crate::error::{Error, ErrorKind};
 use crate::groups::{DeadLetterGroups, GroupBy};
-use crate::message::Fields;
 use crate::names::{EntryId, StreamKey};
 use crate::selection::Order;
 use crate::selection::{Page, Selection};
@@ -74,6 +76,7 @@ use crate::selection::{Page, Selection};
 pub struct DeadLetterQueue {
     broker: Broker,
     stream: StreamKey,
+    audit: Audit,
 }
 
 /// A part of a dead-letter queue.
@@ -90,7 +93,11 @@ pub struct Listing {
 
 impl DeadLetterQueue {
     pub(crate) fn new(broker: Broker, stream: StreamKey) -> Self {
-        Self { broker, stream }
+        Self {
+            broker,
+            stream,
+            audit: Audit::default(),
+        }
     }
 
     /// The stream that holds the dead letters.
@@ -254,35 +261,6 @@ impl DeadLetterQueue {
         Ok(dead_letter.map(Inspection::of))
     }
 
-    /// Puts one dead letter back and answers the id of the new entry. Asked again it answers the
-    /// same id and adds nothing, as long as the receipt is kept (two days and more). Receipts are
-    /// kept at the target: where the queue is not called `STREAM:dlq`, name it in the options when
-    /// asking again.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::NotFound`], "dead letter not found: ID". [`ErrorKind::Refused`] when there is
-    /// nothing to put back (a tombstone), no target is known, the target is this queue, or the
-    /// migration fails; [`ErrorKind::Invalid`] when the options name this queue as the target.
-    /// Nothing has changed then.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe to drop and to ask again: nothing is doubled.
-    pub async fn replay(&self, id: EntryId, options: &ReplayOptions) -> Result<EntryId, Error> {
-        options.check(&self.stream)?;
-        let order = match self.read_one(id).await? {
-            Some(letter) => order(&letter, &self.stream, options).await?,
-            None => self.again(id, options).ok_or_else(|| not_found(id))?,
-        };
-        let answer = self.ask(std::slice::from_ref(&order)).await?.0.pop();
-        match answer {
-            Some(Replayed::Added(new) | Replayed::Already(new)) => Ok(new),
-            Some(Replayed::Refused(error)) => Err(error),
-            Some(Replayed::NotFound) | None => Err(not_found(id)),
-        }
-    }
-
     /// Puts back all that are selected, in the selection's order. Works on what is there when it starts.
     /// One that cannot be put back stays, and stops nobody.
     ///
@@ -302,8 +280,15 @@ impl DeadLetterQueue {
         options: &ReplayOptions,
     ) -> Result<ReplayReport, Error> {
         let mut replaying = self.replaying(selection, options).await?;
-        while replaying.step().await?.is_some() {}
-        Ok(replaying.into_report())
+        let ended = loop {
+            match replaying.step().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        replaying.end(outcome_of(&ended)).await;
+        ended.map(|()| replaying.into_report())
     }
 
     /// As [`replay_many`](Self::replay_many), step by step.
@@ -342,8 +327,15 @@ impl DeadLetterQueue {
     /// When the broker cannot answer. What is removed by then stays removed.
     pub async fn purge(&self, selection: &Selection) -> Result<PurgeReport, Error> {
         let mut purging = self.purging(selection).await?;
-        while purging.step().await?.is_some() {}
-        Ok(purging.into_report())
+        let ended = loop {
+            match purging.step().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        purging.end(outcome_of(&ended)).await;
+        ended.map(|()| purging.into_report())
     }
 
     /// As [`purge`](Self::purge), step by step.
@@ -397,39 +389,6 @@ impl DeadLetterQueue {
         Ok(found.map(|entry| dead_letter::read(entry.id, entry.fields)))
     }
 
-    /// Asks after a dead letter that is not there: it may have been put back a moment ago, and its
-    /// receipt, at the target, still knows. `None` where the target is not known.
-    fn again(&self, id: EntryId, options: &ReplayOptions) -> Option<Replay> {
-        let target = options.target.clone().or_else(|| self.source_by_name())?;
-        Some(Replay {
-            dead_letter: id,
-            target,
-            fields: Fields::default(),
-            keep: options.keep,
-            campaign: None,
-        })
-    }
-
-    /// The stream whose default dead-letter stream this is, by its name.
-    fn source_by_name(&self) -> Option<StreamKey> {
-        let name = self.stream.as_str().strip_suffix(":dlq")?;
-        StreamKey::new(name).ok()
-    }
-
-    /// Asks for replays until there is an answer; says whether it had to ask again.
-    async fn ask(&self, orders: &[Replay]) -> Result<(Vec<Replayed>, bool), Error> {
-        if orders.is_empty() {
-            return Ok((Vec::new(), false));
-        }
-        let mut patience = Patience::default();
-        loop {
-            match self.broker.backend().replay(&self.stream, orders).await {
-                Ok(answers) => return Ok((answers, patience.was_tried())),
-                Err(error) => patience.with(error).await?,
-            }
-        }
-    }
-
     async fn read_page(&self, range: IdRange) -> Result<Vec<DeadLetter>, Error> {
         let entries = self.broker.backend().page(&self.stream, range).await?;
         Ok(entries
@@ -440,6 +399,14 @@ impl DeadLetterQueue {
 
     async fn length(&self) -> Result<u64, Error> {
         self.broker.backend().length(&self.stream).await
+    }
+}
+
+/// How what ended like this is recorded.
+fn outcome_of<T>(ended: &Result<T, Error>) -> AuditOutcome {
+    match ended {
+        Ok(_) => AuditOutcome::Done,
+        Err(_) => AuditOutcome::Failed,
     }
 }
 

@@ -190,11 +190,11 @@ impl Prepared {
         orders.take(TOGETHER).count()
     }
 
-    /// Whether there is a dead letter among them: of one that is not there only the receipt is asked for.
-    pub(super) fn puts_back(&self) -> bool {
-        let orders = self.made.iter().filter(|made| made.order.is_some());
-        let there = |made: &Made| matches!(made.slot, Slot::Ordered(Some(_)));
-        orders.take(TOGETHER).any(there)
+    /// Whether anything would be put back next: of ids that the queue does not have only the receipts
+    /// are looked for, and what is left out or cannot be put back stays as it is.
+    pub(super) fn is_of_something(&self) -> bool {
+        let mut slots = self.made.iter().map(|made| &made.slot);
+        slots.any(|slot| matches!(slot, Slot::Ordered(Some(_))))
     }
 
     /// Takes so many orders to carry them out, and what needs none up to the next.

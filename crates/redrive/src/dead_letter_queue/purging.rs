@@ -1,8 +1,10 @@
 //! A purge step by step.
 
 use super::DeadLetterQueue;
+use super::recording::Recording;
 use super::report::{Progress, PurgeReport};
 use super::walk::{STEP, Walk};
+use crate::audit::{AuditAction, AuditOutcome};
 use crate::error::Error;
 use crate::names::EntryId;
 use crate::selection::Selection;
@@ -19,6 +21,7 @@ pub struct Purging {
     ids: Option<Vec<EntryId>>,
     /// Whether the broker may have been asked to remove them.
     asked: bool,
+    recording: Recording,
     report: PurgeReport,
 }
 
@@ -29,6 +32,7 @@ impl Purging {
     ) -> Result<Self, Error> {
         Ok(Self {
             walk: Walk::start(&queue, selection).await?,
+            recording: Recording::of(&queue, AuditAction::Purge).about(selection),
             queue,
             left: selection.limit.unwrap_or(usize::MAX),
             ids: None,
@@ -50,9 +54,13 @@ impl Purging {
     pub async fn step(&mut self) -> Result<Option<Progress>, Error> {
         let ids = match &self.ids {
             Some(ids) => ids,
-            None if self.left == 0 => return Ok(None),
             None => {
-                let Some(mut page) = self.walk.page(&self.queue, self.left, STEP).await? else {
+                let page = match self.left {
+                    0 => None,
+                    left => self.walk.page(&self.queue, left, STEP).await?,
+                };
+                let Some(mut page) = page else {
+                    self.end(AuditOutcome::Done).await;
                     return Ok(None);
                 };
                 page.truncate(self.left);
@@ -68,6 +76,9 @@ impl Purging {
                 &*self.ids.insert(ids)
             }
         };
+        if !ids.is_empty() {
+            self.recording.begin().await?;
+        }
         let asked_again = std::mem::replace(&mut self.asked, true);
         let backend = self.queue.broker.backend();
         let removed = backend.purge(&self.queue.stream, ids).await?;
@@ -81,6 +92,24 @@ impl Purging {
             }
         }
         Ok(Some(self.walk.progress()))
+    }
+
+    /// Records how it ended, where it has begun and that is not recorded yet: for who ends it before
+    /// a [`step`](Self::step) has answered `None`, or when one has failed for good.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: then it may not be recorded.
+    pub async fn end(&mut self, outcome: AuditOutcome) {
+        let PurgeReport {
+            selected, purged, ..
+        } = self.report;
+        let counts = [
+            ("selected", selected),
+            ("done", purged),
+            ("missing", selected - purged),
+        ];
+        self.recording.end(outcome, &counts).await;
     }
 
     /// How far it is.

@@ -5,9 +5,12 @@ use tokio::time::Instant;
 use super::course::{CampaignWatch, Course, Finished, LOOK};
 use super::options::ReplayOptions;
 use super::prepared::{Prepared, Slot};
+use super::recording::Recording;
 use super::report::{Progress, ReplayReport, ReplayResult};
 use super::{DeadLetterQueue, not_found};
+use crate::audit::{AuditAction, AuditOutcome};
 use crate::backend::Replayed;
+use crate::campaign::CampaignState;
 use crate::error::Error;
 use crate::rate::Pace;
 use crate::selection::Selection;
@@ -38,6 +41,7 @@ pub struct Replaying {
     asked: bool,
     /// The campaign that it is part of.
     course: Option<Course>,
+    recording: Recording,
     /// What went wrong while it waited for its turn: the next step says it.
     trouble: Option<Error>,
 }
@@ -48,8 +52,20 @@ impl Replaying {
         selection: &Selection,
         options: &ReplayOptions,
     ) -> Result<Self, Error> {
-        let course = Course::of(&queue, selection, options).await?;
-        let mut prepared = Prepared::start(queue, selection, options).await?;
+        let recording = Recording::of(&queue, AuditAction::Replay).about(selection);
+        let mut recording = recording.in_campaign(options.campaign.as_ref());
+        let started = async {
+            let course = Course::of(&queue, selection, options, &mut recording).await?;
+            let prepared = Prepared::start(queue, selection, options).await?;
+            Ok((course, prepared))
+        };
+        let (course, mut prepared) = match started.await {
+            Ok(started) => started,
+            Err(error) => {
+                recording.end(AuditOutcome::Failed, &[]).await;
+                return Err(error);
+            }
+        };
         if let Some(course) = &course
             && let Some(newest) = course.newest
         {
@@ -61,6 +77,7 @@ impl Replaying {
             pace: options.rate.map(|rate| (Pace::new(rate), Instant::now())),
             asked: false,
             course,
+            recording,
             trouble: None,
         })
     }
@@ -133,23 +150,25 @@ impl Replaying {
             || !this.next().await?
         {
             this.books.last.clear();
-            return match &mut self.course {
-                Some(course) => Ok(match course.finish().await? {
-                    Finished::Done => None,
-                    Finished::NotYet => Some(this.progress()),
-                }),
-                None => Ok(None),
-            };
+            if let Some(course) = &mut self.course
+                && let Finished::NotYet = course.finish().await?
+            {
+                return Ok(Some(this.progress()));
+            }
+            self.end(AuditOutcome::Done).await;
+            return Ok(None);
         }
         if this.chunk.is_none() {
             let mut wanted = this.waiting();
-            if let Some(course) = &mut self.course
-                && wanted > 0
-            {
-                if this.puts_back() {
+            // Where only receipts are looked for, nothing begins: and no campaign either.
+            if this.is_of_something() {
+                self.recording.begin().await?;
+                if let Some(course) = &mut self.course {
                     course.open().await?;
                     this.books.report.campaign = Some(course.name().clone());
                 }
+            }
+            if let Some(course) = &self.course {
                 wanted = course.allows(wanted);
             }
             let some = match &mut self.pace {
@@ -190,6 +209,30 @@ impl Replaying {
             course.selected = this.books.report.selected;
         }
         Ok(Some(this.progress()))
+    }
+
+    /// Records how it ended, where it has begun and that is not recorded yet: for who ends it before a
+    /// [`step`](Self::step) has answered `None`, or when one has failed for good. What a campaign was ended by
+    /// is recorded as stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: then it may not be recorded.
+    pub async fn end(&mut self, outcome: AuditOutcome) {
+        let ended = self.course.as_ref().and_then(|course| course.ended);
+        let outcome = match ended {
+            Some(CampaignState::Aborted | CampaignState::Stopped) => AuditOutcome::Stopped,
+            _ => outcome,
+        };
+        let report = self.report();
+        let counts = [
+            ("selected", report.selected),
+            ("done", report.replayed),
+            ("already", report.already),
+            ("skipped", report.skipped),
+            ("failed", report.failed),
+        ];
+        self.recording.end(outcome, &counts).await;
     }
 
     /// How far it is.

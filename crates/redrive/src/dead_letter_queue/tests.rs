@@ -1,5 +1,6 @@
 //! The handle on a dead-letter queue: finding, replaying, purging, each page by page.
 
+mod audits;
 mod campaigns;
 mod pacing;
 mod repairs;
@@ -12,6 +13,7 @@ use crate::backend::Keep;
 use crate::broker::Broker;
 use crate::dead_letter::Reason;
 use crate::error::BoxError;
+use crate::message::Fields;
 
 fn stream(name: &str) -> StreamKey {
     StreamKey::new(name).unwrap()

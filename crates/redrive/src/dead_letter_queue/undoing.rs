@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
-use super::DeadLetterQueue;
 use super::patience::Patience;
+use super::recording::Recording;
 use super::report::{Progress, ReplayFailure};
+use super::{DeadLetterQueue, outcome_of};
+use crate::audit::{AuditAction, AuditOutcome};
 use crate::backend::{Undo, UndoHow, Undone};
 use crate::campaign::{CampaignName, CampaignState};
 use crate::error::{Error, ErrorKind};
@@ -56,6 +58,7 @@ pub struct Undoing {
     done: usize,
     /// Whether the step that is under way may have reached the broker.
     asked: bool,
+    recording: Recording,
     report: UndoReport,
 }
 
@@ -97,8 +100,15 @@ impl DeadLetterQueue {
     /// Safe to drop and to ask again: nothing is doubled.
     pub async fn undo(&self, name: &CampaignName) -> Result<UndoReport, Error> {
         let mut undoing = self.undoing(name).await?;
-        while undoing.step().await?.is_some() {}
-        Ok(undoing.into_report())
+        let ended = loop {
+            match undoing.step().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        undoing.end(outcome_of(&ended)).await;
+        ended.map(|()| undoing.into_report())
     }
 
     /// As [`undo`](Self::undo), step by step.
@@ -145,7 +155,9 @@ impl Undoing {
             .collect();
         orders
             .sort_by(|one, other| (&one.target, one.message).cmp(&(&other.target, other.message)));
+        let recording = Recording::of(&queue, AuditAction::Undo).in_campaign(Some(name));
         Ok(Self {
+            recording,
             queue,
             how,
             orders,
@@ -181,7 +193,11 @@ impl Undoing {
         let rest = self.orders.get(self.done..).unwrap_or_default();
         let some = rest.get(..STEP.min(rest.len())).unwrap_or_default();
         if some.is_empty() {
+            self.end(AuditOutcome::Done).await;
             return Ok(None);
+        }
+        if self.how == UndoHow::Do {
+            self.recording.begin().await?;
         }
         let before = std::mem::replace(&mut self.asked, true);
         let backend = self.queue.broker.backend();
@@ -200,6 +216,25 @@ impl Undoing {
         self.done += some.len();
         self.asked = false;
         Ok(Some(self.progress()))
+    }
+
+    /// Records how it ended, as [`Purging::end`](crate::Purging::end).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe to drop: then it may not be recorded.
+    pub async fn end(&mut self, outcome: AuditOutcome) {
+        let report = &self.report;
+        let counts = [
+            ("selected", report.selected),
+            ("done", report.undone),
+            ("already", report.already),
+            ("started", report.started),
+            ("gone", report.gone),
+            ("not_kept", report.not_kept),
+            ("failed", report.failed),
+        ];
+        self.recording.end(outcome, &counts).await;
     }
 
     /// How far it is.

@@ -121,7 +121,9 @@ impl Kept {
                 campaign.set("ended-at", now.ms().to_string());
             }
         }
-        campaign.until_ms = until(now, CAMPAIGN_KEPT);
+        if mark != Mark::default() {
+            campaign.until_ms = until(now, CAMPAIGN_KEPT);
+        }
         Some(before)
     }
 

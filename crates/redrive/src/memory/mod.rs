@@ -1,6 +1,7 @@
 //! The broker in memory: Redis streams and the settle protocol as a model, for tests, doc tests
 //! and trying things out.
 
+mod audit;
 mod campaigns;
 mod dead_letters;
 mod examine;
@@ -267,6 +268,7 @@ impl Backend for Memory {
             .retain(|(target, from, _), _| *target != source.stream || from != dlq);
         kept.imports.retain(|(queue, _), _| queue != dlq);
         kept.campaigns.retain(|(queue, _), _| queue != dlq);
+        kept.audits.remove(dlq);
         Ok(())
     }
 

@@ -80,6 +80,8 @@ pub(super) struct Kept {
     pub(super) receipts: Receipts,
     pub(super) imports: Imports,
     pub(super) campaigns: Campaigns,
+    /// Who did what to a dead-letter queue.
+    pub(super) audits: HashMap<StreamKey, Stream>,
     /// Keys that hold something else than a stream.
     pub(super) spoiled: HashSet<StreamKey>,
 }

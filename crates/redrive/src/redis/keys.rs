@@ -64,6 +64,24 @@ pub(super) fn ledger(dlq: &StreamKey) -> String {
     format!("{}:redrive:ledger", tagged(dlq.as_str()))
 }
 
+/// Who did what to `dlq`.
+pub(super) fn audit(dlq: &StreamKey) -> String {
+    format!("{}{AUDIT}", tagged(dlq.as_str()))
+}
+
+/// Whether a stream of this name is one that redrive keeps beside others, and nobody works on.
+pub(super) fn is_beside(stream: &[u8]) -> bool {
+    let has = |part: &str| {
+        stream
+            .windows(part.len())
+            .any(|here| here == part.as_bytes())
+    };
+    has("}") && (stream.ends_with(AUDIT.as_bytes()) || has(UNDO))
+}
+
+const AUDIT: &str = ":redrive:audit";
+const UNDO: &str = ":redrive:undo:";
+
 /// What is kept of a campaign of `dlq`.
 pub(super) fn campaign(dlq: &StreamKey, name: &CampaignName) -> String {
     format!("{}:redrive:campaign:{name}", tagged(dlq.as_str()))
@@ -76,7 +94,7 @@ pub(super) fn campaigns(dlq: &StreamKey) -> String {
 
 /// The originals of what a campaign of `dlq` has put back.
 pub(super) fn originals(dlq: &StreamKey, name: &CampaignName) -> String {
-    format!("{}:redrive:undo:{name}", tagged(dlq.as_str()))
+    format!("{}{UNDO}{name}", tagged(dlq.as_str()))
 }
 
 /// The receipts of what was replayed from `dlq` to `target` on the day with this number since
@@ -119,6 +137,16 @@ mod tests {
             StreamKey::new("orders").unwrap(),
         );
         assert_eq!(ledger(&dlq), "{orders:dlq}:redrive:ledger");
+        assert_eq!(audit(&dlq), "{orders:dlq}:redrive:audit");
+        for (stream, is) in [
+            (audit(&dlq), true),
+            (originals(&dlq, &CampaignName::new("fix").unwrap()), true),
+            ("orders:dlq".to_owned(), false),
+            ("orders:redrive:audit".to_owned(), false),
+            ("{orders}:redrive:audits".to_owned(), false),
+        ] {
+            assert_eq!(is_beside(stream.as_bytes()), is, "{stream}");
+        }
         assert_eq!(
             receipts(&target, &dlq, 20_779),
             "{orders}:redrive:replayed:orders:dlq:20261122"

@@ -7,7 +7,7 @@ use redis::{Pipeline, Value, cmd};
 
 use super::connection::Link;
 use super::inspect;
-use super::keys::GroupKeys;
+use super::keys::{self, GroupKeys};
 use super::wire::{self, Table, unexpected};
 use crate::error::Error;
 use crate::names::{EntryId, GroupName, Names, Source, StreamKey};
@@ -30,7 +30,10 @@ pub(super) async fn streams(link: &Link) -> Result<Names<StreamKey>, Error> {
             return Err(unexpected("a page of keys"));
         };
         for key in wire::list(keys, "keys")? {
-            found.insert(wire::bytes(key, "a key")?);
+            let key = wire::bytes(key, "a key")?;
+            if !keys::is_beside(&key) {
+                found.insert(key);
+            }
         }
         cursor = wire::bytes(next, "a cursor")?;
         if cursor == "0" {

@@ -1,5 +1,6 @@
 //! The Redis backend: plain commands where they do, scripts where check and write must be one step.
 
+mod audit;
 mod books;
 mod campaigns;
 mod capability;
@@ -279,6 +280,7 @@ impl Backend for Redis {
             source.stream.to_string(),
             dlq.to_string(),
             keys::ledger(dlq),
+            keys::audit(dlq),
         ];
         for name in names {
             all.push(group.alive(&wire::text(name, "a name")?));

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod access;
+mod audits;
 mod bytes;
 mod carrying;
 mod consumers;

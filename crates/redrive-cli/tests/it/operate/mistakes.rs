@@ -250,7 +250,10 @@ async fn a_key_that_is_no_stream_is_named() {
         );
     }
     insta::assert_snapshot!("no_stream", told.0);
-    assert_eq!(rig.everything().await, before);
+    let mut after = rig.everything().await;
+    // That it was tried is recorded.
+    after.retain(|key, _| !key.ends_with(b":redrive:audit"));
+    assert_eq!(after, before);
 }
 
 #[tokio::test]

@@ -252,6 +252,9 @@ async fn each_user_may_do_all_that_the_page_gives_it_for() {
     for (user, _) in [viewer, operator, viewer] {
         does(user, &["dlq", "campaigns", "orders"]);
     }
+    for (user, _) in [operator, viewer] {
+        does(user, &["dlq", "audit", "orders"]);
+    }
     // One of more than 3,990 fields is imported in a way of its own.
     let mut large = redis::cmd("XADD");
     large.arg(&["orders:dlq", "*"]);

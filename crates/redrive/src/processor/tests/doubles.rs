@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::audit_log::AuditLog;
 use crate::backend::{
     Backend, Begun, Beside, Cursor, Delivery, Entry, Fence, IdRange, Import, Imported, Joined,
     Mark, Membership, Opened, Renewed, RenewedOn, Replay, Replayed, Restored, Seat, Settled,
@@ -134,6 +135,22 @@ pub(super) struct Faulty<B: ?Sized> {
 impl<B: ?Sized> Faulty<B> {
     pub(super) fn new(inner: Arc<B>, faults: Faults) -> Self {
         Self { inner, faults }
+    }
+}
+
+#[async_trait]
+impl AuditLog for Faulty<dyn Backend> {
+    async fn record(&self, dlq: &StreamKey, entry: &Fields) -> Result<(), Error> {
+        self.inner.record(dlq, entry).await
+    }
+
+    async fn recorded(
+        &self,
+        dlq: &StreamKey,
+        from: EntryId,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        self.inner.recorded(dlq, from, limit).await
     }
 }
 

@@ -17,5 +17,8 @@ if ARGV[1] ~= '' and ARGV[1] ~= before and string.find(ARGV[2], ' ' .. before ..
   redis.call('HSET', CAMPAIGN, 'state', ARGV[1])
   if ARGV[3] == '1' then redis.call('HSET', CAMPAIGN, 'ended-at', NOW) end
 end
-for i = 1, 2 do redis.call('PEXPIRE', KEYS[i], ARGV[5]) end
+-- Who only asks changes nothing.
+if ARGV[1] ~= '' or ARGV[4] ~= '' then
+  for i = 1, 2 do redis.call('PEXPIRE', KEYS[i], ARGV[5]) end
+end
 return before
