@@ -37,7 +37,7 @@ async fn another_group_on_the_stream_sees_every_entry_once_and_never_a_retry() {
 }
 
 #[tokio::test]
-async fn a_drained_group_leaves_no_key_but_its_mark_the_ledger_and_what_expires() {
+async fn a_drained_group_leaves_no_key_but_its_mark_the_books_and_what_expires() {
     let rig = Rig::start().await;
     rig.add(50).await;
     let runs = Runs::default();
@@ -74,7 +74,8 @@ async fn a_drained_group_leaves_no_key_but_its_mark_the_ledger_and_what_expires(
     }
     let ledger = "{orders:dlq}:redrive:ledger";
     let mark = "{orders}:redrive:billing:meta";
-    assert_eq!(lasting, ["orders", "orders:dlq", ledger, mark]);
+    let record = "{orders:dlq}:redrive:audit";
+    assert_eq!(lasting, ["orders", "orders:dlq", record, ledger, mark]);
     let counts: std::collections::BTreeMap<String, u64> =
         rig.ask(&format!("HGETALL {ledger}")).await;
     let counted = |name: &str| counts.get(name).copied().unwrap_or(0);
