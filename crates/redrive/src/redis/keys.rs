@@ -64,6 +64,11 @@ pub(super) fn ledger(dlq: &StreamKey) -> String {
     format!("{}:redrive:ledger", tagged(dlq.as_str()))
 }
 
+/// Who did what to `dlq`.
+pub(super) fn audit(dlq: &StreamKey) -> String {
+    format!("{}:redrive:audit", tagged(dlq.as_str()))
+}
+
 /// What is kept of a campaign of `dlq`.
 pub(super) fn campaign(dlq: &StreamKey, name: &CampaignName) -> String {
     format!("{}:redrive:campaign:{name}", tagged(dlq.as_str()))

@@ -42,7 +42,7 @@ impl Bench for RedisLab {
         for key in keys {
             let kind: String = self.run(cmd("TYPE").arg(&key)).await;
             let ours = key.contains(":redrive:");
-            let known = [":due", ":state", ":meta", ":consumers", ":ledger"];
+            let known = [":due", ":state", ":meta", ":consumers", ":ledger", ":audit"];
             let known = known.iter().any(|end| key.ends_with(end)) || expires(&key);
             assert!(!ours || known, "a key that nobody knows: {key} ({kind})");
             if expires(&key) {

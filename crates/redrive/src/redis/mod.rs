@@ -276,6 +276,7 @@ impl Backend for Redis {
             source.stream.to_string(),
             dlq.to_string(),
             keys::ledger(dlq),
+            keys::audit(dlq),
         ];
         for name in names {
             all.push(group.alive(&wire::text(name, "a name")?));

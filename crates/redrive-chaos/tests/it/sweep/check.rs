@@ -279,7 +279,7 @@ impl World<'_> {
     }
 }
 
-const STAYING: [&str; 2] = [":redrive:g:meta", ":redrive:ledger"];
+const STAYING: [&str; 3] = [":redrive:g:meta", ":redrive:ledger", ":redrive:audit"];
 const EXPIRING: [&str; 5] = [
     ":redrive:g:tombstones",
     ":redrive:replayed:",
