@@ -15,7 +15,7 @@ use crate::names::{EntryId, StreamKey};
 #[async_trait]
 impl Keeping for MemorySeat {
     async fn make_room(&self) -> Result<u64, Error> {
-        self.turn(|turn| turn.drop_oldest())
+        self.turn(|turn| Ok(turn.drop_oldest()))?
     }
 
     async fn level(&self) -> Result<Level, Error> {
