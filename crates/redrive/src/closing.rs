@@ -15,6 +15,7 @@ use crate::backend::{
     Settlement, Tended, Undo, UndoHow, Undone,
 };
 use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
+use crate::dead_letter::Level;
 use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::Error;
@@ -280,6 +281,19 @@ impl Books for Closing<dyn Backend> {
 impl Keeping for Closing<dyn Seat> {
     async fn make_room(&self) -> Result<u64, Error> {
         self.unless_closed(self.inner.make_room()).await
+    }
+
+    async fn level(&self) -> Result<Level, Error> {
+        self.unless_closed(self.inner.level()).await
+    }
+
+    async fn oldest(&self, most: usize) -> Result<Vec<Entry>, Error> {
+        self.unless_closed(self.inner.oldest(most)).await
+    }
+
+    async fn take_out(&self, ids: &[EntryId], operation: &str) -> Result<u64, Error> {
+        self.unless_closed(self.inner.take_out(ids, operation))
+            .await
     }
 }
 

@@ -12,6 +12,9 @@ use crate::names::EntryId;
 /// again.
 pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(60);
 
+/// The same where the queue spills: it has room again as soon as that is done.
+pub(crate) const SPILL_PAUSE: Duration = Duration::from_secs(1);
+
 /// The identity of one delivery of one entry: who settles it must still have exactly this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fence {

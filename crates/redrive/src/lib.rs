@@ -75,6 +75,7 @@ mod redis;
 mod retry;
 mod rule;
 mod selection;
+mod spill;
 mod stats;
 mod telemetry;
 mod trim;
@@ -86,6 +87,7 @@ pub use archive::{Archive, ArchiveReader, ArchivedDeadLetter};
 pub use audit::{Audit, AuditAction, AuditOutcome, AuditQuery, AuditRecord, AuditState};
 pub use backend::{Keep, OnAck};
 pub use broker::{Broker, ConnectOptions};
+pub use bytes::Bytes;
 pub use campaign::{Campaign, CampaignName, CampaignState, DiedAgain};
 pub use codec::{Decode, DecodeError, Encode, Json, MessagePack, Raw, RawField};
 pub use dead_letter::{DeadLetter, DeadLetterLayout, DeadLetterLimit, Layout, Overflow, Reason};
@@ -119,6 +121,7 @@ pub use rule::{Rule, RuleValue};
 pub use selection::{
     CountFilter, ErrorRegex, ErrorText, FieldFilter, FingerprintPrefix, Order, Page, Selection,
 };
+pub use spill::{Appending, Spill, SpillTo};
 pub use stats::{ConsumerStats, GroupState, Pending, Stats};
 pub use trim::TrimReport;
 pub use trimming::Trimming;

@@ -234,6 +234,27 @@ pub(crate) fn queue_has_room(source: &Source, dlq: &StreamKey) {
     info!(source = %Name(source), "dead-letter queue {name} has room again");
 }
 
+/// The oldest of a queue were written elsewhere, and removed.
+pub(crate) fn spilled(source: &Source, dlq: &StreamKey, spilled: u64) {
+    let name = Name(dlq);
+    info!(source = %Name(source), spilled, "the oldest dead letters of {name} were spilled");
+}
+
+pub(crate) fn spill_failed(source: &Source, dlq: &StreamKey, error: &std::io::Error) {
+    let name = Name(dlq);
+    error!(
+        source = %Name(source),
+        error = ?Text(error),
+        hint = "nothing was removed; it goes on by itself once it can be written",
+        "the oldest dead letters of {name} cannot be spilled; when it is full, messages that should go there stay pending"
+    );
+}
+
+pub(crate) fn spills_again(source: &Source, dlq: &StreamKey) {
+    let name = Name(dlq);
+    info!(source = %Name(source), "the oldest dead letters of {name} are spilled again");
+}
+
 /// A limit that drops the oldest has done so: once per call.
 pub(crate) fn dropped(source: &Source, dlq: &StreamKey, dropped: u64) {
     warn!(

@@ -2,10 +2,12 @@
 
 mod packing;
 mod source;
+mod spill;
 mod target;
 
 pub(crate) use packing::{Packer, Packing};
 pub(crate) use source::{Lines, Source};
+pub(crate) use spill::SpillFile;
 pub(crate) use target::{Existing, Target};
 
 use std::hash::{BuildHasher, Hasher, RandomState};

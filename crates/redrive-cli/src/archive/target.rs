@@ -121,7 +121,7 @@ impl Drop for Target {
     }
 }
 
-fn folder(path: &Path) -> &Path {
+pub(super) fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != OsStr::new("") => parent,
         _ => Path::new("."),

@@ -1,11 +1,15 @@
 //! The limit of a queue of dead letters, as it is typed: `1000,bytes=64MiB,age=7d`.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use redrive::{DeadLetterLimit, Overflow};
 
+use crate::archive::SpillFile;
+use crate::failure::Failure;
 use crate::literals;
+use crate::terminal::shown;
 
 /// The limit that was typed, or `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +79,47 @@ impl FromStr for Limit {
             }
         }
         Ok(Self(Some(most)))
+    }
+}
+
+/// What happens at the limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    Stop,
+    DropOldest,
+    Spill(PathBuf),
+}
+
+impl FromStr for Full {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            None if text == "stop" => Ok(Self::Stop),
+            None if text == "drop-oldest" => Ok(Self::DropOldest),
+            Some(("spill", file)) if !file.is_empty() => Ok(Self::Spill(file.into())),
+            _ => Err(format!(
+                "it is stop, spill=FILE or drop-oldest, not {text:?}"
+            )),
+        }
+    }
+}
+
+impl Full {
+    /// The same for the library. A file is opened here, before anything is read.
+    pub(super) fn overflow(&self) -> Result<Overflow, Failure> {
+        match self {
+            Self::Stop => Ok(Overflow::Stop),
+            Self::DropOldest => Ok(Overflow::DropOldest),
+            Self::Spill(path) => match SpillFile::open(path) {
+                Ok(file) => Ok(Overflow::spill(file)),
+                Err(error) => Err(Failure::usage(format!(
+                    "--dlq-overflow cannot spill to {}: {error}",
+                    shown(&path.display().to_string())
+                ))
+                .hint("name a file that this user may make or write, in a folder that is there")),
+            },
+        }
     }
 }
 

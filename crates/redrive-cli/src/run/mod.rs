@@ -25,7 +25,7 @@ use redrive::{
 pub(crate) use self::delivery::Bodies;
 use self::handling::{Handling, Worker};
 use self::http::Server;
-use self::limit::Limit;
+use self::limit::{Full, Limit};
 use self::program::Program;
 pub(crate) use self::shadow::Shadow;
 use self::stop::{Stop, until_second};
@@ -158,16 +158,10 @@ pub(crate) struct Args {
         help_heading = "Failures"
     )]
     dlq_limit: Option<Limit>,
-    /// At the limit: stop (messages stay pending) or drop-oldest [default: stop; envelopes
-    /// drop-oldest]
-    #[arg(
-        long,
-        value_enum,
-        value_name = "WHAT",
-        hide_possible_values = true,
-        help_heading = "Failures"
-    )]
-    dlq_overflow: Option<OverflowName>,
+    /// At the limit: stop (messages stay pending), spill=FILE (near it, the oldest go into a gzip file that
+    /// `redrive dlq import` reads) or drop-oldest [default: stop; envelopes drop-oldest]
+    #[arg(long, value_name = "WHAT", help_heading = "Failures")]
+    dlq_overflow: Option<Full>,
     /// What becomes of an entry that was handled; delete is for streams with one group
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     on_ack: OnAckName,
@@ -193,12 +187,6 @@ enum LayoutName {
     Native,
     Flat,
     Envelope,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum OverflowName {
-    Stop,
-    DropOldest,
 }
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
@@ -318,15 +306,15 @@ impl Args {
 
     /// The limit that was asked for; `None` for that of the layout.
     fn dlq_limit(&self) -> Result<Option<Option<DeadLetterLimit>>, Failure> {
-        let overflow = match (self.dlq_overflow, self.layout) {
-            (Some(OverflowName::Stop), _) => Overflow::Stop,
-            (Some(OverflowName::DropOldest), _) | (None, LayoutName::Envelope) => {
-                Overflow::DropOldest
-            }
-            (None, _) => Overflow::Stop,
-        };
         match &self.dlq_limit {
-            Some(Limit(Some(most))) => Ok(Some(Some(most.with(overflow)))),
+            Some(Limit(Some(most))) => {
+                let overflow = match (&self.dlq_overflow, self.layout) {
+                    (Some(full), _) => full.overflow()?,
+                    (None, LayoutName::Envelope) => Overflow::DropOldest,
+                    (None, _) => Overflow::Stop,
+                };
+                Ok(Some(Some(most.with(overflow))))
+            }
             _ if self.dlq_overflow.is_some() => Err(Failure::usage(
                 "--dlq-overflow says what happens at a limit, and there is none",
             )

@@ -146,7 +146,7 @@ fn nothing_is_called_by_a_name_that_says_nothing() {
 /// The floors of the library, from the ground up: imports go down only.
 const FLOORS: [&[&str]; 6] = [
     &[
-        "names", "calendar", "message", "outcome", "error", "codec", "handler",
+        "names", "calendar", "message", "outcome", "error", "codec", "handler", "spill",
     ],
     &[
         "retry",

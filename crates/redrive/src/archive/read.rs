@@ -45,7 +45,11 @@ pub struct Archive {
     /// When the last one died, likewise.
     pub newest_ms: Option<u64>,
     /// The checksum: SHA-256 of all lines before the footer, line feeds included, as 64 hex digits.
+    /// Of several exports one after another, SHA-256 of their checksums.
     pub sha256: String,
+    /// How many exports stand one after another in it, as in a file that a queue was
+    /// [spilled](crate::Overflow::Spill) to.
+    pub exports: u64,
 }
 
 impl Archive {
@@ -60,7 +64,7 @@ impl Archive {
     }
 }
 
-/// Reads an export: a line at a time, so that one of a million takes no more memory than one of a
+/// Reads an export, or several one after another, each with its footer: a line at a time, so that one of a million takes no more memory than one of a
 /// hundred. Opening, unpacking and splitting a file into lines is up to whoever has it.
 ///
 /// ```
@@ -87,7 +91,15 @@ pub struct ArchiveReader {
     hash: Sha256,
     lines: u64,
     archive: Archive,
-    footer: Option<(u64, String)>,
+    /// How many dead letters of the export that is being read.
+    found: u64,
+    /// Whether the last line was a footer, or an empty one behind it.
+    sealed: bool,
+    /// Of the checksums of all exports.
+    sums: Sha256,
+    last: String,
+    /// What is wrong with the first export whose footer does not fit.
+    flaw: Option<String>,
 }
 
 impl ArchiveReader {
@@ -97,25 +109,27 @@ impl ArchiveReader {
     }
 
     /// The dead letter on the next line, which is given without its line feed; `None` where it is
-    /// the footer, or an empty line behind it.
+    /// a footer, or an empty line behind it. A dead letter behind a footer begins the next export.
     ///
     /// What editors and other systems add is passed over, also by the checksum: a byte order mark before
     /// the first line, a carriage return behind each.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`], with the number of the line: it is damaged, or no line of an export,
-    /// or stands behind the footer. The next line may be given all the same.
+    /// [`ErrorKind::Invalid`], with the number of the line: it is damaged, or no line of an export.
+    /// The next line may be given all the same. What its footer says of an export is up to
+    /// [`finish`](Self::finish).
     pub fn line(&mut self, line: &[u8]) -> Result<Option<ArchivedDeadLetter>, Error> {
         self.lines += 1;
-        let line = match self.lines {
-            1 => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),
-            _ => line,
+        // Where an export begins.
+        let line = match self.lines == 1 || self.sealed {
+            true => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),
+            false => line,
         };
         // No line ends with one: in a payload it is escaped.
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if self.footer.is_some() {
-            return self.behind_the_footer(line);
+        if line.is_empty() && self.sealed {
+            return Ok(None);
         }
         if line.is_empty() {
             self.hash.update(b"\n");
@@ -131,28 +145,54 @@ impl ArchiveReader {
                     .wrong(format!("it is of version {version}, this reads {VERSION}"))
                     .hint("import it with the redrive that exported it, or a later one"));
             }
-            self.footer = Some((footer.dead_letters, footer.sha256));
+            if self.sealed && footer.dead_letters > 0 {
+                return Err(self.wrong("a second footer").hint(
+                    "where it is the same as the line before, take it away; else the export before it is missing",
+                ));
+            }
+            self.seal(footer.dead_letters, &footer.sha256);
             return Ok(None);
         }
+        if self.sealed && !line.starts_with(b"{") {
+            return Err(self
+                .wrong("something stands behind the footer")
+                .hint("behind the footer of an export the next one may begin, and nothing else"));
+        }
+        self.sealed = false;
         self.hash.update(line);
         self.hash.update(b"\n");
         let one = self.letter(line)?;
         self.archive.add(&one);
+        self.found += 1;
         Ok(Some(one))
     }
 
-    fn behind_the_footer(&self, line: &[u8]) -> Result<Option<ArchivedDeadLetter>, Error> {
-        if line.is_empty() {
-            return Ok(None);
+    /// Ends one export, and notes whether it is what its footer says.
+    fn seal(&mut self, count: u64, sha256: &str) {
+        let found = std::mem::take(&mut self.found);
+        let hash = std::mem::take(&mut self.hash);
+        self.archive.exports += 1;
+        self.sealed = true;
+        let flaw = if count != found {
+            Some(format!(
+                "it holds {found} dead letters, its footer says {count}"
+            ))
+        } else if hex(&hash.finalize()) != sha256 {
+            Some("its lines are not those that its checksum was made of".to_owned())
+        } else {
+            None
+        };
+        if let Some(flaw) = flaw
+            && self.flaw.is_none()
+        {
+            let line = self.lines;
+            self.flaw = Some(match self.archive.exports {
+                1 => flaw,
+                nth => format!("of export {nth} in it, which ends with line {line}: {flaw}"),
+            });
         }
-        if line.starts_with(FOOTER) {
-            return Err(self.wrong("a second footer").hint(
-                "where it is the same as the line before, take it away; else import each export by itself",
-            ));
-        }
-        Err(self.wrong("something stands behind the footer").hint(
-            "one file holds one export: where several were put together, import each by itself",
-        ))
+        self.sums.update(sha256);
+        sha256.clone_into(&mut self.last);
     }
 
     fn letter(&self, line: &[u8]) -> Result<ArchivedDeadLetter, Error> {
@@ -205,7 +245,8 @@ impl ArchiveReader {
         self.lines
     }
 
-    /// What the export holds, if it is whole: it ends with its footer, and is what that says.
+    /// What the export holds, if it is whole: it ends with its footer, and is what that says; of several
+    /// each.
     ///
     /// # Errors
     ///
@@ -214,23 +255,20 @@ impl ArchiveReader {
         let whole = |what: String| {
             Error::new(ErrorKind::Invalid, format!("reading an export: {what}")).hint(CUT)
         };
-        let found = self.archive.dead_letters;
         let lines = self.lines;
-        let Some((count, sha256)) = self.footer else {
+        if !self.sealed {
             return Err(match lines {
                 0 => whole("it is empty, a footer at least is missing".to_owned()),
                 _ => whole(format!("it ends after line {lines}, without its footer")),
             });
+        }
+        if let Some(flaw) = self.flaw {
+            return Err(whole(flaw));
+        }
+        let sha256 = match self.archive.exports {
+            1 => self.last,
+            _ => hex(&self.sums.finalize()),
         };
-        if count != found {
-            let what = format!("it holds {found} dead letters, its footer says {count}");
-            return Err(whole(what));
-        }
-        if hex(&self.hash.finalize()) != sha256 {
-            return Err(whole(
-                "its lines are not those that its checksum was made of".to_owned(),
-            ));
-        }
         Ok(Archive {
             sha256,
             ..self.archive

@@ -31,6 +31,7 @@ mod replay;
 mod room;
 mod settle;
 mod sizes;
+mod spilling;
 mod stale;
 mod stats;
 mod sums;
@@ -309,6 +310,11 @@ macro_rules! every_test {
                 a_queue_whose_oldest_is_too_old_is_full_until_it_has_gone,
                 what_is_too_old_is_dropped_by_the_next_death_and_by_time_alone,
                 whichever_limit_is_reached_first_counts,
+            ];
+            spilling: [
+                what_is_taken_out_is_counted_once,
+                the_level_of_a_queue_is_what_it_holds,
+                before_a_full_queue_that_spills_a_message_waits_a_second,
             ];
             sums: [
                 a_queue_that_was_never_there_has_no_books,

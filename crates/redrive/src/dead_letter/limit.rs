@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::spill::{Spill, SpillTo};
+
 /// How many a queue keeps, about, where dead letters are envelopes and no other limit is set.
 const ENVELOPES: u64 = 5_000;
 /// Far above what a server holds, far below what it refuses.
@@ -44,9 +46,25 @@ pub enum Overflow {
     /// each time.
     #[default]
     Stop,
+    /// The message stays pending as with [`Stop`](Self::Stop), but is looked at again every second; and a
+    /// queue that comes to nine tenths of its limit is brought down to eight: its oldest dead letters are
+    /// written to where this says, and only then removed. What cannot be written stays in the queue.
+    Spill(SpillTo),
     /// The oldest dead letters go: counted, logged, shown in the statistics as
     /// [`dlq_dropped`](crate::Stats::dlq_dropped).
     DropOldest,
+}
+
+impl Overflow {
+    /// [`Spill`](Self::Spill) to this.
+    pub fn spill(to: impl Spill) -> Self {
+        Self::Spill(SpillTo::new(to))
+    }
+
+    /// Whether a full queue keeps messages pending.
+    pub(crate) fn keeps_pending(&self) -> bool {
+        matches!(self, Self::Stop | Self::Spill(_))
+    }
 }
 
 /// How closely a queue is kept to its limit.
@@ -143,6 +161,14 @@ impl DeadLetterLimit {
     #[must_use]
     pub const fn overflow(&self) -> &Overflow {
         &self.overflow
+    }
+
+    /// Where the oldest go before they are removed.
+    pub(crate) fn spill_to(&self) -> Option<&SpillTo> {
+        match &self.overflow {
+            Overflow::Spill(to) => Some(to),
+            Overflow::Stop | Overflow::DropOldest => None,
+        }
     }
 
     pub(crate) fn precision(&self) -> Precision {

@@ -4,6 +4,7 @@ mod fixture;
 mod limit;
 mod read;
 mod replay;
+mod spilling;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -20,6 +21,7 @@ pub(crate) use limit::Precision;
 pub use limit::{DeadLetterLimit, Overflow};
 pub(crate) use read::read;
 pub(crate) use replay::{default_target, migrated, of_campaign, replay_fields, split_lineage};
+pub(crate) use spilling::Level;
 pub(crate) use write::{Obituary, compose};
 
 /// How much of an error's text a dead letter keeps, in bytes; [`clip`](crate::fingerprint::clip)

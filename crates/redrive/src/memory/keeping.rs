@@ -5,15 +5,29 @@ use async_trait::async_trait;
 use super::Memory;
 use super::dead_letters::Ledger;
 use super::seat::MemorySeat;
+use crate::backend::Entry;
+use crate::dead_letter::Level;
 use crate::error::Error;
 use crate::keeping::{Books, Keeping};
 use crate::ledger::Counts;
-use crate::names::StreamKey;
+use crate::names::{EntryId, StreamKey};
 
 #[async_trait]
 impl Keeping for MemorySeat {
     async fn make_room(&self) -> Result<u64, Error> {
-        self.turn(|turn| turn.drop_oldest())
+        self.turn(|turn| Ok(turn.drop_oldest()))?
+    }
+
+    async fn level(&self) -> Result<Level, Error> {
+        self.turn(|turn| turn.level())?
+    }
+
+    async fn oldest(&self, most: usize) -> Result<Vec<Entry>, Error> {
+        self.turn(|turn| turn.oldest(most))?
+    }
+
+    async fn take_out(&self, ids: &[EntryId], _operation: &str) -> Result<u64, Error> {
+        self.turn(|turn| turn.take_out(ids))
     }
 }
 

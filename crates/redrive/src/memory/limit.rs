@@ -1,15 +1,17 @@
 //! The limit of a dead-letter queue in memory: stopping before it, or dropping the oldest.
 
-use crate::backend::{Died, FULL_PAUSE};
-use crate::dead_letter::{DeadLetterLimit, Overflow, Reason};
+use crate::backend::{Died, Entry, FULL_PAUSE, IdRange};
+use crate::dead_letter::{DeadLetterLimit, Level, Overflow, Reason};
+use crate::delivery::SPILL_PAUSE;
 use crate::error::Error;
 use crate::message::Fields;
 use crate::names::EntryId;
+use crate::selection::Order;
 
 use super::dead_letters::Burial;
 use super::hints::millis;
 use super::settle::Turn;
-use super::stream::weight;
+use super::stream::{Stream, weight};
 
 /// What became of a message that was to be given up.
 pub(super) enum Buried {
@@ -49,7 +51,7 @@ impl Turn<'_> {
     /// Whether the queue takes no more. What is no stream is not full: adding to it tells why. An empty
     /// one is not: its bytes are those of no dead letter.
     fn is_full(&self) -> bool {
-        let Some(limit) = self.limit(&Overflow::Stop) else {
+        let Some(limit) = self.limit(Overflow::keeps_pending) else {
             return false;
         };
         let queue = self.kept.streams.get(&self.member.dead_letters);
@@ -72,12 +74,50 @@ impl Turn<'_> {
 
     /// Whether a full queue keeps messages pending here.
     pub(super) fn stops(&self) -> bool {
-        self.limit(&Overflow::Stop).is_some()
+        self.limit(Overflow::keeps_pending).is_some()
     }
 
-    fn limit(&self, overflow: &Overflow) -> Option<&DeadLetterLimit> {
+    fn limit(&self, which: impl Fn(&Overflow) -> bool) -> Option<&DeadLetterLimit> {
         let limit = self.member.limit.as_ref();
-        limit.filter(|limit| limit.overflow() == overflow)
+        limit.filter(|limit| which(limit.overflow()))
+    }
+
+    /// How much the queue holds.
+    pub(super) fn level(&self) -> Result<Level, Error> {
+        let dlq = &self.member.dead_letters;
+        self.kept.check_type(dlq)?;
+        let queue = self.kept.streams.get(dlq);
+        let oldest = queue.filter(|queue| !queue.entries.is_empty());
+        Ok(Level {
+            length: queue.map_or(0, |queue| queue.entries.len() as u64),
+            bytes: queue.map(Stream::bytes),
+            oldest_ms: oldest.map(Stream::oldest_ms),
+            now_ms: self.now.ms(),
+        })
+    }
+
+    /// The oldest of the queue, no more than fit a page.
+    pub(super) fn oldest(&self, most: usize) -> Result<Vec<Entry>, Error> {
+        let range = IdRange {
+            low: EntryId::MIN,
+            high: EntryId::MAX,
+            order: Order::Oldest,
+            limit: most,
+        };
+        self.kept.page(&self.member.dead_letters, range)
+    }
+
+    /// Removes what was written elsewhere, and counts it.
+    pub(super) fn take_out(&mut self, ids: &[EntryId]) -> u64 {
+        let dlq = &self.member.dead_letters;
+        let mut removed = 0;
+        for id in ids {
+            removed += u64::from(self.kept.delete(dlq, *id));
+        }
+        if removed > 0 {
+            self.kept.ledger(dlq).spilled += removed;
+        }
+        removed
     }
 
     /// It stays pending and waits, with what its last run said.
@@ -85,7 +125,9 @@ impl Turn<'_> {
         let mut state = self.state(id, burial.deliveries);
         burial.recorded_in(&mut state);
         self.hold(id);
-        let due_ms = self.now.ms().saturating_add(millis(FULL_PAUSE));
+        let spills = self.limit(|full| matches!(full, Overflow::Spill(_)));
+        let pause = spills.map_or(FULL_PAUSE, |_| SPILL_PAUSE);
+        let due_ms = self.now.ms().saturating_add(millis(pause));
         let hints = self.hints();
         hints.states.insert(id, state);
         hints.due.set(id, due_ms);
@@ -93,7 +135,7 @@ impl Turn<'_> {
 
     /// Keeps the queue within its limit where that drops the oldest: how many went.
     pub(super) fn drop_oldest(&mut self) -> u64 {
-        let Some(limit) = self.limit(&Overflow::DropOldest).cloned() else {
+        let Some(limit) = self.limit(|full| *full == Overflow::DropOldest).cloned() else {
             return 0;
         };
         let least = self.least_ms(&limit).unwrap_or_default();

@@ -58,6 +58,7 @@ impl Run {
             next_at: now + drain,
         });
         self.hand_back_the_queue();
+        self.spilling.stop();
         self.wake();
     }
 

@@ -18,6 +18,7 @@ mod readiness;
 mod receipt;
 mod run;
 mod settler;
+mod spilling;
 mod start;
 #[cfg(test)]
 #[cfg(not(fuzzing_libfuzzer))]

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use tokio::time::Instant;
+
 use super::run::Run;
+use super::spilling;
 use crate::backend::Died;
 use crate::dead_letter::Reason;
 use crate::names::EntryId;
@@ -43,6 +46,11 @@ impl Brim {
         }
     }
 
+    /// Of nothing is it known that it stays pending.
+    pub(super) fn let_all_go(&mut self) {
+        self.kept.clear();
+    }
+
     pub(super) fn dropped(&mut self, dropped: u64) {
         self.dropped += dropped;
     }
@@ -57,7 +65,14 @@ impl Run {
     pub(super) fn keep_for_room(&mut self, id: EntryId) {
         telemetry::kept(&self.plan.source, id);
         self.brim.found = Some(Queue::Full);
-        if self.intake.ends_when_idle() {
+        self.spilling.wake();
+        // Where the queue spills there is room again soon, unless it cannot.
+        let soon = spilling::pause(self.plan.options.dead_letter_limit.as_ref());
+        if let Some(pause) = soon {
+            self.intake.due_in(pause, Instant::now());
+        }
+        let waits = soon.is_some() && !self.spilling.is_failing();
+        if self.intake.ends_when_idle() && !waits {
             self.brim.kept.insert(id);
         }
     }
@@ -76,6 +91,10 @@ impl Run {
         let Some(found) = self.brim.found.take() else {
             return;
         };
+        // Where it spills it is full for moments; that it cannot is said by itself.
+        if limit.spill_to().is_some() {
+            return;
+        }
         if found == self.brim.queue {
             return;
         }

@@ -105,6 +105,7 @@ impl Run {
     pub(super) fn gave_up(&mut self, died: &Died) {
         self.summary.totals.dead_lettered += 1;
         self.brim.died(died);
+        self.spilling.wake();
         telemetry::died(&self.plan.source, died, None);
     }
 

@@ -28,6 +28,7 @@ use super::quarantine::Quarantine;
 use super::readiness::{Pace, Readiness};
 use super::receipt::restoring;
 use super::settler::Lane;
+use super::spilling::{Spilled, Spilling};
 use super::totals::Summary;
 use super::turns::Turns;
 use crate::backend::{Backend, Begun, Delivery, Fence, Seat, Settled, Settlement, Tended};
@@ -59,6 +60,7 @@ pub(super) enum Answer {
     AckedAgain,
     Woken,
     MadeRoom(Result<u64, Error>),
+    Spilled(Spilled),
     Entered(Pass),
     EnteredAlone(Option<Pass>),
 }
@@ -101,6 +103,7 @@ pub(super) struct Run {
     pub(super) quarantine: Quarantine,
     pub(super) brim: Brim,
     pub(super) keeping: Keeping,
+    pub(super) spilling: Spilling,
     pub(super) losses: Losses,
     pub(super) summary: Summary,
     pub(super) stop: Option<Stop>,
@@ -182,6 +185,7 @@ impl Run {
             quarantine: Quarantine::new(seat.gate()),
             brim: Brim::default(),
             keeping: Keeping::of(options.dead_letter_limit.as_ref(), Instant::now()),
+            spilling: Spilling::default(),
             losses: Losses::default(),
             summary: Summary::default(),
             stop: None,
@@ -208,6 +212,7 @@ impl Run {
             self.start_ready(now);
             self.ask(now);
             self.make_room(now);
+            self.spill(now);
             self.send_settlements(now);
             if self.is_over() {
                 return self.fatal.take().map_or(Ok(()), Err);
@@ -241,7 +246,10 @@ impl Run {
     /// Whether nothing is left to do.
     fn is_over(&self) -> bool {
         let no_more = self.stop.is_some() || self.next == Next::Done;
-        no_more && self.held.is_empty() && self.asked.is_none() && self.acked_again == 0
+        // What it has in hand; but a disk that does not answer must not hold up who has had enough.
+        let patient = !self.stop.as_ref().is_some_and(Stop::has_cancelled);
+        let spills = self.spilling.is_under_way() && patient;
+        no_more && self.held.is_empty() && self.asked.is_none() && self.acked_again == 0 && !spills
     }
 
     fn wake_at(&self, now: Instant) -> Instant {
@@ -264,6 +272,7 @@ impl Run {
             paused,
             losses,
             self.keeping.look_at().filter(|_| self.stop.is_none()),
+            self.spills_at(now),
             self.acks.flush_at(),
             self.turns.next_due(),
         ]
@@ -366,6 +375,7 @@ impl Run {
             Answer::Settled(part, batch, sent, answer) => self.settled(part, batch, sent, answer),
             Answer::AckedAgain => self.acked_again -= 1,
             Answer::MadeRoom(answer) => self.made_room(answer),
+            Answer::Spilled(spilled) => self.spilled(spilled),
             Answer::Entered(pass) => self.entered(pass),
             Answer::EnteredAlone(pass) => self.entered_alone(pass),
             Answer::Woken => {

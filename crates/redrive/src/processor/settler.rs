@@ -272,6 +272,7 @@ impl Run {
             }
             Settled::Died(died) => {
                 self.brim.died(&died);
+                self.spilling.wake();
                 Some(died)
             }
             _ => None,

@@ -76,6 +76,7 @@ scripts! {
     IMPORT_COMPLETE = new "import_complete.lua";
     PURGE = new "purge.lua";
     STAGE = new "stage.lua";
+    SPILL = new "spill.lua";
     TRIM = new "trim.lua";
     REAP = new "reap.lua";
     ALIVE = new "alive.lua";

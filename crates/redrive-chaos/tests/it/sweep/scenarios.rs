@@ -25,7 +25,7 @@ macro_rules! scenario {
 }
 pub(super) use scenario;
 
-pub(super) const WORKERS: [Scenario; 22] = [
+pub(super) const WORKERS: [Scenario; 23] = [
     scenario!(success),
     scenario!(retries),
     scenario!(rejected),
@@ -44,6 +44,7 @@ pub(super) const WORKERS: [Scenario; 22] = [
     scenario!(delete_on_ack),
     scenario!(limit_stop),
     scenario!(limit_drop),
+    scenario!(limit_spill),
     scenario!(flat),
     scenario!(envelope),
     scenario!(two_workers),
@@ -284,6 +285,26 @@ async fn limit_drop(world: &mut World<'_>) {
     work(world, &options, During::Nothing).await;
     let length = world.length(DLQ).await;
     world.same("dead letters", &1, &length);
+}
+
+/// What is spilled has left the queue, and the books know of it.
+async fn limit_spill(world: &mut World<'_>) {
+    world.load_scripts().await;
+    bury(world, "ok", "1-1").await;
+    world.add("reject", Fate::Dead("rejected", 1)).await;
+    world.add("ok", Fate::Done(1)).await;
+    let file = world.file("spilled.jsonl.gz", "");
+    let overflow = format!("spill={}", file.display());
+    let options = [
+        "--until-idle",
+        "--dlq-limit",
+        "2,bytes=64MiB",
+        "--dlq-overflow",
+        &overflow,
+    ];
+    work(world, &options, During::Nothing).await;
+    let length = world.length(DLQ).await;
+    world.insist("dead letters", length <= 2, length);
 }
 
 async fn flat(world: &mut World<'_>) {

@@ -55,6 +55,7 @@ const LIFE: [(&str, &[&str]); 9] = [
             "EVALSHA resolve",
             "EVALSHA lift",
             "EVALSHA make_room",
+            "EVALSHA spill",
         ],
     ),
     (

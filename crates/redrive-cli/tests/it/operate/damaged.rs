@@ -55,7 +55,7 @@ async fn what_is_damaged_says_where_and_how_it_is_cured() {
             1,
             "invalid value while reading line 4 of an export: a second footer; nothing was imported; --salvage \
              imports what is whole of it",
-            "where it is the same as the line before, take it away; else import each export by itself",
+            "where it is the same as the line before, take it away; else the export before it is missing",
         ),
         (
             text.replacen('\n', "\n\n", 1),

@@ -17,6 +17,7 @@ mod hostile;
 mod importing;
 mod incident;
 mod interop;
+mod limits;
 mod listing;
 mod looking;
 mod migrating;

@@ -106,14 +106,7 @@ async fn mistakes_of_usage_end_with_2_before_anything_is_read() {
         ),
         (&["--dlq-overflow", "stop", "--", "true"], "there is none"),
         (
-            &[
-                "--dlq-overflow",
-                "spill=f",
-                "--dlq-limit",
-                "9",
-                "--",
-                "true",
-            ],
+            &["--dlq-overflow", "spill", "--dlq-limit", "9", "--", "true"],
             "spill",
         ),
         (&["--consumer", "", "--", "true"], "consumer"),

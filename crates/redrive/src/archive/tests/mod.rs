@@ -352,7 +352,7 @@ fn line_ends_of_other_systems_a_mark_and_empty_lines_at_the_end_change_nothing()
             "its lines are not those that its checksum was made of",
         ),
         (
-            format!("{text}\n{text}"),
+            format!("{text}\nnonsense\n"),
             "line 5 of an export: something stands behind the footer",
         ),
     ] {
@@ -376,4 +376,41 @@ fn what_is_whole_of_a_damaged_export_can_be_had() {
     assert!(reader.clone().finish().is_err());
     let archive = reader.salvage();
     assert_eq!((archive.dead_letters, &*archive.sha256), (2, ""));
+}
+
+#[test]
+fn exports_one_after_another_are_read_and_each_footer_is_checked() {
+    let (text, _) = three();
+    let (_, whole) = read(text.as_bytes()).unwrap();
+    assert_eq!(whole.exports, 1);
+    for between in ["", "\n", "\u{feff}"] {
+        let (_, twice) = read(format!("{text}{between}{text}").as_bytes()).unwrap();
+        assert_eq!(
+            (twice.exports, twice.dead_letters),
+            (2, 2 * whole.dead_letters)
+        );
+        assert_ne!(twice.sha256, whole.sha256);
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    let (footer, letters) = lines.split_last().unwrap();
+    let one_less = format!("{}\n{footer}\n", letters[1..].join("\n"));
+    let other = footer.replace("\"sha256\":\"", "\"sha256\":\"0");
+    let other = format!("{}\n{other}\n", letters.join("\n"));
+    for (bytes, said) in [
+        (format!("{one_less}{text}"), "its footer says"),
+        (
+            format!("{text}{one_less}{text}"),
+            "of export 2 in it, which ends with line",
+        ),
+        (
+            format!("{text}{other}"),
+            "not those that its checksum was made of",
+        ),
+        (format!("{}\n{text}", letters.join("\n")), "its footer says"),
+        (format!("{text}{}\n", letters[0]), "without its footer"),
+    ] {
+        let error = read(bytes.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.cure().is_some(), "{error}");
+    }
 }

@@ -13,6 +13,7 @@ use crate::backend::{
     Settlement, Tended, Undo, UndoHow, Undone,
 };
 use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
+use crate::dead_letter::Level;
 use crate::doctor::Named;
 use crate::doctor::facts::{ServerFacts, StreamFacts};
 use crate::error::{Error, ErrorKind};
@@ -37,6 +38,7 @@ pub(super) enum Verb {
     Pending,
     Leave,
     Probe,
+    TakeOut,
 }
 
 impl Verb {
@@ -356,6 +358,19 @@ impl Books for Faulty<dyn Backend> {
 impl Keeping for Faulty<dyn Seat> {
     async fn make_room(&self) -> Result<u64, Error> {
         self.inner.make_room().await
+    }
+
+    async fn level(&self) -> Result<Level, Error> {
+        self.inner.level().await
+    }
+
+    async fn oldest(&self, most: usize) -> Result<Vec<Entry>, Error> {
+        self.inner.oldest(most).await
+    }
+
+    async fn take_out(&self, ids: &[EntryId], operation: &str) -> Result<u64, Error> {
+        let call = self.inner.take_out(ids, operation);
+        self.faults.through(Verb::TakeOut, call).await
     }
 }
 

@@ -14,6 +14,7 @@ mod pausing;
 mod quarantine;
 mod recovery;
 mod refusing;
+mod spilling;
 mod stopping;
 mod trimming;
 

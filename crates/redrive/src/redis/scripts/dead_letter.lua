@@ -12,7 +12,7 @@ local function give_up(id, n, charged, reason, failed, err, kind, fingerprint)
   if lost(row, n, charged) then return { 'lost' } end
   local s = load(id, n)
   -- What a full queue kept pending, and that answer was lost.
-  if ended(id, s, n, charged) then return { OVERFLOW == 'stop' and 'full' or 'already' } end
+  if ended(id, s, n, charged) then return { STOPS and 'full' or 'already' } end
   local fields = payload(id)
   if not fields then return entomb(id, n, charged) end
   local first = s.first

@@ -3,7 +3,7 @@
 -- KEYS 1 stream, 2 due (sorted set), 3 state (hash), 4 consumers (hash), 5 meta (hash),
 --      6 dead-letter stream, 7 its ledger (hash), 8 tombstones (hash)
 -- ARGV 1 group, 2 this consumer, 3 layout of dead letters and, where their queue has a limit, behind
---      spaces 'stop', 'drop' or 'about', how many it may hold, how many bytes, and how old they may
+--      spaces 'stop', 'spill', 'drop' or 'about', how many it may hold, how many bytes, and how old they may
 --      become in ms, each 0 for any; the rest belongs to each script.
 --
 -- Laws: check first; then write what may be refused; remove last. A script that must always go
@@ -16,8 +16,10 @@ local GROUP, ME = ARGV[1], ARGV[2]
 local LAYOUT, OVERFLOW, MOST, BYTES, AGE =
   string.match(ARGV[3], '^(%a+) ?(%a*) ?(%d*) ?(%d*) ?(%d*)$')
 MOST, BYTES, AGE = tonumber(MOST) or 0, tonumber(BYTES) or 0, tonumber(AGE) or 0
--- How long a message waits that a full queue keeps pending, in ms.
-local FULL_PAUSE = 60000
+-- Where a full queue keeps messages pending: until a person makes room, or its worker spills.
+local STOPS = OVERFLOW == 'stop' or OVERFLOW == 'spill'
+-- How long such a message waits, in ms.
+local FULL_PAUSE = OVERFLOW == 'spill' and 1000 or 60000
 
 local clock = redis.call('TIME')
 local NOW = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
@@ -331,7 +333,7 @@ end
 local function full()
   local bytes, err
   if BYTES > 0 then bytes, err = usage() end
-  if OVERFLOW ~= 'stop' then return false, err end
+  if not STOPS then return false, err end
   local length = redis.pcall('XLEN', DLQ)
   if type(length) ~= 'number' or length == 0 then return false, err end
   if MOST > 0 and length >= MOST then return true end
