@@ -5,6 +5,8 @@ use std::{fs, io};
 
 /// What the library puts in front of some of its scripts; the second only behind the first.
 const SHARED: [&str; 2] = ["shared", "quarantine"];
+/// What it puts in front of those that put back, alone.
+const ALONE: &str = "enlist";
 
 /// The folder of the library's scripts.
 pub fn library_scripts() -> &'static Path {
@@ -21,12 +23,13 @@ pub fn library_scripts() -> &'static Path {
 ///
 /// If the folder, or a file in it, cannot be read.
 pub fn scripts(folder: &Path) -> io::Result<Vec<(String, String)>> {
+    let front = |name| fs::read_to_string(folder.join(name).with_extension("lua"));
     let mut fronts = vec![String::new()];
     for name in SHARED {
-        let shared = fs::read_to_string(folder.join(name).with_extension("lua"));
         let behind = fronts.last().cloned().unwrap_or_default();
-        fronts.push(format!("{behind}{}\n", shared.unwrap_or_default()));
+        fronts.push(format!("{behind}{}\n", front(name).unwrap_or_default()));
     }
+    fronts.push(format!("{}\n", front(ALONE).unwrap_or_default()));
     let mut scripts = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
