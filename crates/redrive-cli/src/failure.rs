@@ -29,6 +29,8 @@ pub(crate) enum Code {
     Nothing = 3,
     /// A part of it was done.
     Partly = 4,
+    /// A rule of `stats --fail-if` is broken.
+    Broken = 5,
     /// Ended by Ctrl-C.
     Interrupted = 130,
     /// Ended by SIGTERM.

@@ -1,5 +1,6 @@
 //! The `redrive` binary: parses, calls the library, prints.
 
+mod alerts;
 mod archive;
 mod completions;
 mod configuration;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use redrive::{Broker, ErrorKind, GroupName, GroupState, Source, Stats, StreamKey};
 
+use crate::alerts::{Alerts, Broken, FailIf, Watches};
 use crate::failure::Failure;
-use crate::literals::duration;
+use crate::literals::{Instant, duration};
 use crate::output::{Output, Table};
 use crate::session::Session;
 use crate::signals::Signals;
@@ -19,10 +20,12 @@ use crate::when::span;
 ///
 /// Without a group: of all groups of the stream. Without a stream: of all streams of the database.
 /// A server that cannot be reached is an error, never zeros; a missing stream is missing, not empty.
+/// With --fail-if it says on stderr which rules are broken, and ends with 5; see docs/alerts.md.
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:\n  \
     redrive stats orders -g billing\n  \
-    redrive stats --watch")]
+    redrive stats --watch\n  \
+    redrive stats orders --fail-if 'oldest_pending>10m' --fail-if new_fingerprint")]
 pub(crate) struct Args {
     /// The stream
     #[arg(value_name = "STREAM")]
@@ -39,14 +42,32 @@ pub(crate) struct Args {
     /// How long to wait between two looks
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     every: Duration,
+    /// End with 5 where this is so: 'oldest_pending>10m', 'pending>1000', or new_fingerprint, an error
+    /// that was not there before; may be repeated
+    #[arg(long, value_name = "RULE")]
+    fail_if: Vec<FailIf>,
+    /// Of new_fingerprint: an error is new that first died at this time or later, of all in the queue; the
+    /// default is 1h. With --watch it is new if it was not in the queue when that began
+    #[arg(long, allow_hyphen_values = true, value_name = "TIME")]
+    since: Option<Instant>,
 }
 
 pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
+    let watches = if args.watch {
+        Watches::On
+    } else {
+        Watches::Once
+    };
+    let mut alerts = Alerts::new(args.fail_if.clone(), watches, args.since)?;
     if !args.watch {
         let broker = session.broker().await?;
         let all = look(&broker, &args).await?;
         print(&all, &args, &mut session.out)?;
-        return found(&all, &args);
+        found(&all, &args)?;
+        return match alerts.judge(&broker, &all).await? {
+            Some(broken) => Err(broken.told()),
+            None => Ok(()),
+        };
     }
     let mut signals = Signals::listen()?;
     let mut connected = None;
@@ -54,13 +75,16 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
         let looked = tokio::select! {
             biased;
             _ = signals.recv() => return Ok(()),
-            looked = watched(&mut connected, &args, session) => looked,
+            looked = watched(&mut connected, &mut alerts, &args, session) => looked,
         };
         // An outage is what a watch is for: said, and looked at again.
         match looked {
-            Ok(all) => {
+            Ok((all, broken)) => {
                 clear(&mut session.out)?;
                 print(&all, &args, &mut session.out)?;
+                if let Some(broken) = broken {
+                    return Err(broken.told());
+                }
             }
             // No server that comes back cures a URL or a password.
             Err(failure) if connected.is_none() && !failure.may_pass() => return Err(failure),
@@ -81,14 +105,17 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
 /// start.
 async fn watched(
     connected: &mut Option<Broker>,
+    alerts: &mut Alerts,
     args: &Args,
     session: &Session,
-) -> Result<Vec<Stats>, Failure> {
+) -> Result<(Vec<Stats>, Option<Broken>), Failure> {
     let broker = match connected {
         Some(broker) => broker,
         None => connected.insert(session.broker().await?),
     };
-    look(broker, args).await
+    let all = look(broker, args).await?;
+    let broken = alerts.judge(broker, &all).await?;
+    Ok((all, broken))
 }
 
 fn clear(out: &mut Output) -> Result<(), Failure> {

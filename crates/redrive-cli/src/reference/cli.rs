@@ -24,6 +24,7 @@ const FOOT: &str = "\
 | 2 | usage, configuration, a bad URL: it can never be done like this |
 | 3 | nothing matched: an unknown id, a missing stream, an empty selection |
 | 4 | a part was done; also what was stopped, by one Ctrl-C or SIGTERM, before all was done |
+| 5 | a rule of `stats --fail-if` is broken |
 | 130, 143 | ended by a second Ctrl-C or SIGTERM; what only looks, or waits for an answer, by the first |
 
 What a command answers goes to stdout; everything else goes to stderr. An error is a line `error: …`, followed by a line

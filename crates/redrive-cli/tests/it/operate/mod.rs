@@ -1,5 +1,6 @@
 //! What an operator does: dead letters, health, what is pending; on a real server, by the binary alone.
 
+mod alerts;
 mod audits;
 mod books;
 mod bulk;

@@ -21,6 +21,8 @@ const EXPORT: &str = "docs/export.md";
 const DEAD_LETTERS: &str = "docs/dead-letters.md";
 const GROUPS: &str = "docs/groups.md";
 
+const ALERTS: &str = "docs/alerts.md";
+
 const DOCTOR: &str = "docs/doctor.md";
 
 const COMPATIBILITY: &str = "docs/compatibility.md";
@@ -128,6 +130,34 @@ async fn the_doctor_finds_what_its_page_says() {
         .await;
 }
 
+#[tokio::test]
+async fn alerts_are_raised_as_their_page_says() {
+    let rig = Rig::start().await;
+    rig.reject(3).await;
+    let blocks = blocks(ALERTS);
+    let cron = blocks.iter().find(|block| block.language == "cron");
+    let line = cron.unwrap().text.trim_end();
+    let command = line.splitn(6, ' ').nth(5).unwrap();
+    let folder = std::path::PathBuf::from(env!("CARGO_BIN_EXE_redrive"));
+    let said = Command::new("sh")
+        .args(["-c", command])
+        .env(
+            "PATH",
+            format!("{}:/usr/bin:/bin", folder.parent().unwrap().display()),
+        )
+        .env("REDRIVE_URL", rig.server.url())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(said.stderr).unwrap();
+    assert_eq!(said.status.code(), Some(5), "{stderr}");
+    assert!(
+        stderr.starts_with("broken: new_fingerprint in orders:dlq: 3 of "),
+        "{stderr}"
+    );
+    assert!(said.stdout.is_empty());
+    Reader::on(rig.server).reads(&blocks).await.leaves().await;
+}
+
 /// Every code that the doctor may answer is told, and no other.
 #[test]
 fn the_page_of_the_doctor_tells_every_code() {
@@ -202,6 +232,7 @@ fn every_command_that_a_page_names_exists() {
         EXPORT,
         DEAD_LETTERS,
         GROUPS,
+        ALERTS,
         DOCTOR,
         "docs/library.md",
     ];
@@ -247,6 +278,7 @@ fn only_what_takes_minutes_is_not_run() {
         EXPORT,
         DEAD_LETTERS,
         GROUPS,
+        ALERTS,
         DOCTOR,
     ] {
         for block in blocks(page) {
