@@ -32,7 +32,7 @@ use self::scenarios::Scenario;
 use self::table::Table;
 
 /// What must have been seen: a proxy that sees nothing proves nothing.
-const MUST_SEE: [&str; 40] = [
+const MUST_SEE: [&str; 42] = [
     "EVALSHA ack",
     "EVALSHA alive",
     "EVALSHA begin",
@@ -51,6 +51,8 @@ const MUST_SEE: [&str; 40] = [
     "EVALSHA put_back",
     "EVALSHA reap",
     "EVALSHA renew",
+    "EVALSHA make_room",
+    "EVALSHA spill",
     "EVALSHA replay",
     "EVALSHA replay_reserve",
     "EVALSHA resolve",

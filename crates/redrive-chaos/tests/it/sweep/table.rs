@@ -88,6 +88,7 @@ const LIFE: [(&str, &[&str]); 9] = [
             "XINFO STREAM",
             "XINFO GROUPS",
             "XLEN",
+            "MEMORY USAGE",
             "XRANGE",
             "XREVRANGE",
             "EVALSHA page",
