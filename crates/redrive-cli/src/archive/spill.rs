@@ -1,7 +1,7 @@
 //! The file that a full queue spills to: one gzip member after another, each a whole export.
 //!
 //! What was appended is on the disk before anybody is told so. Several processes of a machine may share a
-//! file. A member that a crash cut off is found by the next one who opens the file, and taken away; nothing
+//! file. A member that a crash cut off is found by the next one who opens the file, and put aside; nothing
 //! else ever is.
 
 use std::fs::{File, OpenOptions};
@@ -117,13 +117,16 @@ impl SpillFile {
         let start = same.map_or(0, |before| before.end);
         let end = whole_up_to(&file, start, known.end)?;
         if end < known.end {
+            let aside = put_aside(&self.path, &file, end)?;
             file.set_len(end)?;
             file.sync_all()?;
             note(&format!(
-                "{}: the last {} bytes were half an export that a crash had cut off; they were taken away, \
-                 what is in them is still in the queue",
+                "{}: the last {} bytes are half an export, and were put aside in {}: after a crash of a worker what \
+                 is in them is still in the queue; after anything else `redrive dlq import --salvage` reads what \
+                 is whole",
                 shown(&self.path.display().to_string()),
-                known.end - end
+                known.end - end,
+                shown(&aside.display().to_string())
             ));
         }
         known.end = end;
@@ -194,6 +197,33 @@ fn opened(path: &Path) -> io::Result<File> {
         ));
     }
     Ok(file)
+}
+
+/// Keeps what the file holds from here on in one of its own, named after it: who cut the file nobody knows.
+fn put_aside(path: &Path, mut file: &File, from: u64) -> io::Result<PathBuf> {
+    for number in 1_u32.. {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".torn-{number}"));
+        let aside = PathBuf::from(name);
+        let mut how = OpenOptions::new();
+        let made = how.write(true).create_new(true).mode(0o600).open(&aside);
+        let mut torn = match made {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+            made => made?,
+        };
+        let copied = file
+            .seek(SeekFrom::Start(from))
+            .and_then(|_| io::copy(&mut file, &mut torn))
+            .and_then(|_| torn.sync_all())
+            .and_then(|()| sync_folder(&aside));
+        if let Err(error) = copied {
+            // A half of a half is of no use, and would be there again with each try.
+            let _ = std::fs::remove_file(&aside);
+            return Err(error);
+        }
+        return Ok(aside);
+    }
+    Err(io::Error::other("too many files were put aside"))
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
@@ -334,8 +364,8 @@ mod tests {
     }
 
     #[test]
-    fn wherever_a_crash_cuts_the_last_one_it_alone_is_taken_away() {
-        let (_folder, path) = file();
+    fn wherever_a_crash_cuts_the_last_one_it_alone_is_put_aside() {
+        let (folder, path) = file();
         SpillFile::open(&path)
             .unwrap()
             .append_now(b"one\n")
@@ -350,6 +380,14 @@ mod tests {
             fs::write(&path, &whole[..end]).unwrap();
             SpillFile::open(&path).unwrap();
             assert_eq!(fs::metadata(&path).unwrap().len(), first, "{end}");
+            let torn = folder.path().join("spilled.jsonl.gz.torn-1");
+            let cut = &whole[first as usize..end];
+            if cut.is_empty() {
+                assert!(!torn.exists());
+            } else {
+                assert_eq!(fs::read(&torn).unwrap(), cut);
+                fs::remove_file(torn).unwrap();
+            }
         }
         fs::write(&path, &whole).unwrap();
         SpillFile::open(&path)

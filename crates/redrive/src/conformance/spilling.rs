@@ -73,8 +73,11 @@ pub(super) async fn before_a_full_queue_that_spills_a_message_waits_a_second(lab
         ..limited(&room, limit)
     };
     let seat = room.join_as(member).await;
-    let first = room.hold_one(&*seat).await;
-    died(&settle(&*seat, first, dead_letter("no")).await);
+    // It is full at twice its limit, for it spills before.
+    for _ in 0..2 {
+        let one = room.hold_one(&*seat).await;
+        died(&settle(&*seat, one, dead_letter("no")).await);
+    }
     let fence = room.hold_one(&*seat).await;
     for _ in 0..2 {
         let full = settle(&*seat, fence, dead_letter("no")).await;

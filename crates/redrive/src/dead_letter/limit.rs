@@ -46,9 +46,10 @@ pub enum Overflow {
     /// each time.
     #[default]
     Stop,
-    /// The message stays pending as with [`Stop`](Self::Stop), but is looked at again every second; and a
-    /// queue that comes to nine tenths of its limit is brought down to eight: its oldest dead letters are
-    /// written to where this says, and only then removed. What cannot be written stays in the queue.
+    /// A queue that comes to nine tenths of its limit is brought down to eight: its oldest dead letters are
+    /// written to where this says, and only then removed. Meanwhile messages go on dying, so it may hold
+    /// more than its limit for a moment. What cannot be written stays in the queue; at twice the limit
+    /// messages stay pending as with [`Stop`](Self::Stop), but are looked at again every second.
     Spill(SpillTo),
     /// The oldest dead letters go: counted, logged, shown in the statistics as
     /// [`dlq_dropped`](crate::Stats::dlq_dropped).
@@ -179,6 +180,16 @@ impl DeadLetterLimit {
     pub(crate) fn age_ms(&self) -> Option<u64> {
         self.age
             .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// From where on messages stay pending: count, bytes and age in ms.
+    pub(crate) fn edge(&self) -> [Option<u64>; 3] {
+        let times = match self.overflow {
+            Overflow::Spill(_) => 2,
+            Overflow::Stop | Overflow::DropOldest => 1,
+        };
+        let parts = [self.most, self.bytes, self.age_ms()];
+        parts.map(|part| part.map(|part| part.saturating_mul(times)))
     }
 
     /// Whether the oldest go, and not only when others come: with time alone they become too old.

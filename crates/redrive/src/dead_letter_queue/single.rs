@@ -19,9 +19,9 @@ impl DeadLetterQueue {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`], "dead letter not found: ID". [`ErrorKind::Refused`] when there is
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), "dead letter not found: ID". [`ErrorKind::Refused`](crate::ErrorKind::Refused) when there is
     /// nothing to put back (a tombstone), no target is known, the target is this queue, or the
-    /// migration fails; [`ErrorKind::Invalid`] when the options name this queue as the target.
+    /// migration fails; [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) when the options name this queue as the target.
     /// Nothing has changed then.
     ///
     /// # Cancel safety

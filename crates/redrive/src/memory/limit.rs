@@ -58,11 +58,10 @@ impl Turn<'_> {
         let Some(queue) = queue.filter(|queue| !queue.entries.is_empty()) else {
             return false;
         };
-        let least = self.least_ms(limit);
-        limit
-            .most()
-            .is_some_and(|most| queue.entries.len() as u64 >= most)
-            || limit.bytes().is_some_and(|bytes| queue.bytes() >= bytes)
+        let [most, bytes, age] = limit.edge();
+        let least = age.map(|age| self.now.ms().saturating_sub(age));
+        most.is_some_and(|most| queue.entries.len() as u64 >= most)
+            || bytes.is_some_and(|bytes| queue.bytes() >= bytes)
             || least.is_some_and(|least| queue.oldest_ms() < least)
     }
 

@@ -248,7 +248,9 @@ impl Run {
         let no_more = self.stop.is_some() || self.next == Next::Done;
         // What it has in hand; but a disk that does not answer must not hold up who has had enough.
         let patient = !self.stop.as_ref().is_some_and(Stop::has_cancelled);
-        let spills = self.spilling.is_under_way() && patient;
+        // One that ends by itself leaves the queue within its limit.
+        let wants = self.spills_at(Instant::now()).is_some() && self.spilling.is_wanted();
+        let spills = (self.spilling.is_under_way() || wants) && patient;
         no_more && self.held.is_empty() && self.asked.is_none() && self.acked_again == 0 && !spills
     }
 

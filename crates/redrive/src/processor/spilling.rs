@@ -22,21 +22,23 @@ use crate::telemetry;
 
 /// How many are written and removed together at most; fewer where they are large.
 const BATCH: usize = 100;
-/// How often a queue is looked at, at most.
-const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// When to look again at a broker that could not answer.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
 /// How often though nothing dies, where age is limited, or the last try failed.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// When to look at the queue.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Spilling {
-    /// Whether something died since the last look.
+    /// Whether something died since the last look; at first nobody knows.
     wanted: bool,
     looked: Option<Instant>,
     /// Ends the look that is under way, after what it has in hand.
     under_way: Option<CancellationToken>,
     /// Whether the last try could not write.
     failing: bool,
+    /// Whether the broker could not answer.
+    erred: bool,
 }
 
 /// What one look came to.
@@ -61,6 +63,18 @@ impl From<Error> for Wrong {
     }
 }
 
+impl Default for Spilling {
+    fn default() -> Self {
+        Self {
+            wanted: true,
+            looked: None,
+            under_way: None,
+            failing: false,
+            erred: false,
+        }
+    }
+}
+
 impl Spilling {
     /// When to look next; `None` where nothing asks for it.
     pub(super) fn look_at(&self, limit: Option<&DeadLetterLimit>, now: Instant) -> Option<Instant> {
@@ -69,14 +83,20 @@ impl Spilling {
             return None;
         }
         let after = |pause| self.looked.map_or(now, |looked| looked + pause);
-        if self.wanted {
-            return Some(after(AT_MOST_EVERY));
+        match (self.wanted, self.failing || self.erred) {
+            (true, false) => Some(now),
+            (true, true) => Some(after(AFTER_ERROR)),
+            (false, _) => (self.failing || limit.age().is_some()).then(|| after(EVERY)),
         }
-        (self.failing || limit.age().is_some()).then(|| after(EVERY))
     }
 
     pub(super) fn is_under_way(&self) -> bool {
         self.under_way.is_some()
+    }
+
+    /// Whether something died that may have brought the queue to its limit, and it could be spilled.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted && !self.failing
     }
 
     pub(super) fn is_failing(&self) -> bool {
@@ -144,14 +164,19 @@ impl Run {
             self.brim.let_all_go();
         }
         match spilled.ended {
-            Ok(()) => self.health.well(Part::Keeping),
+            Ok(()) => {
+                self.spilling.erred = false;
+                self.health.well(Part::Keeping);
+            }
             Err(Wrong::Write(error)) => {
+                self.spilling.erred = false;
                 if !std::mem::replace(&mut self.spilling.failing, true) {
                     telemetry::spill_failed(source, dlq, &error);
                 }
             }
             Err(Wrong::Broker(error)) => {
                 self.spilling.wanted = true;
+                self.spilling.erred = true;
                 self.failing(Part::Keeping, error);
             }
         }

@@ -103,6 +103,28 @@ impl RedisSeat {
         usage
     }
 
+    /// Whether the user may trim the queue, where its limit drops: asked by a trim that removes nothing,
+    /// or the limit would not be kept and nobody would know.
+    pub(super) async fn may_trim(&self) -> Result<(), Error> {
+        let limit = self.membership.limit.as_ref();
+        if limit.is_none_or(|limit| *limit.overflow() != Overflow::DropOldest) {
+            return Ok(());
+        }
+        let mut trim = cmd("XTRIM");
+        let dlq = &self.membership.dead_letters;
+        trim.arg(dlq.as_str()).arg("MAXLEN").arg(i64::MAX);
+        let tried = self
+            .commands
+            .send(&trim, "trimming the queue of dead letters");
+        match tried.await {
+            Err(error) if error.kind() == ErrorKind::Denied => Err(error
+                .during(dlq)
+                .hint("a limit that drops the oldest needs +xtrim in the user's ACL; one that stops does not")),
+            // Whatever else is wrong with it, whoever adds to it is told.
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the server tells how much memory the queue takes, where that is limited: asked before
     /// anything is read, or the first burial would be the first to know.
     pub(super) async fn measure(&self) -> Result<(), Error> {
@@ -136,7 +158,6 @@ pub(super) fn told(limit: &DeadLetterLimit) -> String {
         (Overflow::DropOldest, Precision::Exactly) => "drop",
         (Overflow::DropOldest, Precision::About) => "about",
     };
-    let parts = [limit.most(), limit.bytes(), limit.age_ms()];
-    let [most, bytes, age] = parts.map(Option::unwrap_or_default);
+    let [most, bytes, age] = limit.edge().map(Option::unwrap_or_default);
     format!("{how} {most} {bytes} {age}")
 }

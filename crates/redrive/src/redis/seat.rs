@@ -75,6 +75,7 @@ impl RedisSeat {
     /// are no more; unless another process lives under its name.
     pub(super) async fn join(&self) -> Result<Sign, Error> {
         self.measure().await?;
+        self.may_trim().await?;
         group::create(
             &self.commands,
             &self.membership.source,

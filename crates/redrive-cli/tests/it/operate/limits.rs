@@ -313,7 +313,8 @@ async fn a_file_that_goes_bad_stops_and_goes_on_when_it_is_mended() {
     let file = folder.path().join("spilled.jsonl.gz");
     let overflow = format!("spill={}", file.display());
     let rig = Rig::start().await;
-    let worker = rig.start_redrive(&worker("20", &overflow, &[]));
+    // It holds twice its limit before messages stay pending.
+    let worker = rig.start_redrive(&worker("10", &overflow, &[]));
     eventually(SOON, "the file is made", async || file.exists()).await;
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
@@ -364,4 +365,24 @@ async fn a_limit_by_bytes_is_kept_and_without_the_right_to_measure_refused() {
         "{}",
         refused.stderr
     );
+}
+
+/// The limit was not kept, and nobody knew but the server's log.
+#[tokio::test]
+async fn a_limit_that_drops_and_may_not_is_refused_before_anything_is_read() {
+    let rig = Rig::start().await;
+    add(&rig, 0, 1).await;
+    let user = [
+        "ACL", "SETUSER", "worker", "on", ">secret", "~*", "+@all", "-xtrim",
+    ];
+    let _: String = rig.ask(&user).await;
+    let url = format!("redis://worker:secret@127.0.0.1:{}", rig.server.port());
+    let run = worker("4", "drop-oldest", &["--until-idle"]);
+    let refused = rig.redrive(&[&["--url", &url], &run[..]].concat()).await;
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("+xtrim"), "{}", refused.stderr);
+    assert_eq!(rig.length(QUEUE).await, 0);
+    let stops = worker("4", "stop", &["--until-idle"]);
+    let done = rig.redrive(&[&["--url", &url], &stops[..]].concat()).await;
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
 }

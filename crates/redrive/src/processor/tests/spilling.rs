@@ -14,10 +14,11 @@ use super::faults::labs;
 use super::logs::logged;
 use super::{Lab, SECOND};
 use crate::archive::{ArchiveReader, ArchivedDeadLetter};
-use crate::dead_letter::{DeadLetterLimit, Overflow};
+use crate::dead_letter::{DeadLetterLimit, Overflow, Reason};
 use crate::dead_letter_queue::ImportOptions;
 use crate::message::Message;
 use crate::names::EntryId;
+use crate::outcome::Outcome;
 use crate::processor::Processor;
 use crate::retry::RetryPolicy;
 use crate::selection::{Order, Page};
@@ -122,15 +123,16 @@ async fn what_cannot_be_written_is_not_removed_and_messages_stay_pending() {
             .await
             .unwrap()
             .unwrap();
-        assert_eq!(totals.dead_lettered, 10);
-        assert_eq!((queue(&lab).await.len(), lab.pending().await), (10, 20));
+        // At twice the limit.
+        assert_eq!(totals.dead_lettered, 20);
+        assert_eq!((queue(&lab).await.len(), lab.pending().await), (20, 10));
         assert_eq!(books(&lab).await.spilled, 0);
         shelf.full.store(false, Ordering::SeqCst);
         let totals = timeout(120 * SECOND, worker.run_until_idle())
             .await
             .unwrap()
             .unwrap();
-        assert_eq!(totals.dead_lettered, 20);
+        assert_eq!(totals.dead_lettered, 10);
         assert_eq!(lab.pending().await, 0);
         let books = books(&lab).await;
         assert_eq!((books.dead_lettered, books.spilled + books.kept), (30, 30));
@@ -139,6 +141,45 @@ async fn what_cannot_be_written_is_not_removed_and_messages_stay_pending() {
     let how_many = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
     assert_eq!(how_many("cannot be spilled"), 1, "{lines:?}");
     assert_eq!(how_many("is full, at its limit"), 0, "{lines:?}");
+}
+
+/// They ran two or three times, and died of attempts used up: the queue was full for moments.
+#[tokio::test(start_paused = true)]
+async fn what_is_rejected_runs_once_and_dies_of_that_however_fast() {
+    let lab = Lab::with(500).await;
+    let shelf = Shelf::default();
+    let limit = DeadLetterLimit::new(100, Overflow::spill(shelf.clone()));
+    let worker = lab.worker().dead_letter_limit(limit).concurrency(32);
+    let mut worker = worker
+        .build(|_: Message<u32>| ready(Outcome::dead_letter("no")))
+        .unwrap();
+    let totals = timeout(120 * SECOND, worker.run_until_idle())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((totals.failed, totals.dead_lettered), (500, 500));
+    let spilled = shelf.spilled();
+    let rejected = |one: &ArchivedDeadLetter| one.dead_letter.reason == Some(Reason::Rejected);
+    assert!(spilled.iter().all(rejected));
+    let kept = queue(&lab).await.len();
+    assert_eq!(kept + spilled.len(), 500);
+    assert!(kept < 90, "{kept}");
+}
+
+/// A worker that begins finds a queue that others have filled.
+#[tokio::test(start_paused = true)]
+async fn what_is_over_the_limit_at_the_start_is_spilled_though_nothing_dies() {
+    let lab = Lab::with(30).await;
+    let policy = RetryPolicy::immediate().max_attempts(1);
+    let unlimited = lab.worker().retry(policy);
+    let mut unlimited = unlimited.build(|_: Message<u32>| ready(false)).unwrap();
+    unlimited.run_until_idle().await.unwrap();
+    assert_eq!(queue(&lab).await.len(), 30);
+    let shelf = Shelf::default();
+    let mut worker = shelf.worker(&lab, 10);
+    let run = timeout(120 * SECOND, worker.run_until_idle());
+    run.await.unwrap().unwrap();
+    assert_eq!((queue(&lab).await.len(), shelf.spilled().len()), (8, 22));
 }
 
 /// A batch that was written and not removed is written again; an import takes each once.
