@@ -1,5 +1,6 @@
 //! The files of exports: made safely, as that of a pull is, packed by their names, read in lines that are bounded.
 
+mod member;
 mod packing;
 mod source;
 mod spill;
