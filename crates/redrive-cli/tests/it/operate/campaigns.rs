@@ -383,6 +383,10 @@ async fn a_campaign_that_is_told_nonsense_is_refused_before_anything_is_done() {
             "--abort-if: invalid value while reading when a campaign is to stop",
         ),
         (
+            &["--abort-if", "dead-again>101%"],
+            "compared by > or >=, more than nothing and no more than 100%",
+        ),
+        (
             &["--abort-if", "dead-again"],
             "a rule is a name, a comparison and a value",
         ),
