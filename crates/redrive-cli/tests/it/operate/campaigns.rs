@@ -139,6 +139,32 @@ async fn a_campaign_that_works_ends_with_as_many_succeeded_as_replayed() {
     assert_eq!(rig.length("orders:dlq").await, 0);
 }
 
+/// As if its command had been killed three minutes ago.
+async fn says_who_goes_on(rig: &Rig) {
+    let script = "redis.call('HSET', KEYS[1], 'seen-at', (redis.call('TIME')[1] - 190) * 1000)";
+    let key = "{orders:dlq}:redrive:campaign:fix";
+    let before: Option<String> = rig.ask(&["HGET", key, "seen-at"]).await;
+    let lately = rig.redrive(&["dlq", "campaigns", "orders"]).await;
+    assert!(!lately.stdout.contains("no sign"), "{}", lately.stdout);
+    let _: redis::Value = rig.ask(&["EVAL", script, "1", key]).await;
+    let goes_on = "no sign of its command for 3m: `redrive dlq replay orders --all --campaign fix --rate \
+                   20/s` goes on with it, with the --set, --patch and --migrate that it had\n";
+    let told = rig.redrive(&["dlq", "campaigns", "orders"]).await;
+    let standing = "running (no sign of its command for 3m)";
+    assert!(told.stdout.contains(standing), "{}", told.stdout);
+    assert_eq!(told.stderr, format!("fix: {goes_on}"));
+    let told = rig.redrive(&["dlq", "resume", "fix", "orders"]).await;
+    assert_eq!(
+        (told.code, told.stdout.as_str(), told.stderr.as_str()),
+        (Some(0), "fix is running already\n", goes_on)
+    );
+    let told = campaign(rig, "fix").await;
+    assert_eq!(told["state"], "running");
+    let _: u64 = rig
+        .ask(&["HSET", key, "seen-at", before.as_deref().unwrap()])
+        .await;
+}
+
 #[tokio::test]
 async fn a_campaign_that_is_killed_goes_on_where_it_was_and_its_numbers_stay_true() {
     let rig = Rig::start().await;
@@ -160,6 +186,7 @@ async fn a_campaign_that_is_killed_goes_on_where_it_was_and_its_numbers_stay_tru
     })
     .await;
     running.insist(Signal::KILL).await;
+    says_who_goes_on(&rig).await;
     let before = rig.length("orders").await - 40;
     let told = campaign(&rig, "fix").await;
     assert_eq!(counts(&told), [before, 0, 0, before, 0]);
