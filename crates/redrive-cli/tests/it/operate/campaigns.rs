@@ -77,7 +77,10 @@ async fn a_canary_that_dies_again_stops_the_campaign_and_the_rest_is_untouched()
     // It stops with the first of them that are too many, while others are still running.
     let said = "error: the campaign fix stopped itself: ";
     let (_, said) = ended.stderr.split_once(said).expect(&ended.stderr);
-    let end = format!(" of {fingerprint})\nhint: the rest is untouched");
+    let end = format!(
+        " of {fingerprint})\nhint: the rest is untouched; `redrive dlq list orders --fingerprint \
+         {fingerprint}` shows what died again"
+    );
     assert!(
         said.contains(" of 20 died again (") && said.contains(&end),
         "{said}"
