@@ -223,6 +223,10 @@ async fn what_is_stopped_says_so() {
     assert_eq!(records[0]["outcome"], "stopped");
     let replayed = rig.length("orders").await - 40;
     assert_eq!(records[0]["counts"]["done"], replayed);
+    // How many are selected in all it had not found out.
+    let table = rig.redrive(&["dlq", "audit", "orders"]).await;
+    let so_far = format!("{replayed} so far");
+    assert!(table.stdout.contains(&so_far), "{}", table.stdout);
 }
 
 #[tokio::test]
