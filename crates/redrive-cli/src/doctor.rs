@@ -10,6 +10,7 @@ use crate::confirm::{self, Consent};
 use crate::failure::{Code, Failure};
 use crate::literals::duration;
 use crate::output::Output;
+use crate::redis_cli;
 use crate::session::Session;
 use crate::terminal::{note, shown, typed};
 
@@ -61,7 +62,10 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let checkup = checkup
         .silent(args.silent)
         .foreign_lease(args.foreign_lease);
-    let found = broker.examine(&checkup).await?;
+    let mut found = broker.examine(&checkup).await?;
+    for cure in found.iter_mut().filter_map(|one| one.cure.as_mut()) {
+        at_this_server(cure, &session.globals.url);
+    }
     let mut fixed = vec![false; found.len()];
     let mut failed = None;
     let is_table = session.out.is_table();
@@ -190,6 +194,13 @@ fn print(found: &[Finding], out: &mut Output) -> Result<(), Failure> {
     out.flush()
 }
 
+/// Names the server to a client that knows nothing of our URL.
+fn at_this_server(cure: &mut Vec<String>, url: &str) {
+    if cure.first().is_some_and(|program| program == "redis-cli") {
+        cure.splice(1..1, redis_cli::flags(url));
+    }
+}
+
 /// The command, as it is typed in a shell; nothing within where a name in it cannot be.
 fn cure(finding: &Finding) -> Option<Option<String>> {
     let words = finding.cure.as_ref()?;
@@ -209,7 +220,8 @@ fn cure(finding: &Finding) -> Option<Option<String>> {
         .iter()
         .map(|word| {
             let ours = ["-g", "--fix", "--lease", "--silent", "--dry-run", "--"];
-            if ours.contains(&word.as_str()) {
+            let of_redis_cli = ["-h", "-p", "-s", "-n", "--tls"];
+            if ours.iter().chain(&of_redis_cli).any(|flag| flag == word) {
                 Some(word.clone())
             } else {
                 typed(word)

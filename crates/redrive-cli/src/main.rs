@@ -18,6 +18,7 @@ mod man;
 mod output;
 mod pending;
 mod progress;
+mod redis_cli;
 mod reference;
 mod run;
 mod send;

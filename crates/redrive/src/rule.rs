@@ -86,6 +86,11 @@ impl Rule {
         self.value
     }
 
+    /// Whether it is about too much, by `>` or `>=`.
+    pub(crate) fn is_of_too_much(&self) -> bool {
+        matches!(self.sign, Sign::More | Sign::AtLeast)
+    }
+
     /// Whether this is so for what was found, in the unit of the value: a number, so many of a
     /// hundred, seconds, or bytes.
     #[must_use]

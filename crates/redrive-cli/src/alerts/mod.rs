@@ -12,7 +12,7 @@ use redrive::{Broker, Stats, StreamKey};
 
 use self::news::Known;
 pub(crate) use self::rules::FailIf;
-use self::rules::{Judged, judge, lines};
+use self::rules::{Judged, Unknown, judge, lines};
 use crate::failure::{Code, Failure};
 use crate::literals::Instant;
 use crate::terminal::note;
@@ -29,6 +29,8 @@ pub(crate) struct Alerts {
     since: Option<Instant>,
     /// What could not be judged, and was said.
     said: BTreeSet<String>,
+    /// Why, and what to do about it.
+    hinted: BTreeSet<Unknown>,
 }
 
 impl Alerts {
@@ -48,6 +50,7 @@ impl Alerts {
             known: (watches == Watches::On).then(Known::default),
             since,
             said: BTreeSet::new(),
+            hinted: BTreeSet::new(),
         })
     }
 
@@ -70,19 +73,20 @@ impl Alerts {
                     // Groups share a stream and a queue: it is said once.
                     Judged::Broken(text) if told.insert(text.clone()) => broken.push(text),
                     Judged::Broken(_) => {}
-                    Judged::Unknown(what) => self.cannot_judge(&what),
+                    Judged::Unknown(what, why) => self.cannot_judge(&what, why),
                 }
             }
         }
         Ok((!broken.is_empty()).then_some(Broken(broken)))
     }
 
-    fn cannot_judge(&mut self, what: &str) {
+    /// Says so, once for each rule and place; what to do about it, once.
+    fn cannot_judge(&mut self, what: &str, why: Unknown) {
         if self.said.insert(what.to_owned()) {
-            note(&format!("cannot judge {what}: the server does not know it"));
-            note(
-                "hint: servers lose count of the lag after trimming and failovers; a rule on pending or oldest_pending is always known",
-            );
+            note(&format!("cannot judge {what}: {}", why.why()));
+            if self.hinted.insert(why) {
+                note(&format!("hint: {}", why.hint()));
+            }
         }
     }
 
@@ -102,9 +106,8 @@ impl Alerts {
                     let since = self.since.unwrap_or(USUAL).ms(now_ms());
                     let (causes, uncounted) = news::since(&queue, since).await?;
                     if uncounted {
-                        self.cannot_judge(&format!(
-                            "new_fingerprint of {name} as a whole: it has more than 10,000 fingerprints"
-                        ));
+                        let what = format!("new_fingerprint of {name} as a whole");
+                        self.cannot_judge(&what, Unknown::TooMany);
                     }
                     causes
                 }

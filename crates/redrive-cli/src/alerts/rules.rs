@@ -154,19 +154,58 @@ pub(crate) enum Judged {
     /// Nobody has to act.
     Holds,
     Broken(String),
-    /// The server does not know the number.
-    Unknown(String),
+    /// There is no number to judge.
+    Unknown(String, Unknown),
 }
 
-/// Judges one rule by one row. A row without a group says nothing of groups.
-pub(crate) fn judge(number: Number, rule: &Rule, stats: &Stats) -> Judged {
-    if number.of == Of::Group && stats.group.is_none() {
-        return Judged::Holds;
+/// Why there is no number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Unknown {
+    NotCounted,
+    NoGroup,
+    NoStream,
+    TooMany,
+}
+
+impl Unknown {
+    pub(crate) fn why(self) -> &'static str {
+        match self {
+            Self::NotCounted => "the server does not know it",
+            Self::NoGroup => "there is no group",
+            Self::NoStream => "there is no such stream",
+            Self::TooMany => "it has more than 10,000 fingerprints",
+        }
     }
+
+    pub(crate) fn hint(self) -> &'static str {
+        match self {
+            Self::NotCounted => {
+                "servers lose count of the lag after trimming and failovers; a rule on pending or oldest_pending is always known"
+            }
+            Self::NoGroup => {
+                "a worker creates the group it is started with; a rule on stream_length or dlq_length needs none"
+            }
+            Self::NoStream => {
+                "check its name, and the server and the number of the database in --url"
+            }
+            Self::TooMany => "--watch knows them all, of those that come after its beginning",
+        }
+    }
+}
+
+/// Judges one rule by one row. Where there is no group it is not known what its numbers are: no zeros.
+pub(crate) fn judge(number: Number, rule: &Rule, stats: &Stats) -> Judged {
     let place = place(number.of, stats);
-    match (number.known)(stats) {
-        None if stats.state != GroupState::Ok => Judged::Holds,
-        None => Judged::Unknown(format!("{rule} of {place}")),
+    let known = (number.known)(stats);
+    match known.filter(|_| number.of != Of::Group || stats.group.is_some()) {
+        None => {
+            let why = match stats.state {
+                GroupState::Missing => Unknown::NoStream,
+                GroupState::NoGroup if number.of == Of::Group => Unknown::NoGroup,
+                _ => Unknown::NotCounted,
+            };
+            Judged::Unknown(format!("{rule} of {place}"), why)
+        }
         Some(found) => {
             // A u64 that an f64 does not hold is far beyond any rule.
             let of_rule = match rule.value() {

@@ -1,6 +1,6 @@
 //! Each rule is read, judges its number, and what is unknown breaks none.
 
-use super::rules::{FailIf, Judged, NewCause, Number, judge, lines};
+use super::rules::{FailIf, Judged, NewCause, Number, Unknown, judge, lines};
 use redrive::{Broker, GroupState, Rule, Source, Stats};
 
 fn read(text: &str) -> (Number, Rule) {
@@ -61,22 +61,32 @@ async fn each_name_is_that_of_its_number() {
 }
 
 #[tokio::test]
-async fn what_is_not_known_breaks_no_rule_and_what_is_not_there_is_not_asked() {
+async fn what_is_not_known_breaks_no_rule_and_what_is_not_there_is_not_known() {
     let mut stats = healthy().await;
     stats.lag = None;
-    let unknown = Judged::Unknown("lag<100 of orders billing".to_owned());
-    assert_eq!(judged("lag<100", &stats), unknown);
+    let unknown = |text: &str, why| Judged::Unknown(text.to_owned(), why);
+    let uncounted = unknown("lag<100 of orders billing", Unknown::NotCounted);
+    assert_eq!(judged("lag<100", &stats), uncounted);
     // With nothing pending nothing is old.
     stats.oldest_pending_ms = None;
     assert!(matches!(
         judged("oldest_pending>1s", &stats),
-        Judged::Unknown(_)
+        Judged::Unknown(_, Unknown::NotCounted)
     ));
     stats.pending_messages = Some(0);
     assert_eq!(judged("oldest_pending>1s", &stats), Judged::Holds);
-    stats.group = None;
-    assert_eq!(judged("pending<1", &stats), Judged::Holds);
+    // Without a group nothing is known of it; what the stream has itself is.
+    (stats.group, stats.state) = (None, GroupState::NoGroup);
+    let no_group = unknown("pending<1 of orders", Unknown::NoGroup);
+    assert_eq!(judged("pending<1", &stats), no_group);
     assert!(matches!(judged("dlq_length=5", &stats), Judged::Broken(_)));
+    assert!(matches!(
+        judged("stream_length=5", &stats),
+        Judged::Broken(_)
+    ));
+    (stats.stream_length, stats.state) = (None, GroupState::Missing);
+    let no_stream = unknown("stream_length<1 of orders", Unknown::NoStream);
+    assert_eq!(judged("stream_length<1", &stats), no_stream);
 }
 
 #[test]

@@ -168,11 +168,19 @@ fn table(records: &[AuditRecord], out: &mut Output) -> Result<(), Failure> {
     out.table(table)
 }
 
-/// How many, as `3 of 5, 2 failed`: what was done of what was selected, and all else that is not 0.
+/// How many, as `3 of 5, 2 failed`: what was done of what was selected, and all else that is not 0. What
+/// was stopped had come no further: how many it would have been is not known.
 fn counts(record: &AuditRecord) -> String {
     let count = |name: &str| record.counts.get(name).copied();
     let mut parts = Vec::new();
+    let stopped = record.outcome == Some(AuditOutcome::Stopped);
     match (count("done"), count("selected")) {
+        (Some(done), Some(selected)) if stopped && done == selected => {
+            parts.push(format!("{done} so far"));
+        }
+        (Some(done), Some(selected)) if stopped => {
+            parts.push(format!("{done} of {selected} so far"));
+        }
         (Some(done), Some(selected)) => parts.push(format!("{done} of {selected}")),
         (Some(done), None) => parts.push(done.to_string()),
         (None, Some(selected)) => parts.push(format!("of {selected}")),

@@ -13,6 +13,7 @@ use super::bulk::{self, Ended, News};
 use crate::failure::{Code, Failure};
 use crate::literals::{DurationOrNone, at_least_one, duration_or_none_from};
 use crate::output::json;
+use crate::terminal::typed;
 use crate::when::now_ms;
 
 /// A replay is a campaign: what becomes of each message is known afterwards.
@@ -163,11 +164,13 @@ impl Course {
                 Err(Failure::with(Code::Partly, text).hint(hint))
             }
             (Ended::Whole, CampaignStep::Ended(CampaignState::Stopped, told)) => {
+                let busiest = told.as_deref().and_then(busiest);
+                let busiest = busiest.unwrap_or_else(|| "…".to_owned());
                 let why = told.map_or_else(String::new, |told| format!(": {}", deaths(&told)));
                 let text = format!("the campaign {name} stopped itself{why}");
                 Err(Failure::with(Code::Partly, text).hint(format!(
-                    "the rest is untouched; `redrive dlq list {place} --fingerprint …` shows what \
-                     died again, `redrive dlq undo {name} {place}` parks what has not started"
+                    "the rest is untouched; `redrive dlq list {place} --fingerprint {busiest}` shows \
+                     what died again, `redrive dlq undo {name} {place}` parks what has not started"
                 )))
             }
             _ => otherwise(ended).map_err(|failure| {
@@ -180,6 +183,12 @@ impl Course {
             }),
         }
     }
+}
+
+/// The fingerprint of which most died again, as it is typed.
+fn busiest(told: &Campaign) -> Option<String> {
+    let mut known = told.fingerprints.iter();
+    typed(known.find_map(|cause| cause.fingerprint.as_deref())?)
 }
 
 /// How many died again, and of what.

@@ -10,10 +10,10 @@ use crate::failure::Failure;
 use crate::output::{Output, Table, json};
 use crate::session::Session;
 use crate::terminal::{note, shown};
-use crate::when::{ago, now_ms};
+use crate::when::{ago, span};
 
-/// Who gives no sign for so long is gone.
-pub(super) const GONE_MS: u64 = 30_000;
+/// Who gives no sign for so long is gone, for all that is known: it gives two a second.
+const GONE_MS: u64 = 10_000;
 
 /// What became of replays: how many succeeded, died again, wait
 ///
@@ -62,20 +62,19 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     if session.globals.quiet || session.out.is_gone() {
         return Ok(());
     }
-    for campaign in campaigns.iter().filter(|campaign| is_gone(campaign)) {
-        note(&format!(
-            "{} gave no sign for {}: {}",
-            campaign.name,
-            ago(campaign.seen_at_ms),
-            again(campaign, &args.place.typed())
-        ));
+    for campaign in &campaigns {
+        if let Some(gone) = gone(campaign) {
+            let again = again(campaign, &args.place.typed());
+            note(&format!("{}: {gone}: {again}", campaign.name));
+        }
     }
     Ok(())
 }
 
-/// Whether its command has died, as far as one can tell from here.
-pub(super) fn is_gone(campaign: &Campaign) -> bool {
-    !campaign.state.is_over() && campaign.seen_at_ms.saturating_add(GONE_MS) < now_ms()
+/// That its command has died, as far as one can tell from here.
+pub(super) fn gone(campaign: &Campaign) -> Option<String> {
+    let silent = !campaign.state.is_over() && campaign.silent_ms > GONE_MS;
+    silent.then(|| format!("no sign of its command for {}", span(campaign.silent_ms)))
 }
 
 /// What goes on with it.
@@ -155,6 +154,11 @@ fn documents(campaigns: &[Campaign], out: &mut Output) -> Result<(), Failure> {
     documents.end()
 }
 
+fn standing(campaign: &Campaign) -> String {
+    let state = campaign.state.as_str();
+    gone(campaign).map_or_else(|| state.to_owned(), |gone| format!("{state} ({gone})"))
+}
+
 fn table(campaigns: &[Campaign], out: &mut Output) -> Result<(), Failure> {
     let mut table = Table::new([
         "campaign",
@@ -171,7 +175,7 @@ fn table(campaigns: &[Campaign], out: &mut Output) -> Result<(), Failure> {
     for campaign in campaigns {
         table.row([
             campaign.name.to_string(),
-            campaign.state.as_str().to_owned(),
+            standing(campaign),
             format!("{} ago", ago(campaign.began_at_ms)),
             campaign.replayed.to_string(),
             campaign.succeeded.to_string(),

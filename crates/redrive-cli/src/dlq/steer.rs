@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Where;
 use super::audited::Audited;
-use super::campaigns::{again, is_gone};
+use super::campaigns::{again, gone};
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::terminal::note;
@@ -73,11 +73,11 @@ pub(super) async fn resume(args: Resume, session: &mut Session) -> Result<(), Fa
     let before = queue.resume_campaign(&args.which.name).await?;
     tell(&args.which, before, CampaignState::Running, session)?;
     if let Some(campaign) = queue.campaign(&args.which.name).await?
-        && is_gone(&campaign)
+        && let Some(gone) = gone(&campaign)
         && !session.globals.quiet
     {
         let command = again(&campaign, &args.which.place.typed());
-        note(&format!("its command is gone: {command}"));
+        note(&format!("{gone}: {command}"));
     }
     Ok(())
 }

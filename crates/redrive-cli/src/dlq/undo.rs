@@ -95,15 +95,32 @@ fn judged(report: &UndoReport, ended: Ended) -> Result<(), Failure> {
     }
     let done = report.undone + report.already;
     let undone = report.selected - done;
-    bulk::judge(ended, done, undone, "undone").map_err(|failure| {
-        if failure.is(Code::Partly) || failure.is(Code::Failed) {
-            failure.hint(
-                "what a group was given may have run; `redrive dlq campaigns` tells how it ended",
-            )
-        } else {
-            failure
-        }
+    bulk::judge(ended, done, undone, "undone").map_err(|failure| match why(report) {
+        Some(why) if failure.is(Code::Partly) || failure.is(Code::Failed) => failure.hint(why),
+        _ => failure,
     })
+}
+
+/// Why some are not undone; `None` where that is said of each.
+fn why(report: &UndoReport) -> Option<String> {
+    let reasons = [
+        (
+            report.started,
+            "what a group was given may have run; `redrive dlq campaigns` tells how it ended",
+        ),
+        (
+            report.gone,
+            "what is gone is no longer on its stream: it was deleted or trimmed there",
+        ),
+        (
+            report.not_kept,
+            "of what is not kept there is no original: it was put back with --undo-window none, or that \
+             window is over",
+        ),
+    ];
+    let met = reasons.iter().filter(|(count, _)| *count > 0);
+    let met: Vec<&str> = met.map(|(_, reason)| *reason).collect();
+    (!met.is_empty()).then(|| met.join("; "))
 }
 
 fn print(report: &UndoReport, out: &mut Output) -> Result<(), Failure> {

@@ -47,3 +47,37 @@ fn the_reference_tells_every_command_and_no_hidden_one() {
     // Each is a key that a file may hold, and none is one that it may not.
     assert!(!configuration.contains("| `json` |") && !configuration.contains("| `yes` |"));
 }
+
+/// `redrive dlq undo` stands in a row that begins with `redrive dlq` and has `undo`.
+#[test]
+fn the_readme_tells_of_every_command() {
+    let cli = redrive(&["reference", "cli"]).succeeded().stdout;
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let rows: Vec<&str> = readme
+        .lines()
+        .filter(|line| line.starts_with("| `redrive "))
+        .collect();
+    let mut commands = 0;
+    for heading in cli.lines() {
+        let Some(command) = heading.strip_prefix("## redrive ") else {
+            continue;
+        };
+        commands += 1;
+        let told = rows.iter().any(|row| match command.split_once(' ') {
+            Some((of, name)) => {
+                let whole = row.contains(&format!("`redrive {command}`"));
+                let beside = row.contains(&format!("`{name}`"));
+                whole || (beside && row.starts_with(&format!("| `redrive {of} ")))
+            }
+            None => {
+                let whole = row.contains(&format!("`redrive {command}`"));
+                whole
+                    || row.contains(&format!("`redrive {command} "))
+                    || row.contains(&format!("`{command}`"))
+            }
+        });
+        assert!(told, "the table of the README has no `redrive {command}`");
+    }
+    assert!(commands > 20, "{commands}");
+}

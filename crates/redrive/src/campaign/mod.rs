@@ -178,9 +178,11 @@ pub struct Campaign {
     pub began_at_ms: u64,
     /// When it ended, in Unix ms of the server.
     pub ended_at_ms: Option<u64>,
-    /// When its command last gave a sign, in Unix ms of the server: several times a minute while it
+    /// When its command last gave a sign, in Unix ms of the server: about twice a second while it
     /// lives, whatever it waits for.
     pub seen_at_ms: u64,
+    /// How long ago that was, in ms, by the clock of the server.
+    pub silent_ms: u64,
     /// How many dead letters were selected, as far as it came.
     pub selected: u64,
     /// How many were put back.

@@ -85,6 +85,8 @@ impl Death {
 /// All that is kept of a campaign.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
+    /// When it was read, in Unix ms of the server.
+    pub(crate) now_ms: u64,
     texts: BTreeMap<String, String>,
     pub(crate) replayed: BTreeMap<EntryId, Went>,
     pub(crate) died: BTreeMap<EntryId, Death>,
@@ -103,6 +105,11 @@ impl Record {
             }
         }
         (record.text("v") == Some("1") && record.state().is_some()).then_some(record)
+    }
+
+    pub(crate) fn read_at(mut self, now_ms: u64) -> Self {
+        self.now_ms = now_ms;
+        self
     }
 
     fn member(&mut self, kind: &str, id: &str, text: &str) {

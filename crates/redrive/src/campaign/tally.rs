@@ -79,6 +79,7 @@ pub(crate) fn sample(name: &CampaignName, record: &Record, standings: &Standings
     let undone = undone.filter(|id| record.replayed.contains_key(id)).count() as u64;
     let text = |name| record.text(name).map(str::to_owned);
     let began_at_ms = record.number("began-at").unwrap_or_default();
+    let seen_at_ms = record.number("seen-at").unwrap_or(began_at_ms);
     Campaign {
         name: name.clone(),
         state: record.state().unwrap_or(CampaignState::Running),
@@ -93,7 +94,8 @@ pub(crate) fn sample(name: &CampaignName, record: &Record, standings: &Standings
         because: text("because"),
         began_at_ms,
         ended_at_ms: record.number("ended-at"),
-        seen_at_ms: record.number("seen-at").unwrap_or(began_at_ms),
+        seen_at_ms,
+        silent_ms: record.now_ms.saturating_sub(seen_at_ms),
         // What was put back was selected, though its command was killed before it could say so.
         selected: record.number("selected").unwrap_or_default().max(replayed),
         replayed,

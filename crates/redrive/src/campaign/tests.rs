@@ -92,7 +92,7 @@ fn each_message_is_counted_once() {
     };
     let groups = BTreeMap::from([(GroupName::new("billing").unwrap(), standing)]);
     let standings = BTreeMap::from([(StreamKey::new("orders").unwrap(), groups)]);
-    let told = sample(&name(), &record, &standings);
+    let told = sample(&name(), &record.read_at(9), &standings);
     let counts = [
         told.replayed,
         told.succeeded,
@@ -110,6 +110,7 @@ fn each_message_is_counted_once() {
         (told.selected, told.began_at_ms, told.seen_at_ms),
         (6, 7, 7)
     );
+    assert_eq!(told.silent_ms, 2);
 }
 
 #[test]

@@ -133,8 +133,11 @@ impl DeadLetterQueue {
         next: CampaignState,
         what: AuditAction,
     ) -> Result<CampaignState, Error> {
-        // What is refused has not begun.
-        self.told(name, next, Mark::default()).await?;
+        // What is refused has not begun, and what stands so already changes nothing.
+        let before = self.told(name, next, Mark::default()).await?;
+        if before == next {
+            return Ok(before);
+        }
         let mut recording = Recording::of(self, what).in_campaign(Some(name));
         recording.begin().await?;
         let mark = Mark {

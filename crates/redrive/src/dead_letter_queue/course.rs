@@ -29,13 +29,21 @@ pub(super) struct AbortRule(Rule);
 
 impl AbortRule {
     pub(super) fn new(rule: Rule) -> Result<Self, Error> {
-        let fits = matches!(rule.value(), RuleValue::Number(_) | RuleValue::Percent(_));
-        if rule.name() == "dead-again" && fits {
+        let most = match rule.value() {
+            RuleValue::Number(_) => Some(f64::INFINITY),
+            RuleValue::Percent(_) => Some(100.0),
+            _ => None,
+        };
+        let named = rule.name() == "dead-again" && rule.is_of_too_much();
+        // One that stops it before anything died, or whatever dies, is a slip of the pen.
+        if named && most.is_some_and(|most| rule.holds(most) && !rule.holds(0.0)) {
             return Ok(Self(rule));
         }
         let doing = format!("reading when a campaign is to stop: {:?}", rule.to_string());
-        Err(Error::new(ErrorKind::Invalid, doing)
-            .hint("it is how many died again, or which share: dead-again>=3 or dead-again>5%"))
+        Err(Error::new(ErrorKind::Invalid, doing).hint(
+            "it is how many died again, or which share: dead-again>=3 or dead-again>5%; \
+             compared by > or >=, more than nothing and no more than 100%",
+        ))
     }
 
     /// Whether too many died again. A share is of those whose outcome is known, of so many at least.

@@ -231,7 +231,9 @@ impl ReplayOptions {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] for another name, and for a value that is neither a number nor a share.
+    /// [`ErrorKind::Invalid`] for another name, for a value that is neither a number nor a share, and
+    /// for a rule that could never stop it, or would whatever dies: it is compared by `>` or `>=`, with more
+    /// than nothing and no more than 100 %.
     pub fn abort_if(mut self, rule: Rule) -> Result<Self, Error> {
         self.abort_if = Some(AbortRule::new(rule)?);
         Ok(self)

@@ -133,7 +133,8 @@ impl Kept {
         name: &CampaignName,
         now: Moment,
     ) -> Option<Record> {
-        Record::read(self.remembered(dlq, name, now)?.hash.clone())
+        let record = Record::read(self.remembered(dlq, name, now)?.hash.clone())?;
+        Some(record.read_at(now.ms()))
     }
 
     pub(super) fn campaign_names(&mut self, dlq: &StreamKey, now: Moment) -> Vec<CampaignName> {

@@ -99,7 +99,12 @@ pub(super) async fn record(
         }
         cursor = wire::bytes(next, "a cursor")?;
         if cursor == "0" {
-            return Ok(Record::read(pairs));
+            let Some(record) = Record::read(pairs) else {
+                return Ok(None);
+            };
+            let time = link.send(&cmd("TIME"), "asking for the time").await?;
+            let time = wire::list(time, "the server's time")?;
+            return Ok(Some(record.read_at(wire::clock_ms(time)?)));
         }
     }
 }

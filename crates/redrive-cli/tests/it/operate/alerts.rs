@@ -166,3 +166,26 @@ async fn many_new_errors_are_twenty_lines_and_one() {
             .ends_with("broken: new_fingerprint in orders:dlq: and 5 more\n")
     );
 }
+
+#[tokio::test]
+async fn a_stream_that_lost_its_groups_is_not_judged_in_silence() {
+    let rig = Rig::start().await;
+    rig.reject(1).await;
+    let _: i64 = rig.ask(&["XGROUP", "DESTROY", "orders", "billing"]).await;
+    let rules = ["--fail-if", "consumers<1", "--fail-if", "lag>0"];
+    let said = "cannot judge consumers<1 of orders: there is no group\n\
+                hint: a worker creates the group it is started with; a rule on stream_length or dlq_length \
+                needs none\n\
+                cannot judge lag>0 of orders: there is no group\n";
+    for line in [&["stats", "orders"][..], &["stats"]] {
+        let judged = rig.redrive(&[line, &rules].concat()).await;
+        assert_eq!((judged.code, judged.stderr.as_str()), (Some(0), said));
+    }
+    // The stream itself still has its number.
+    let length = ["stats", "orders", "--fail-if", "stream_length>0"];
+    let length = rig.redrive(&length).await;
+    assert_eq!(
+        (length.code, length.stderr.as_str()),
+        (Some(5), "broken: stream_length>0 in orders: it is 1\n")
+    );
+}

@@ -143,7 +143,8 @@ async fn what_campaigns_are_told_is_recorded_and_their_own_end() {
         rig.length("orders").await > 30
     })
     .await;
-    for verb in ["pause", "resume", "abort"] {
+    // Told what it does already nothing is changed, and nothing recorded.
+    for verb in ["resume", "pause", "pause", "resume", "abort", "abort"] {
         does(
             &rig,
             &format!("dlq {verb} fix orders --as bob --because stop"),
@@ -222,6 +223,10 @@ async fn what_is_stopped_says_so() {
     assert_eq!(records[0]["outcome"], "stopped");
     let replayed = rig.length("orders").await - 40;
     assert_eq!(records[0]["counts"]["done"], replayed);
+    // How many are selected in all it had not found out.
+    let table = rig.redrive(&["dlq", "audit", "orders"]).await;
+    let so_far = format!("{replayed} so far");
+    assert!(table.stdout.contains(&so_far), "{}", table.stdout);
 }
 
 #[tokio::test]

@@ -77,7 +77,10 @@ async fn a_canary_that_dies_again_stops_the_campaign_and_the_rest_is_untouched()
     // It stops with the first of them that are too many, while others are still running.
     let said = "error: the campaign fix stopped itself: ";
     let (_, said) = ended.stderr.split_once(said).expect(&ended.stderr);
-    let end = format!(" of {fingerprint})\nhint: the rest is untouched");
+    let end = format!(
+        " of {fingerprint})\nhint: the rest is untouched; `redrive dlq list orders --fingerprint \
+         {fingerprint}` shows what died again"
+    );
     assert!(
         said.contains(" of 20 died again (") && said.contains(&end),
         "{said}"
@@ -139,6 +142,32 @@ async fn a_campaign_that_works_ends_with_as_many_succeeded_as_replayed() {
     assert_eq!(rig.length("orders:dlq").await, 0);
 }
 
+/// As if its command had been killed three minutes ago.
+async fn says_who_goes_on(rig: &Rig) {
+    let script = "redis.call('HSET', KEYS[1], 'seen-at', (redis.call('TIME')[1] - 190) * 1000)";
+    let key = "{orders:dlq}:redrive:campaign:fix";
+    let before: Option<String> = rig.ask(&["HGET", key, "seen-at"]).await;
+    let lately = rig.redrive(&["dlq", "campaigns", "orders"]).await;
+    assert!(!lately.stdout.contains("no sign"), "{}", lately.stdout);
+    let _: redis::Value = rig.ask(&["EVAL", script, "1", key]).await;
+    let goes_on = "no sign of its command for 3m: `redrive dlq replay orders --all --campaign fix --rate \
+                   20/s` goes on with it, with the --set, --patch and --migrate that it had\n";
+    let told = rig.redrive(&["dlq", "campaigns", "orders"]).await;
+    let standing = "running (no sign of its command for 3m)";
+    assert!(told.stdout.contains(standing), "{}", told.stdout);
+    assert_eq!(told.stderr, format!("fix: {goes_on}"));
+    let told = rig.redrive(&["dlq", "resume", "fix", "orders"]).await;
+    assert_eq!(
+        (told.code, told.stdout.as_str(), told.stderr.as_str()),
+        (Some(0), "fix is running already\n", goes_on)
+    );
+    let told = campaign(rig, "fix").await;
+    assert_eq!(told["state"], "running");
+    let _: u64 = rig
+        .ask(&["HSET", key, "seen-at", before.as_deref().unwrap()])
+        .await;
+}
+
 #[tokio::test]
 async fn a_campaign_that_is_killed_goes_on_where_it_was_and_its_numbers_stay_true() {
     let rig = Rig::start().await;
@@ -160,6 +189,7 @@ async fn a_campaign_that_is_killed_goes_on_where_it_was_and_its_numbers_stay_tru
     })
     .await;
     running.insist(Signal::KILL).await;
+    says_who_goes_on(&rig).await;
     let before = rig.length("orders").await - 40;
     let told = campaign(&rig, "fix").await;
     assert_eq!(counts(&told), [before, 0, 0, before, 0]);
@@ -381,6 +411,10 @@ async fn a_campaign_that_is_told_nonsense_is_refused_before_anything_is_done() {
         (
             &["--abort-if", "dead-again>5m"],
             "--abort-if: invalid value while reading when a campaign is to stop",
+        ),
+        (
+            &["--abort-if", "dead-again>101%"],
+            "compared by > or >=, more than nothing and no more than 100%",
         ),
         (
             &["--abort-if", "dead-again"],

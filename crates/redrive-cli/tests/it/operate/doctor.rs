@@ -70,10 +70,11 @@ async fn what_is_found_is_told_with_its_cure_and_ends_with_4() {
     );
     let lines: Vec<&str> = told.stdout.lines().collect();
     assert_eq!(lines[0], "critical  eviction-policy");
-    assert_eq!(
-        lines[2],
-        "  cure: redis-cli CONFIG SET maxmemory-policy noeviction"
-    );
+    // It names the server, and not how to get in.
+    let port = rig.server.port().to_string();
+    let cure =
+        format!("  cure: redis-cli -h 127.0.0.1 -p {port} CONFIG SET maxmemory-policy noeviction");
+    assert_eq!(lines[2], cure);
     assert_eq!(lines[4], "note      append-only-file");
 
     let told = rig.redrive(&["-o", "json", "doctor", "orders"]).await;
@@ -86,6 +87,10 @@ async fn what_is_found_is_told_with_its_cure_and_ends_with_4() {
         first["cure"],
         json!([
             "redis-cli",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            port,
             "CONFIG",
             "SET",
             "maxmemory-policy",

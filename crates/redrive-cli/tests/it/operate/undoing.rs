@@ -100,5 +100,33 @@ async fn without_a_window_nothing_is_kept_and_nothing_is_undone() {
         (&told["selected"], &told["not_kept"]),
         (&2.into(), &2.into())
     );
+    let hint = "hint: of what is not kept there is no original: it was put back with --undo-window none, or \
+                that window is over\n";
+    assert!(ended.stderr.ends_with(hint), "{}", ended.stderr);
     assert_eq!(rig.length("orders").await, 4);
+}
+
+#[tokio::test]
+async fn what_is_no_longer_on_its_stream_is_not_undone_and_says_why() {
+    let rig = Rig::start().await;
+    rig.reject(2).await;
+    let replay = [
+        "dlq",
+        "replay",
+        "orders",
+        "--all",
+        "--yes",
+        "--campaign",
+        "fix",
+    ];
+    rig.json(&replay).await;
+    let _: u64 = rig.ask(&["DEL", "orders"]).await;
+    let ended = rig
+        .redrive(&["dlq", "undo", "fix", "orders", "--yes", "-o", "json"])
+        .await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let told: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&told["selected"], &told["gone"]), (&2.into(), &2.into()));
+    let hint = "hint: what is gone is no longer on its stream: it was deleted or trimmed there\n";
+    assert!(ended.stderr.ends_with(hint), "{}", ended.stderr);
 }

@@ -108,8 +108,12 @@ async fn what_campaigns_are_told_is_recorded_and_what_is_refused_is_not() {
     );
     let other = CampaignName::new("other").unwrap();
     assert!(queue.pause_campaign(&other).await.is_err());
+    // Told what it does already it changes nothing, and that is not recorded.
+    queue.resume_campaign(&name).await.unwrap();
+    queue.pause_campaign(&name).await.unwrap();
     queue.pause_campaign(&name).await.unwrap();
     queue.resume_campaign(&name).await.unwrap();
+    queue.abort_campaign(&name).await.unwrap();
     queue.abort_campaign(&name).await.unwrap();
     tokio::time::advance(std::time::Duration::from_secs(1)).await;
     assert_eq!(replaying.step().await.unwrap(), None);

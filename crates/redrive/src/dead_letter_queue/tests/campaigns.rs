@@ -183,3 +183,34 @@ fn a_rule_is_about_what_died_again() {
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid, "{rule}");
     }
 }
+
+#[test]
+fn a_rule_that_never_breaks_or_always_does_is_none() {
+    for rule in [
+        "dead-again>101%",
+        "dead-again>100%",
+        "dead-again>=100.1%",
+        "dead-again>=0",
+        "dead-again>=0%",
+        "dead-again<5%",
+        "dead-again<=3",
+        "dead-again=3",
+        "dead-again=100%",
+    ] {
+        let refused = ReplayOptions::default().abort_if(rule.parse().unwrap());
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{rule}");
+        assert!(error.cure().unwrap().contains("dead-again>5%"), "{rule}");
+    }
+    for rule in [
+        "dead-again>0",
+        "dead-again>0%",
+        "dead-again>=1",
+        "dead-again>=100%",
+        "dead-again>99.9%",
+        "dead-again>1000000",
+    ] {
+        let taken = ReplayOptions::default().abort_if(rule.parse().unwrap());
+        assert!(taken.is_ok(), "{rule}");
+    }
+}
