@@ -26,6 +26,7 @@ const LIFE: [(&str, &[&str]); 9] = [
             "EVALSHA create_group",
             "HMGET",
             "EVALSHA alive",
+            "XTRIM",
             "TIME",
             "XGROUP CREATECONSUMER",
             "XINFO CONSUMERS",
