@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use redrive::{
-    Broker, CampaignName, DeadLetterQueue, Error, ErrorKind, ImportOptions, Message, Outcome, Page,
-    Processor, ReplayOptions, Selection, Source,
+    Broker, CampaignName, CampaignState, DeadLetterQueue, Error, ErrorKind, ImportOptions, Message,
+    Outcome, Page, Processor, ReplayOptions, Selection, Source,
 };
 use redrive_testkit::Server;
 
@@ -24,7 +24,7 @@ async fn everything(rig: &Rig) -> BTreeMap<String, Vec<u8>> {
     all
 }
 
-/// Three dead letters, of which one was put back in a paused campaign.
+/// Three dead letters, of which one was put back in a paused campaign, and one in one that runs.
 async fn prepared(rig: &Rig) -> CampaignName {
     rig.add(3).await;
     let mut processor = rig
@@ -41,6 +41,13 @@ async fn prepared(rig: &Rig) -> CampaignName {
         .unwrap();
     replaying.step().await.unwrap();
     rig.dlq().pause_campaign(&name).await.unwrap();
+    let options = ReplayOptions::default().campaign("runs".parse().unwrap());
+    let dlq = rig.dlq();
+    let mut replaying = dlq
+        .replaying(&Selection::all().limit(1), &options)
+        .await
+        .unwrap();
+    replaying.step().await.unwrap();
     name
 }
 
@@ -51,6 +58,10 @@ async fn tries(broker: &Broker, queue: &DeadLetterQueue, name: &CampaignName) ->
     let first = first.dead_letters[0].id;
     let named = ReplayOptions::default().campaign("other".parse().unwrap());
     let goes_on = ReplayOptions::default().campaign(name.clone());
+    let runs: CampaignName = "runs".parse().unwrap();
+    // Told what it does already it changes nothing, and there is nothing to record.
+    let paused = queue.pause_campaign(name).await.unwrap();
+    assert_eq!(paused, CampaignState::Paused);
     let export = export_of_another().await;
     let elsewhere = ImportOptions::default().into_queue(queue.stream().clone());
     vec![
@@ -63,7 +74,7 @@ async fn tries(broker: &Broker, queue: &DeadLetterQueue, name: &CampaignName) ->
             .unwrap_err(),
         queue.purge(&all).await.unwrap_err(),
         queue.undo(name).await.unwrap_err(),
-        queue.pause_campaign(name).await.unwrap_err(),
+        queue.pause_campaign(&runs).await.unwrap_err(),
         queue.resume_campaign(name).await.unwrap_err(),
         queue.abort_campaign(name).await.unwrap_err(),
         broker

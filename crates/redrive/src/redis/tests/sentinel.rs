@@ -151,12 +151,13 @@ async fn a_primary_without_replicas_is_asked_for_again() {
     let link = Link::new(address(&[&sentinel]));
     let set = cmd("SET").arg("who").arg("me").clone();
     link.send(&set, "writing").await.unwrap();
+    run(&cut_off, "CONFIG SET min-replicas-to-write 1").await;
+    // Before the sentinel names another one: a connection in use asks each second, too.
+    let error = link.send(&set, "writing").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WritesRefused);
     run(&sentinel, &format!("SENTINEL REMOVE {SERVICE}")).await;
     let monitor = format!("SENTINEL MONITOR {SERVICE} 127.0.0.1 {} 2", new.port());
     run(&sentinel, &monitor).await;
-    run(&cut_off, "CONFIG SET min-replicas-to-write 1").await;
-    let error = link.send(&set, "writing").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::WritesRefused);
     link.send(&set, "writing").await.unwrap();
 }
 
