@@ -13,7 +13,7 @@ use super::Bench;
 use super::drain::{late, middle, rate, whole};
 use super::load::{Payload, Work, fill};
 use super::raw;
-use super::row::{Round, Row, Target, Unit};
+use super::row::{Round, Row, Target, Unit, number};
 use super::server::failed;
 use crate::failure::Failure;
 
@@ -204,26 +204,42 @@ pub(crate) async fn waiting(bench: &mut Bench) -> Result<Vec<Row>, Failure> {
     whole("the worker that had nothing to do", none.done(), 0)?;
     bench.server.clean().await?;
     let round = Round {
-        redrive: spent.0 * 100.0,
-        raw: Some(idle.0 * 100.0),
+        redrive: spent.busy * 100.0,
+        raw: Some(idle.busy * 100.0),
     };
     let what = "upkeep beside 100,000 messages that wait an hour; raw is a server nobody asks";
     let row = Row::of_values("waiting", what, Unit::PercentOfACore, vec![round]);
     Ok(vec![row.target(Target::AtMost(3.0)).note(format!(
-        "{:.0} commands/s; one look of {} s",
-        spent.1,
+        "{} commands and {} round trips a second; one look of {} s",
+        number(spent.commands),
+        number(spent.round_trips),
         window.as_secs()
     ))])
 }
 
-/// What part of its core the server uses, and how many commands a second it runs, our own looks not
-/// counted.
-pub(crate) async fn watched(bench: &mut Bench, window: Duration) -> Result<(f64, f64), Failure> {
+/// What the server is asked, and how busy it is, while we look on.
+pub(crate) struct Watched {
+    /// What part of its core it uses.
+    pub(crate) busy: f64,
+    /// How many commands it runs a second, those that scripts call included.
+    pub(crate) commands: f64,
+    /// How often a second it is asked, for one thing or several.
+    pub(crate) round_trips: f64,
+}
+
+/// Looks on for so long; our own looks are not counted.
+pub(crate) async fn watched(bench: &mut Bench, window: Duration) -> Result<Watched, Failure> {
     let before = bench.server.meter(&mut bench.plain).await?;
     sleep(window).await;
-    // The one that ends it is not counted yet when it is answered; the one that began it is.
+    // The look that ends it is not counted yet when it is answered, but read; the one that began it
+    // is counted, and was read.
     let spent = bench.server.meter(&mut bench.plain).await?.since(before);
-    Ok((spent.busy(), (spent.commands - 1.0).max(0.0) / spent.wall_s))
+    let a_second = |count: f64| (count - 1.0).max(0.0) / spent.wall_s;
+    Ok(Watched {
+        busy: spent.busy(),
+        commands: a_second(spent.commands),
+        round_trips: a_second(spent.reads),
+    })
 }
 
 /// How long the entry that was renewed last has been left alone.

@@ -21,7 +21,7 @@ pub(crate) struct Spent {
     pub(crate) wall_s: f64,
     pub(crate) core_s: f64,
     pub(crate) commands: f64,
-    reads: f64,
+    pub(crate) reads: f64,
     bytes_in: f64,
     bytes_out: f64,
 }

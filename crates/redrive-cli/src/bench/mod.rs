@@ -217,8 +217,10 @@ fn tell(report: &Report, args: &Args, session: &mut Session) -> Result<(), Failu
     if session.out.is_table() {
         session.out.table(report.table())?;
         session.out.line("")?;
-        session.out.table(report.costs())?;
-        session.out.line("")?;
+        if let Some(costs) = report.costs() {
+            session.out.table(costs)?;
+            session.out.line("")?;
+        }
         session.out.line(&report.about())?;
         session.out.line(&report.sum())?;
         session.out.flush()?;

@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep};
 use super::Bench;
 use super::dead::watched;
 use super::load::{Payload, fill};
-use super::row::{Round, Row, Target, Unit};
+use super::row::{Round, Row, Target, Unit, number};
+use super::server::sent;
 use super::worker::Worker;
 use crate::failure::Failure;
 
@@ -22,7 +23,6 @@ const MIB: f64 = 1024.0 * 1024.0;
 /// A worker with nothing to do.
 pub(crate) async fn idle(bench: &mut Bench) -> Result<Vec<Row>, Failure> {
     let stream = bench.server.name("idle");
-    let quiet = watched(bench, bench.shorter(SETTLED)).await?;
     let mut child = command()?
         .args(["run", &stream, "-g", "idle", "--", "true"])
         .env("REDRIVE_URL", &bench.server.url)
@@ -30,7 +30,8 @@ pub(crate) async fn idle(bench: &mut Bench) -> Result<Vec<Row>, Failure> {
     sleep(bench.shorter(SETTLED)).await;
     let before = processor_time(&child);
     let began = Instant::now();
-    let seen = watched(bench, bench.shorter(WATCHED)).await?;
+    let (door, window) = (bench.server.door(), bench.shorter(WATCHED));
+    let (sent, seen) = tokio::try_join!(sent(&door, window), watched(bench, window))?;
     let part = match (before, processor_time(&child)) {
         (Some(before), Some(after)) => Some((after - before) / began.elapsed().as_secs_f64()),
         _ => None,
@@ -57,20 +58,24 @@ pub(crate) async fn idle(bench: &mut Bench) -> Result<Vec<Row>, Failure> {
         core.note("the system does not tell: no /proc")
     };
     let asked = Round {
-        redrive: seen.1,
-        raw: Some(quiet.1),
+        redrive: sent as f64 / window.as_secs_f64(),
+        raw: None,
     };
-    let window = bench.shorter(WATCHED).as_secs();
     Ok(vec![
         core.target(Target::AtMost(0.5))
-            .note(format!("one look of {window} s")),
+            .note(format!("one look of {} s", window.as_secs())),
         Row::of_values(
             "idle-commands",
-            "the same, what it asks; scripts' commands included",
+            "the same, the commands that it sends",
             Unit::CommandsPerSecond,
             vec![asked],
         )
-        .target(Target::AtMost(2.0)),
+        .target(Target::AtMost(2.0))
+        .note(format!(
+            "{} with those that its scripts call, in {} round trips",
+            number(seen.commands),
+            number(seen.round_trips)
+        )),
     ])
 }
 

@@ -70,12 +70,12 @@ impl Report {
     }
 
     /// What the server was asked for each message, where it was counted.
-    pub(crate) fn costs(&self) -> Table {
+    pub(crate) fn costs(&self) -> Option<Table> {
         let mut table = Table::new(HEADINGS);
         for (row, cost) in self.with_costs() {
             table.row(cells(row, cost));
         }
-        table
+        self.with_costs().next().map(|_| table)
     }
 
     /// How it went, in a line.
@@ -152,7 +152,7 @@ const HEADINGS: [&str; 7] = [
     "round trips",
     "bytes in",
     "bytes out",
-    "server µs",
+    "server time",
     "server busy",
 ];
 
@@ -163,7 +163,7 @@ fn cells(row: &Row, cost: Cost) -> [String; 7] {
         number(cost.round_trips),
         number(cost.bytes_in),
         number(cost.bytes_out),
-        number(cost.server_us),
+        format!("{} µs", number(cost.server_us)),
         format!("{:.0} %", cost.server_core * 100.0),
     ]
 }

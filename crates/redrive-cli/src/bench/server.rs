@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisError, cmd};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::meter::Meter;
 use crate::failure::Failure;
@@ -212,6 +213,24 @@ impl Door {
     }
 }
 
+/// How many commands are sent to the server in this time, those that scripts call and our own looks
+/// not among them.
+pub(crate) async fn sent(door: &Door, window: Duration) -> Result<u64, Failure> {
+    let mut monitor = door.0.get_async_monitor().await.map_err(failed)?;
+    let mut told = std::pin::pin!(monitor.on_message::<String>());
+    let (end, mut sent) = (Instant::now() + window, 0);
+    while let Ok(Some(line)) = timeout_at(end, told.next()).await {
+        sent += u64::from(is_sent(&line));
+    }
+    Ok(sent)
+}
+
+/// Whether a line of `MONITOR`, `1712.5 [0 127.0.0.1:5000] "PING"`, is of a command that somebody sent.
+fn is_sent(line: &str) -> bool {
+    line.split_once("] ")
+        .is_some_and(|(from, command)| !from.ends_with(" lua") && !command.starts_with("\"INFO\""))
+}
+
 /// Whether a database may hold something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Force {
@@ -270,4 +289,25 @@ fn found() -> Result<PathBuf, Failure> {
 pub(crate) fn failed(error: RedisError) -> Failure {
     Failure::new(format!("asking the server: {error}"))
         .hint("is the server still there, and is nobody else using it?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_script_calls_and_our_own_looks_were_not_sent() {
+        for (line, expected) in [
+            (r#"1712.5 [0 127.0.0.1:5000] "PING""#, true),
+            (
+                r#"1712.5 [0 unix:/tmp/x.sock] "XREADGROUP" "GROUP" "] " "lua""#,
+                true,
+            ),
+            (r#"1712.5 [0 lua] "XPENDING" "a" "b""#, false),
+            (r#"1712.5 [0 127.0.0.1:5000] "INFO" "all""#, false),
+            ("OK", false),
+        ] {
+            assert_eq!(is_sent(line), expected, "{line}");
+        }
+    }
 }
