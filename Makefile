@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 # The steps of `make test` stand in the order in which they should fail.
 .NOTPARALLEL:
-.PHONY: help demo test-all test test-needs fmt fmt-check lint doc doctest unit sabotage sweep-table chaos chaos-ci chaos-build fuzz fuzz-guided reference send-speed clean
+.PHONY: help demo test-all test test-needs fmt fmt-check lint doc doctest unit sabotage sweep-table chaos chaos-ci chaos-build fuzz fuzz-guided reference send-speed bench bench-page clean
 
 CARGO ?= cargo
 # What runs the tests: nextest or cargo.
@@ -71,6 +71,14 @@ reference: ## Make docs/cli.md and docs/configuration.md from the commands
 send-speed: ## Measure `redrive send` beside a raw loop of XADD; fails below 0.3 of it
 	$(CARGO) build --release --locked -p redrive-cli --bin redrive --example send_speed
 	@$${CARGO_TARGET_DIR:-target}/release/examples/send_speed
+
+bench: ## Measure redrive beside raw loops, with targets and verdicts, in less than ten minutes
+	$(CARGO) build --release --locked -p redrive-cli --bin redrive
+	@$${CARGO_TARGET_DIR:-target}/release/redrive bench
+
+bench-page: ## The same, and put the table and the picture into docs/
+	$(CARGO) build --release --locked -p redrive-cli --bin redrive
+	@$${CARGO_TARGET_DIR:-target}/release/redrive bench --page docs/performance.md --chart docs/performance.svg
 
 # Each prints its verdict line; `make test` runs none of these.
 ifeq ($(RUNNER),cargo)

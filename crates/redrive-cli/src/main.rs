@@ -2,6 +2,7 @@
 
 mod alerts;
 mod archive;
+mod bench;
 mod completions;
 mod configuration;
 mod confirm;
@@ -71,6 +72,10 @@ enum Command {
     Consumer(consumers::Command),
     Trim(trim::Args),
     Doctor(doctor::Args),
+    Bench(bench::Args),
+    /// A worker of the bench, in a process of its own.
+    #[command(hide = true)]
+    BenchWorker(bench::WorkerArgs),
     /// See what is configured
     #[command(subcommand, disable_help_subcommand = true)]
     Config(Config),
@@ -114,6 +119,8 @@ fn begin(line: &[OsString]) -> Result<(), Option<Failure>> {
     let usual = match &cli.command {
         // The story tells all of it, and its lines are not to be mixed with others.
         Command::Demo(_) | Command::DemoWorker(_) => logging::Usual::Errors,
+        // What is measured is the work, not the telling.
+        Command::Bench(_) | Command::BenchWorker(_) => logging::Usual::Errors,
         _ => logging::Usual::Changes,
     };
     logging::start(&cli.globals, usual)?;
@@ -140,9 +147,7 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
     let mut session = Session::new(cli.globals);
     match cli.command {
         Command::Demo(args) => {
-            // The demo needs no server: only a URL that was given for it is meant.
-            let given = matches!(url_source(matches), Some(ValueSource::CommandLine));
-            let url = given.then(|| session.globals.url.clone());
+            let url = url_given(matches, &session);
             demo::run(&args, url.as_deref(), &mut session).await
         }
         Command::DemoWorker(args) => demo::work(args).await,
@@ -154,6 +159,11 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
         Command::Consumer(command) => consumers::run(command, &mut session).await,
         Command::Trim(args) => trim::run(args, &mut session).await,
         Command::Doctor(args) => doctor::run(args, &mut session).await,
+        Command::Bench(args) => {
+            let url = url_given(matches, &session);
+            bench::run(&args, url.as_deref(), &mut session).await
+        }
+        Command::BenchWorker(args) => bench::work(args).await,
         Command::Send(args) => send::run(args, &mut session).await,
         Command::Config(Config::Show(_)) => {
             show::run(&mut session, &Cli::command(), matches, configured)
@@ -162,6 +172,12 @@ async fn run(cli: Cli, matches: &ArgMatches, configured: &Configured) -> Result<
         Command::Man(args) => man::run(&args, &mut session, Cli::command()),
         Command::Reference(args) => reference::run(&args, &mut session, Cli::command()),
     }
+}
+
+/// The URL of a command that needs no server: only one that was given for it is meant.
+fn url_given(matches: &ArgMatches, session: &Session) -> Option<String> {
+    let given = matches!(url_source(matches), Some(ValueSource::CommandLine));
+    given.then(|| session.globals.url.clone())
 }
 
 fn url_source(matches: &ArgMatches) -> Option<ValueSource> {

@@ -5,6 +5,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod bench;
 mod completions;
 mod configuration;
 mod demo;
