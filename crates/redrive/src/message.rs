@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -115,7 +115,32 @@ pub(crate) struct Envelope {
     pub(crate) age: Duration,
     pub(crate) fields: Fields,
     pub(crate) lineage: Lineage,
-    pub(crate) cancel: CancellationToken,
+    pub(crate) cancel: Cancel,
+}
+
+/// Says that a run no longer counts. Hardly any run is told, and hardly any handler asks: the token is
+/// made by the first who does. Clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cancel(Arc<OnceLock<CancellationToken>>);
+
+impl Cancel {
+    pub(crate) fn cancel(&self) {
+        self.token().cancel();
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.0.get().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    fn token(&self) -> &CancellationToken {
+        self.0.get_or_init(CancellationToken::new)
+    }
+}
+
+impl From<CancellationToken> for Cancel {
+    fn from(token: CancellationToken) -> Self {
+        Self(Arc::new(OnceLock::from(token)))
+    }
 }
 
 /// An entry of a stream as a handler receives it: the decoded payload, by [`Deref`], and what is
@@ -189,7 +214,7 @@ impl<T> Message<T> {
     ///
     /// Cancel safe: made to be one branch of a `select!`.
     pub async fn cancelled(&self) {
-        self.envelope.cancel.cancelled().await;
+        self.envelope.cancel.token().cancelled().await;
     }
 
     /// Whether [`cancelled`](Self::cancelled) has resolved.

@@ -1,6 +1,6 @@
 //! Names of things in Redis: entries, streams, groups, consumers; parsed once, at the boundary.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -8,6 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind};
+
+/// Something for each of some entries. Ids are hashed with a seed of the process, and quickly: a message
+/// is looked up a dozen times on its way.
+pub(crate) type IdMap<T> = HashMap<EntryId, T, foldhash::fast::RandomState>;
 
 /// The id of a stream entry: milliseconds and a sequence number, as Redis orders them.
 ///

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::DeadLetterQueue;
@@ -288,7 +289,7 @@ impl Shadowing {
     /// Starts a run on what a replay would have put back.
     fn run(&mut self, letter: DeadLetter, fields: Fields) {
         let (runner, timeout) = (self.runner.clone(), self.options.timeout);
-        let (source, cancel) = (self.source(&letter), self.cancel.child_token());
+        let (source, cancel) = (self.source(&letter), self.cancel.child_token().into());
         self.runs.spawn(async move {
             // A crash here ends every handler of this process: who runs alone there is to be alone.
             let pass = Gate::of_process().enter().await;
@@ -304,7 +305,7 @@ impl Shadowing {
                 timeout,
                 pass,
             };
-            let ran = run_handler(work).await;
+            let ran = run_handler(work, Instant::now()).await;
             (letter, ran)
         });
     }

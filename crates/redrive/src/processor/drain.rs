@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::health::Backoff;
-use super::held::{Stage, Standing};
+use super::held::{Held, Stage, Standing};
 use super::run::{Plan, Run};
 use crate::backend::{How, Seat};
 use crate::error::{Error, ErrorKind};
@@ -109,8 +109,8 @@ impl Run {
             Step::Finishing => {
                 stop.step = Step::Cancelled;
                 stop.next_at = now + self.plan.options.grace;
-                for id in self.running.values() {
-                    if let Some(held) = self.held.get(id) {
+                for held in self.held.values() {
+                    if matches!(held.stage, Stage::Running(_)) {
                         held.cancel.cancel();
                     }
                 }
@@ -127,9 +127,14 @@ impl Run {
     }
 
     fn cut_off(&mut self) {
+        // What they have said before counts.
+        self.runs_ended();
         // Not waiting for them to end: one that blocks its thread cannot be aborted.
-        self.tasks.abort_all();
-        let cut_off: Vec<EntryId> = self.running.drain().map(|(_, id)| id).collect();
+        self.crew.dismiss();
+        let running = |held: &Held| matches!(held.stage, Stage::Running(_));
+        let cut_off = self.held.iter().filter(|(_, held)| running(held));
+        let mut cut_off: Vec<EntryId> = cut_off.map(|(id, _)| *id).collect();
+        cut_off.sort_unstable();
         if !cut_off.is_empty() {
             telemetry::cut_off(&self.plan.source, cut_off.len());
         }

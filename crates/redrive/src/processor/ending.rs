@@ -25,13 +25,13 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 impl Run {
     /// A handler has returned.
-    pub(super) fn spoke(&mut self, id: EntryId, ran: Ran) {
+    pub(super) fn spoke(&mut self, id: EntryId, ran: Ran, now: Instant) {
         let Some(held) = self.held.get(&id) else {
             return;
         };
         let (history, standing) = (held.history, held.standing);
         if let Stage::Running(ticket) = held.stage {
-            self.learn(ticket, standing, history, &ran);
+            self.learn(ticket, standing, history, &ran, now);
         }
         let waits = self.where_it_waits(id, &ran);
         let (how, discarded) = match ran {
@@ -69,8 +69,15 @@ impl Run {
     }
 
     /// What a run tells of whether handlers can run, and whether what runs works.
-    fn learn(&mut self, ticket: Ticket, standing: Standing, history: History, ran: &Ran) {
-        let (now, source) = (Instant::now(), &self.plan.source);
+    fn learn(
+        &mut self,
+        ticket: Ticket,
+        standing: Standing,
+        history: History,
+        ran: &Ran,
+        now: Instant,
+    ) {
+        let source = &self.plan.source;
         let (told, reason) = match ran {
             Ran::Spoke(Outcome::Unavailable { reason }) => (Told::CannotRun, reason.as_str()),
             // It was interrupted: how it ended says nothing of the others.

@@ -3,18 +3,19 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, poll};
 use futures_util::future::BoxFuture;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use crate::codec::{Decode, DecodeError};
 use crate::dead_letter::split_lineage;
 use crate::gate::Pass;
 use crate::handler::Handler;
-use crate::message::{Envelope, Fields, Message};
+use crate::message::{Cancel, Envelope, Fields, Message};
 use crate::names::{EntryId, Source};
 use crate::outcome::{Failure, Outcome};
 use crate::telemetry;
@@ -58,7 +59,7 @@ pub(crate) struct Work {
     pub(crate) fields: Fields,
     /// The dead letter that is run in the shadow: of a layout without a lineage nothing else says which.
     pub(crate) shadow_of: Option<EntryId>,
-    pub(crate) cancel: CancellationToken,
+    pub(crate) cancel: Cancel,
     pub(crate) timeout: Option<Duration>,
     pub(crate) pass: Pass,
 }
@@ -70,13 +71,16 @@ pub(crate) enum Ran {
     Undecodable(DecodeError),
 }
 
-/// Runs the handler. Made to be a task of its own.
-pub(crate) async fn run(work: Work) -> Ran {
+/// Runs the handler. A panic of it, of the codec, or of what either drops ends no more than this. Its
+/// time-out counts from `now`.
+pub(crate) async fn run(work: Work, now: Instant) -> Ran {
     let span = telemetry::run_span(work.id, work.attempt);
-    run_in_span(work).instrument(span).await
+    let run = run_in_span(work, now).instrument(span);
+    let ran = AssertUnwindSafe(run).catch_unwind().await;
+    ran.unwrap_or_else(|panic| Ran::Spoke(panicked(&*panic)))
 }
 
-async fn run_in_span(work: Work) -> Ran {
+async fn run_in_span(work: Work, now: Instant) -> Ran {
     // Kept until the handler is gone, however it goes: an aborted one may still be running.
     let _inside = work.pass;
     let (fields, mut lineage) = split_lineage(&work.fields);
@@ -90,22 +94,19 @@ async fn run_in_span(work: Work) -> Ran {
         lineage,
         cancel: work.cancel,
     });
-    // A codec is the user's code as well: its panic must not take the run down.
-    let decoded = std::panic::catch_unwind(AssertUnwindSafe(|| (work.runner.0)(envelope)));
-    let handling = match decoded {
-        Ok(Ok(handling)) => handling,
-        Ok(Err(error)) => return Ran::Undecodable(error),
-        Err(panic) => return Ran::Spoke(panicked(&*panic)),
+    let mut handling = match (work.runner.0)(envelope) {
+        Ok(handling) => handling,
+        Err(error) => return Ran::Undecodable(error),
     };
-    let caught = AssertUnwindSafe(handling).catch_unwind();
-    let ended = match work.timeout {
-        Some(limit) => match tokio::time::timeout(limit, caught).await {
-            Ok(ended) => ended,
-            Err(_) => return Ran::Spoke(timed_out(limit)),
-        },
-        None => caught.await,
+    // One that does not wait for anything needs no timer.
+    if let Poll::Ready(outcome) = poll!(handling.as_mut()) {
+        return Ran::Spoke(outcome);
+    }
+    let ended = match work.timeout.map(|limit| (limit, now.checked_add(limit))) {
+        Some((limit, Some(end))) => timeout_at(end, handling).await.map_err(|_| limit),
+        _ => Ok(handling.await),
     };
-    Ran::Spoke(ended.unwrap_or_else(|panic| panicked(&*panic)))
+    Ran::Spoke(ended.unwrap_or_else(timed_out))
 }
 
 fn timed_out(limit: Duration) -> Outcome {

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::readiness::Ticket;
 use crate::backend::{Charge, Delivery, Fence, How, Lease, Settlement};
 use crate::gate::Pass;
-use crate::message::Fields;
+use crate::message::{Cancel, Fields};
 use crate::names::EntryId;
 use crate::verdict::History;
 
@@ -24,7 +22,7 @@ pub(crate) struct Held {
     pub(crate) age: Duration,
     pub(crate) stage: Stage,
     /// Cancelled when this run of the message no longer counts.
-    pub(crate) cancel: CancellationToken,
+    pub(crate) cancel: Cancel,
     pub(crate) standing: Standing,
     /// What stands for it in the dead-letter queue since it was seen trimmed.
     pub(crate) tombstone: Option<EntryId>,
@@ -86,7 +84,7 @@ impl Held {
             fields: delivery.fields,
             age,
             stage: Stage::Queued,
-            cancel: CancellationToken::new(),
+            cancel: Cancel::default(),
             standing: Standing::Ours,
             again: None,
             pass: None,

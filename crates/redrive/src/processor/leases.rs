@@ -1,6 +1,5 @@
 //! Renewing what is held, beside everything else, so that slow is not taken for dead.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use super::health::{Backoff, Health, Part};
 use super::writes;
 use crate::backend::{Fence, Renewed, RenewedOn, Seat};
 use crate::error::{Error, ErrorKind};
-use crate::names::EntryId;
+use crate::names::{EntryId, IdMap};
 
 /// How many leases one call renews.
 const CHUNK: usize = 100;
@@ -23,7 +22,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The leases that are to be renewed: the one thing the loop and its keeper share.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LeaseTable(Arc<Mutex<HashMap<EntryId, Fence>>>);
+pub(crate) struct LeaseTable(Arc<Mutex<IdMap<Fence>>>);
 
 impl LeaseTable {
     pub(crate) fn insert(&self, fence: Fence) {
@@ -43,7 +42,7 @@ impl LeaseTable {
         self.lock().values().copied().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<EntryId, Fence>> {
+    fn lock(&self) -> MutexGuard<'_, IdMap<Fence>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

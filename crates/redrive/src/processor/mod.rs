@@ -1,6 +1,7 @@
 //! The processor: reads, runs the handler, and ends every message one way or another.
 
 mod breaker;
+mod crew;
 mod drain;
 mod ending;
 mod execution;

@@ -1,6 +1,6 @@
 //! One run of a processor: a loop that owns all state, so that nothing needs a lock.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
-use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
+use super::crew::Crew;
 use super::drain::Stop;
 use super::execution::{Ran, Runner};
 use super::health::{Backoff, Health, Part, Writes};
@@ -34,7 +34,7 @@ use super::turns::Turns;
 use crate::backend::{Backend, Begun, Delivery, Fence, Seat, Settled, Settlement, Tended};
 use crate::error::Error;
 use crate::gate::Pass;
-use crate::names::{EntryId, ProcessToken, Source};
+use crate::names::{EntryId, IdMap, ProcessToken, Source};
 use crate::telemetry;
 
 /// How often a read that is to end is told so.
@@ -70,18 +70,19 @@ pub(super) enum Answer {
 pub(super) struct Run {
     pub(super) plan: Arc<Plan>,
     pub(super) seat: Arc<dyn Seat>,
-    pub(super) held: HashMap<EntryId, Held>,
+    pub(super) held: IdMap<Held>,
     /// What waits for a handler, first come first served; of one key only what has its turn.
     pub(super) queue: VecDeque<EntryId>,
     pub(super) turns: Turns,
     /// How many are being charged at the moment, in one call.
     pub(super) beginning: usize,
-    pub(super) tasks: JoinSet<Ran>,
-    pub(super) running: HashMap<task::Id, EntryId>,
+    pub(super) crew: Crew,
+    /// What handlers have said, to be looked at one by one; kept for its room.
+    pub(super) ended: Vec<(EntryId, Ran)>,
     pub(super) acks: Lane,
     pub(super) others: Lane,
     /// What the broker refused, one by one, and when to ask again; `None` once asked again.
-    pub(super) refused: HashMap<EntryId, Option<Instant>>,
+    pub(super) refused: IdMap<Option<Instant>>,
     pub(super) refusals: Backoff,
     /// Acks under way for deliveries whose work another one had already done.
     pub(super) acked_again: usize,
@@ -160,15 +161,15 @@ impl Run {
             sender,
         )?;
         Ok(Self {
-            held: HashMap::new(),
+            held: IdMap::default(),
             queue: VecDeque::new(),
             turns: Turns::new(options.ordered_by.clone()),
             beginning: 0,
-            tasks: JoinSet::new(),
-            running: HashMap::new(),
+            crew: Crew::new(),
+            ended: Vec::new(),
             acks: Lane::default(),
             others: Lane::default(),
-            refused: HashMap::new(),
+            refused: IdMap::default(),
             refusals: Backoff::default(),
             acked_again: 0,
             calls: FuturesUnordered::new(),
@@ -210,6 +211,7 @@ impl Run {
             self.ask_again(now);
             self.queue.extend(self.turns.due(now));
             self.start_ready(now);
+            self.crew.set_to_work(now);
             self.ask(now);
             self.make_room(now);
             self.spill(now);
@@ -231,14 +233,10 @@ impl Run {
                         self.wake();
                     }
                 }
-                Some(ended) = self.tasks.join_next_with_id() => {
-                    self.task_ended(ended);
-                    while let Some(ended) = self.tasks.try_join_next_with_id() {
-                        self.task_ended(ended);
-                    }
-                }
+                () = self.crew.news() => self.runs_ended(),
                 Some(answer) = self.calls.next() => self.answered(answer),
-                () = sleep_until(wake_at) => {}
+                // A hand whose thread is blocked has not told of what ended before.
+                () = sleep_until(wake_at) => self.runs_ended(),
             }
         }
     }
@@ -256,7 +254,7 @@ impl Run {
 
     fn wake_at(&self, now: Instant) -> Instant {
         let asking = match self.next {
-            Next::Wait(until) if self.asked.is_none() => until,
+            Next::Wait(until) if self.asked.is_none() && self.stop.is_none() => until,
             _ => None,
         };
         let refused = self.refused.values().flatten().min().copied();
@@ -277,6 +275,7 @@ impl Run {
             self.spills_at(now),
             self.acks.flush_at(),
             self.turns.next_due(),
+            self.crew.look_at(now),
         ]
         .into_iter()
         .flatten()

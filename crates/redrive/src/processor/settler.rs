@@ -123,7 +123,7 @@ impl Run {
         let batch = self.plan.options.batch;
         // Nobody to wait for: nothing runs, and no read is about to bring more; or intake waits for
         // these slots.
-        let none_running = self.running.is_empty() && self.beginning == 0;
+        let none_running = self.crew.running() == 0 && self.beginning == 0;
         let none_coming = !matches!(self.asked, Some(Call::Read { .. }));
         let at_once = self.queue.is_empty() && (none_running && none_coming || self.needs_room());
         let waited = self.acks.flush_at().is_some_and(|flush_at| flush_at <= now);

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::task::{Id, JoinError};
 use tokio::time::Instant;
 
-use super::execution::{self, Ran, Work, panicked};
+use super::execution::Work;
 use super::health::{Backoff, Health, Part};
 use super::held::{Held, Stage};
 use super::readiness::Pace;
@@ -127,7 +126,7 @@ impl Run {
 
     /// Whether one more handler may be started.
     fn may_start(&self, now: Instant) -> bool {
-        let taken = self.running.len() + self.beginning;
+        let taken = self.crew.running() + self.beginning;
         let paced = match self.readiness.pace(now) {
             Pace::Full => true,
             Pace::Probe => self.beginning == 0,
@@ -262,7 +261,7 @@ impl Run {
             return self.hand_back(id);
         };
         held.stage = Stage::Running(self.readiness.started());
-        let task = self.tasks.spawn(execution::run(Work {
+        self.crew.push(Work {
             runner: self.plan.runner.clone(),
             id,
             source: self.plan.source.clone(),
@@ -273,24 +272,17 @@ impl Run {
             cancel: held.cancel.clone(),
             timeout: self.plan.options.timeout,
             pass,
-        }));
-        self.running.insert(task.id(), id);
+        });
     }
 
-    pub(super) fn task_ended(&mut self, ended: Result<(Id, Ran), JoinError>) {
-        let (task, ran) = match ended {
-            Ok(ended) => ended,
-            // The panic of a destructor, outside of what is caught.
-            Err(error) => {
-                let task = error.id();
-                let Ok(panic) = error.try_into_panic() else {
-                    return;
-                };
-                (task, Ran::Spoke(panicked(&*panic)))
-            }
-        };
-        if let Some(id) = self.running.remove(&task) {
-            self.spoke(id, ran);
+    /// Takes what handlers have said.
+    pub(super) fn runs_ended(&mut self) {
+        let mut ended = std::mem::take(&mut self.ended);
+        self.crew.take_ended(&mut ended);
+        let now = Instant::now();
+        for (id, ran) in ended.drain(..) {
+            self.spoke(id, ran, now);
         }
+        self.ended = ended;
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::message::Fields;
-use crate::names::EntryId;
+use crate::names::{EntryId, IdMap};
 
 /// The messages that are held, by key. One without the field has no key, and is nobody's concern
 /// here: it may start whenever it wants.
@@ -16,9 +16,9 @@ pub(super) struct Turns {
     /// The field whose value is the key; `None` without an order.
     field: Option<Bytes>,
     lines: HashMap<Bytes, Line>,
-    keys: HashMap<EntryId, Bytes>,
+    keys: IdMap<Bytes>,
     /// What waits here until it is run again.
-    delayed: HashMap<EntryId, Instant>,
+    delayed: IdMap<Instant>,
     next: BTreeSet<(Instant, EntryId)>,
 }
 
@@ -35,8 +35,8 @@ impl Turns {
         Self {
             field,
             lines: HashMap::new(),
-            keys: HashMap::new(),
-            delayed: HashMap::new(),
+            keys: IdMap::default(),
+            delayed: IdMap::default(),
             next: BTreeSet::new(),
         }
     }
@@ -86,6 +86,7 @@ impl Turns {
 
     /// A message is no longer held. Answers which one of its key may be started because of that.
     pub(super) fn leave(&mut self, id: EntryId) -> Option<EntryId> {
+        self.field.as_ref()?;
         if let Some(until) = self.delayed.remove(&id) {
             self.next.remove(&(until, id));
         }

@@ -23,7 +23,7 @@ async fn stopping_hands_queued_work_to_another_worker_at_once_and_uncharged() {
     let mut staying = lab.worker().build(log.noting()).unwrap();
     let second = async {
         sleep(5 * SECOND).await;
-        staying.run_until(sleep(6 * SECOND)).await
+        staying.run_until(sleep(7 * SECOND)).await
     };
     let (left, stayed) = tokio::join!(leaving.run_until(sleep(10 * SECOND)), second);
     let (left, stayed) = (left.unwrap(), stayed.unwrap());

@@ -1,0 +1,283 @@
+//! Hands that run handlers: tasks, each of which takes one message after another, for as long as there
+//! are any, and whose place another one takes while a handler waits for something.
+//!
+//! A task for each message costs more than a quick handler does. But a handler may as well block its
+//! thread for a minute, and nothing that waits behind it then may depend on that thread: so a hand
+//! speaks to the run only when it is about to leave its thread to others (a task that is woken runs
+//! on the thread that woke it), and the run looks by itself whether hands get on.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::poll;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::Instant;
+
+use super::execution::{self, Ran, Work};
+use crate::names::EntryId;
+
+/// How many messages a hand ends at most before others of its thread have their turn.
+const MOST_IN_A_TURN: usize = 64;
+/// How long it goes on at most, by what it knows between two messages.
+const LONGEST_TURN: Duration = Duration::from_micros(200);
+/// How long work may lie before another hand is called for it.
+const PATIENCE: Duration = Duration::from_micros(500);
+/// How long no hand gets on before each piece of work has one called: their threads are blocked.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// The hands of one run. Dropping it drops the handlers that run, at their next await.
+pub(super) struct Crew {
+    floor: Arc<Floor>,
+    /// To be put down for the hands, all at once.
+    next: Vec<Work>,
+    /// How many runs have been begun and not been told of as ended.
+    running: usize,
+    /// Since when there has always been work that nobody had taken.
+    behind_since: Option<Instant>,
+    /// How many had been taken, and since when there have been no more.
+    taken: (u64, Option<Instant>),
+}
+
+/// Where the run and its hands meet.
+struct Floor {
+    inside: Mutex<Inside>,
+    /// Said when something has ended, or a hand has none left to do.
+    news: Notify,
+    /// How many threads there are to run hands.
+    threads: usize,
+}
+
+#[derive(Default)]
+struct Inside {
+    waiting: VecDeque<Work>,
+    ended: Vec<(EntryId, Ran)>,
+    /// Hands that will look for work again without anything that they wait for.
+    free: usize,
+    /// Those of them that were called and have not come yet.
+    called: usize,
+    taken: u64,
+    hands: JoinSet<()>,
+}
+
+impl Crew {
+    pub(super) fn new() -> Self {
+        let threads = Handle::try_current().map_or(1, |handle| handle.metrics().num_workers());
+        Self {
+            floor: Arc::new(Floor {
+                inside: Mutex::default(),
+                news: Notify::new(),
+                threads,
+            }),
+            next: Vec::new(),
+            running: 0,
+            behind_since: None,
+            taken: (0, None),
+        }
+    }
+
+    /// How many have begun and not ended.
+    pub(super) fn running(&self) -> usize {
+        self.running
+    }
+
+    /// To be run. A hand takes it after the next [`set_to_work`](Self::set_to_work).
+    pub(super) fn push(&mut self, work: Work) {
+        self.running += 1;
+        self.next.push(work);
+    }
+
+    /// Gives the hands what was pushed, and calls as many as that needs.
+    pub(super) fn set_to_work(&mut self, now: Instant) {
+        if self.running == 0 {
+            return;
+        }
+        let mut inside = self.floor.inside();
+        let lies = !inside.waiting.is_empty();
+        if lies {
+            self.behind_since.get_or_insert(now);
+        } else {
+            self.behind_since = None;
+        }
+        if !lies || self.taken.0 != inside.taken {
+            self.taken = (inside.taken, lies.then_some(now));
+        }
+        let over = |since: Option<Instant>, most| since.is_some_and(|since| now - since >= most);
+        let more = more_hands(Look {
+            waiting: inside.waiting.len() + self.next.len(),
+            free: inside.free,
+            called: inside.called,
+            threads: self.floor.threads,
+            behind: over(self.behind_since, PATIENCE),
+            stuck: over(self.taken.1, LOOK_AGAIN),
+        });
+        inside.waiting.extend(self.next.drain(..));
+        for _ in 0..more {
+            self.floor.call(&mut inside);
+        }
+    }
+
+    /// When to look whether the hands get on, if nothing is heard of them before.
+    pub(super) fn look_at(&self, now: Instant) -> Option<Instant> {
+        (self.running > 0 && self.floor.inside().free > 0).then(|| now + LOOK_AGAIN)
+    }
+
+    /// Waits for something to have ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what has ended stays to be taken.
+    pub(super) async fn news(&self) {
+        self.floor.news.notified().await;
+    }
+
+    /// Takes all that has ended.
+    pub(super) fn take_ended(&mut self, into: &mut Vec<(EntryId, Ran)>) {
+        std::mem::swap(&mut self.floor.inside().ended, into);
+        self.running = self.running.saturating_sub(into.len());
+    }
+
+    /// Drops what runs, without waiting: a handler that blocks its thread ends when it wants. Nothing
+    /// more is told of any.
+    pub(super) fn dismiss(&mut self) {
+        self.running = 0;
+        self.next.clear();
+        let mut inside = self.floor.inside();
+        inside.hands.abort_all();
+        // Hands that get on nevertheless do so on a floor that nobody looks at.
+        let (waiting, ended) = (
+            std::mem::take(&mut inside.waiting),
+            std::mem::take(&mut inside.ended),
+        );
+        drop(inside);
+        // Outside of the lock: what a message drops is its user's.
+        drop((waiting, ended));
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.dismiss();
+    }
+}
+
+/// What is seen when it is decided whether to call hands.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    waiting: usize,
+    free: usize,
+    called: usize,
+    threads: usize,
+    /// There has been work that nobody had taken for a while.
+    behind: bool,
+    /// None of it was taken for a while.
+    stuck: bool,
+}
+
+/// How many more hands to call. One is enough for quick handlers, and where it is not there are as many
+/// as threads. Where none of them gets on, their handlers block and perhaps have other threads to do
+/// so: then each piece of work has a hand of its own.
+fn more_hands(look: Look) -> usize {
+    match look.waiting {
+        0 => 0,
+        waiting if look.stuck => waiting.saturating_sub(look.called),
+        _ if look.free == 0 => 1,
+        _ if look.behind && look.free < look.threads => 1,
+        _ => 0,
+    }
+}
+
+impl Floor {
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        // Nothing in here is left half done by a panic.
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls a hand.
+    fn call(self: &Arc<Self>, inside: &mut Inside) {
+        while inside.hands.try_join_next().is_some() {}
+        inside.free += 1;
+        inside.called += 1;
+        inside.hands.spawn(hand(Arc::clone(self)));
+    }
+
+    /// The next piece of work; without one the hand is gone.
+    fn next(&self, ended: Option<(EntryId, Ran)>) -> Option<Work> {
+        let mut inside = self.inside();
+        inside.ended.extend(ended);
+        let work = inside.waiting.pop_front();
+        match work {
+            Some(_) => inside.taken += 1,
+            None => inside.free -= 1,
+        }
+        drop(inside);
+        if work.is_none() {
+            self.news.notify_one();
+        }
+        work
+    }
+
+    /// A hand has to wait for what its handler waits for: another one takes its place.
+    fn step_aside(self: &Arc<Self>) {
+        let mut inside = self.inside();
+        inside.free -= 1;
+        if inside.free == 0 && !inside.waiting.is_empty() {
+            self.call(&mut inside);
+        }
+        let ended = !inside.ended.is_empty();
+        drop(inside);
+        if ended {
+            self.news.notify_one();
+        }
+    }
+
+    fn come_back(&self) {
+        self.inside().free += 1;
+    }
+
+    /// Tells what has ended, before others have their turn.
+    fn tell(&self, ended: (EntryId, Ran)) {
+        self.inside().ended.push(ended);
+        self.news.notify_one();
+    }
+}
+
+async fn hand(floor: Arc<Floor>) {
+    floor.inside().called -= 1;
+    let mut ended = None;
+    let mut turn = (Instant::now(), 0);
+    let mut now = turn.0;
+    while let Some(work) = floor.next(ended.take()) {
+        let id = work.id;
+        let mut run = std::pin::pin!(execution::run(work, now));
+        let ran = match poll!(run.as_mut()) {
+            Poll::Ready(ran) => {
+                now = Instant::now();
+                ran
+            }
+            Poll::Pending => {
+                floor.step_aside();
+                let ran = run.await;
+                floor.come_back();
+                now = Instant::now();
+                turn = (now, 0);
+                ran
+            }
+        };
+        turn.1 += 1;
+        if turn.1 >= MOST_IN_A_TURN || now - turn.0 >= LONGEST_TURN {
+            floor.tell((id, ran));
+            yield_now().await;
+            now = Instant::now();
+            turn = (now, 0);
+        } else {
+            ended = Some((id, ran));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
