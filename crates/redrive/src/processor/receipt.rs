@@ -23,6 +23,23 @@ enum Origin {
     Read,
 }
 
+/// When messages come here.
+#[derive(Clone, Copy, Debug)]
+struct Present {
+    /// By the server's clock, in Unix ms.
+    server_ms: u64,
+    /// Nothing is started now.
+    hands_back: bool,
+}
+
+/// How long ago an entry was added; zero where its id is not a time.
+fn age(id: EntryId, server_ms: u64) -> Duration {
+    if id.millis() < FIRST_TIME_MS {
+        return Duration::ZERO;
+    }
+    Duration::from_millis(server_ms.saturating_sub(id.millis()))
+}
+
 /// Creates the group again when an answer says that it is gone.
 pub(super) async fn restoring<T>(
     seat: &dyn Seat,
@@ -61,9 +78,7 @@ impl Run {
         for id in tended.doubted {
             telemetry::doubted(&self.plan.source, id);
         }
-        for delivery in tended.taken {
-            self.receive(delivery, Origin::Claimed);
-        }
+        self.receive(tended.taken, Origin::Claimed);
     }
 
     pub(super) fn read_answered(
@@ -73,9 +88,7 @@ impl Run {
     ) {
         if let Some(deliveries) = self.intake_answer(answer) {
             self.intake.read_answered(block, deliveries.len());
-            for delivery in deliveries {
-                self.receive(delivery, Origin::Read);
-            }
+            self.receive(deliveries, Origin::Read);
         }
     }
 
@@ -109,36 +122,41 @@ impl Run {
         telemetry::died(&self.plan.source, died, None);
     }
 
-    fn receive(&mut self, delivery: Delivery, origin: Origin) {
-        self.brim.lets_go(delivery.lease.fence.id);
-        if self.held.contains_key(&delivery.lease.fence.id) {
-            self.meet_again(delivery, origin);
-        } else {
-            if origin == Origin::Claimed {
-                self.summary.taken += 1;
+    fn receive(&mut self, deliveries: Vec<Delivery>, origin: Origin) {
+        let mut now = None;
+        for delivery in deliveries {
+            let id = delivery.lease.fence.id;
+            self.brim.lets_go(id);
+            if self.held.contains_key(&id) {
+                self.meet_again(delivery, origin);
+            } else {
+                if origin == Origin::Claimed {
+                    self.summary.taken += 1;
+                }
+                let now = *now.get_or_insert_with(|| self.present());
+                self.hold(delivery, now);
             }
-            self.hold(delivery);
         }
     }
 
-    fn hold(&mut self, delivery: Delivery) {
+    /// What is the same for all messages of an answer.
+    fn present(&self) -> Present {
+        Present {
+            server_ms: self.seat.now_ms(),
+            hands_back: self.stop.is_some() || self.is_paused(Instant::now()),
+        }
+    }
+
+    fn hold(&mut self, delivery: Delivery, now: Present) {
         let id = delivery.lease.fence.id;
         self.leases.insert(delivery.lease.fence);
-        let age = self.age(id);
         self.turns.join(id, &delivery.fields);
-        self.held.insert(id, Held::new(delivery, age));
-        if self.stop.is_some() || self.is_paused(Instant::now()) {
+        self.held.insert(id, Held::new(delivery, age(id, now.server_ms)));
+        if now.hands_back {
             self.hand_back(id);
         } else if self.turns.may_start(id) {
             self.queue.push_back(id);
         }
-    }
-
-    fn age(&self, id: EntryId) -> Duration {
-        if id.millis() < FIRST_TIME_MS {
-            return Duration::ZERO;
-        }
-        Duration::from_millis(self.seat.now_ms().saturating_sub(id.millis()))
     }
 
     /// The same entry, while an earlier delivery of it is still here.
@@ -186,7 +204,7 @@ impl Run {
         self.quarantine.leave(id);
         self.queue.extend(self.turns.leave(id));
         if let Some(again) = self.held.remove(&id).and_then(|held| held.again) {
-            self.hold(again);
+            self.hold(again, self.present());
         }
     }
 
