@@ -20,6 +20,8 @@ use tokio::time::Instant;
 use super::execution::{self, Ran, Work};
 use crate::names::EntryId;
 
+/// More messages than this are many.
+const FEW: usize = 4;
 /// How many messages a hand ends at most before others of its thread have their turn.
 const MOST_IN_A_TURN: usize = 64;
 /// How long it goes on at most, by what it knows between two messages.
@@ -63,6 +65,14 @@ struct Inside {
     hands: JoinSet<()>,
 }
 
+/// What is there to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Load {
+    /// A few messages after none: how soon they start matters more than how many.
+    Light,
+    Other,
+}
+
 impl Crew {
     pub(super) fn new() -> Self {
         let threads = Handle::try_current().map_or(1, |handle| handle.metrics().num_workers());
@@ -90,10 +100,10 @@ impl Crew {
         self.next.push(work);
     }
 
-    /// Gives the hands what was pushed, and calls as many as that needs.
-    pub(super) fn set_to_work(&mut self, now: Instant) {
+    /// Gives the hands what was pushed, and calls as many as that needs. Answers how much there is to do.
+    pub(super) fn set_to_work(&mut self, now: Instant) -> Load {
         if self.running == 0 {
-            return;
+            return Load::Other;
         }
         let mut inside = self.floor.inside();
         let lies = !inside.waiting.is_empty();
@@ -114,9 +124,15 @@ impl Crew {
             behind: over(self.behind_since, PATIENCE),
             stuck: over(self.taken.1, LOOK_AGAIN),
         });
+        let few = !self.next.is_empty() && self.next.len() <= FEW;
         inside.waiting.extend(self.next.drain(..));
         for _ in 0..more {
             self.floor.call(&mut inside);
+        }
+        if few && more > 0 && self.running <= FEW {
+            Load::Light
+        } else {
+            Load::Other
         }
     }
 

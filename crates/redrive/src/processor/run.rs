@@ -1,6 +1,7 @@
 //! One run of a processor: a loop that owns all state, so that nothing needs a lock.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +11,13 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use tracing::instrument::WithSubscriber;
 
-use super::crew::Crew;
+use super::crew::{Crew, Load};
 use super::drain::Stop;
 use super::execution::{Ran, Runner};
 use super::health::{Backoff, Health, Part, Writes};
@@ -126,8 +131,8 @@ pub(crate) async fn run<S: Future<Output = ()>>(
         return Ok(());
     };
     telemetry::joined(&plan.source, &plan.options.consumer);
-    let mut run = Run::new(Arc::clone(plan), seat, extent, health)?;
-    let ended = run.until_its_end(signal).await;
+    let run = Run::new(Arc::clone(plan), seat, extent, health)?;
+    let (mut run, ended) = as_a_task(run, signal).await?;
     let ended = ended.map_err(|error| error.during(&plan.source));
     run.tell_of_all_losses();
     *summary = run.summary;
@@ -140,6 +145,37 @@ pub(crate) async fn run<S: Future<Output = ()>>(
         Err(error) => telemetry::fatal(&plan.source, error),
     }
     ended
+}
+
+/// Runs as a task of its own, until its end. Who awaits a run is often no task, but the main thread: every
+/// message would go from a worker thread to that one, and back to a worker with its handler.
+async fn as_a_task<S: Future<Output = ()>>(
+    mut run: Run,
+    mut signal: Pin<&mut S>,
+) -> Result<(Run, Result<(), Error>), Error> {
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let running = async move {
+        let ended = run.until_its_end(std::pin::pin!(stopped.cancelled())).await;
+        (run, ended)
+    };
+    // Ends with this future: dropping that is a crash.
+    let mut task = JoinSet::new();
+    task.spawn(running.with_current_subscriber().in_current_span());
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut signal, if !stop.is_cancelled() => stop.cancel(),
+            ended = task.join_next() => {
+                return match ended.map(|ended| ended.map_err(JoinError::try_into_panic)) {
+                    Some(Ok(ended)) => Ok(ended),
+                    Some(Err(Ok(panic))) => resume_unwind(panic),
+                    // The runtime ends, and everything with it.
+                    Some(Err(Err(_))) | None => Err(Error::closed()),
+                };
+            }
+        }
+    }
 }
 
 impl Run {
@@ -211,7 +247,10 @@ impl Run {
             self.ask_again(now);
             self.queue.extend(self.turns.due(now));
             self.start_ready(now);
-            self.crew.set_to_work(now);
+            if self.crew.set_to_work(now) == Load::Light {
+                // Before the next read is sent: the first message need not wait for that.
+                yield_now().await;
+            }
             self.ask(now);
             self.make_room(now);
             self.spill(now);
