@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::{FutureExt, poll};
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, poll};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 

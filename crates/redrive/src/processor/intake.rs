@@ -95,6 +95,8 @@ pub(crate) struct Intake {
     dry: bool,
     /// Whether the last read brought something.
     loaded: bool,
+    /// Whether it brought all that it asked for.
+    full: bool,
     backoff: Backoff,
 }
 
@@ -128,6 +130,7 @@ impl Intake {
             not_before: None,
             dry: false,
             loaded: false,
+            full: false,
             backoff: Backoff::default(),
         }
     }
@@ -270,10 +273,11 @@ impl Intake {
     }
 
     /// A read answered.
-    pub(crate) fn read_answered(&mut self, block: Option<Duration>, got: usize) {
+    pub(crate) fn read_answered(&mut self, block: Option<Duration>, max: usize, got: usize) {
         self.answered();
         self.dry = got == 0;
         self.loaded = got > 0;
+        self.full = got >= max;
         self.step = match self.extent {
             Extent::Batches(_) => Step::Settle,
             Extent::UntilIdle if got == 0 && block.is_none() => Step::Settle,
@@ -302,6 +306,12 @@ impl Intake {
     /// Something comes due after this long, that the last claim round did not know of.
     pub(crate) fn due_in(&mut self, delay: Duration, now: Instant) {
         self.next_tend = self.next_tend.min(now + delay.max(TEND_AT_MOST_EVERY));
+    }
+
+    /// Whether there is more to read than one read brings, in a run that takes all it can.
+    pub(crate) fn is_full(&self) -> bool {
+        let takes_all = matches!(self.extent, Extent::UntilStopped | Extent::UntilIdle);
+        self.full && takes_all
     }
 
     /// Whether this run ends when nothing is pending.

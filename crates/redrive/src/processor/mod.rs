@@ -1,5 +1,6 @@
 //! The processor: reads, runs the handler, and ends every message one way or another.
 
+mod asking;
 mod breaker;
 mod crew;
 mod drain;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::asking::Reading;
 use super::health::Part;
 use super::held::{Held, Stage, Standing};
 use super::leases::Report;
@@ -81,13 +82,16 @@ impl Run {
         self.receive(tended.taken, Origin::Claimed);
     }
 
-    pub(super) fn read_answered(
-        &mut self,
-        block: Option<Duration>,
-        answer: Result<Vec<Delivery>, Error>,
-    ) {
-        if let Some(deliveries) = self.intake_answer(answer) {
-            self.intake.read_answered(block, deliveries.len());
+    pub(super) fn read_answered(&mut self, reading: Reading, answer: Result<Vec<Delivery>, Error>) {
+        let answer = if reading.is_ahead {
+            self.ahead = None;
+            self.looked_at(answer)
+        } else {
+            self.intake_answer(answer)
+        };
+        if let Some(deliveries) = answer {
+            let Reading { max, block, .. } = reading;
+            self.intake.read_answered(block, max, deliveries.len());
             self.receive(deliveries, Origin::Read);
         }
     }
@@ -100,6 +104,10 @@ impl Run {
 
     fn intake_answer<T>(&mut self, answer: Result<T, Error>) -> Option<T> {
         self.asked = None;
+        self.looked_at(answer)
+    }
+
+    fn looked_at<T>(&mut self, answer: Result<T, Error>) -> Option<T> {
         match answer {
             Ok(answer) => {
                 self.health.well(Part::Intake);
@@ -151,7 +159,8 @@ impl Run {
         let id = delivery.lease.fence.id;
         self.leases.insert(delivery.lease.fence);
         self.turns.join(id, &delivery.fields);
-        self.held.insert(id, Held::new(delivery, age(id, now.server_ms)));
+        self.held
+            .insert(id, Held::new(delivery, age(id, now.server_ms)));
         if now.hands_back {
             self.hand_back(id);
         } else if self.turns.may_start(id) {

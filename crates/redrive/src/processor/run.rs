@@ -1,6 +1,6 @@
 //! One run of a processor: a loop that owns all state, so that nothing needs a lock.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 
+use super::asking::Reading;
 use super::crew::{Crew, Load};
 use super::drain::Stop;
 use super::execution::{Ran, Runner};
 use super::health::{Backoff, Health, Part, Writes};
 use super::held::{Held, Sent};
-use super::intake::{Call, Extent, Intake, Next, View};
+use super::intake::{Call, Extent, Intake, Next};
 use super::joining::join_unless;
 use super::keeping::Keeping;
 use super::leases::{Keeper, LeaseTable, Report};
@@ -31,7 +32,6 @@ use super::options::ProcessorOptions;
 use super::overflow::Brim;
 use super::quarantine::Quarantine;
 use super::readiness::{Pace, Readiness};
-use super::receipt::restoring;
 use super::settler::Lane;
 use super::spilling::{Spilled, Spilling};
 use super::totals::Summary;
@@ -41,9 +41,6 @@ use crate::error::Error;
 use crate::gate::Pass;
 use crate::names::{EntryId, IdMap, ProcessToken, Source};
 use crate::telemetry;
-
-/// How often a read that is to end is told so.
-const WAKE_AGAIN: Duration = Duration::from_millis(50);
 
 /// What all runs of one processor have in common.
 #[derive(Debug)]
@@ -58,7 +55,7 @@ pub(crate) struct Plan {
 /// What the broker has answered.
 pub(super) enum Answer {
     Tended(usize, Result<Tended, Error>),
-    Read(Option<Duration>, Result<Vec<Delivery>, Error>),
+    Read(Reading, Result<Vec<Delivery>, Error>),
     Counted(Result<u64, Error>),
     Begun(Vec<Fence>, Result<Vec<Begun>, Error>),
     Settled(Part, Vec<Settlement>, Sent, Result<Vec<Settled>, Error>),
@@ -95,9 +92,11 @@ pub(super) struct Run {
     pub(super) intake: Intake,
     /// The question that intake has under way.
     pub(super) asked: Option<Call>,
+    /// How many a second read asks for, that is under way beside it.
+    pub(super) ahead: Option<usize>,
     /// Whether the read under way has been told to end.
-    woken: bool,
-    next: Next,
+    pub(super) woken: bool,
+    pub(super) next: Next,
     pub(super) leases: LeaseTable,
     _keeper: Keeper,
     reports: UnboundedReceiver<Report>,
@@ -105,7 +104,7 @@ pub(super) struct Run {
     /// Whether handlers can run.
     pub(super) readiness: Readiness,
     /// Whether the broker takes writes, as it is known to all that talk to it.
-    writes: watch::Receiver<Writes>,
+    pub(super) writes: watch::Receiver<Writes>,
     pub(super) quarantine: Quarantine,
     pub(super) brim: Brim,
     pub(super) keeping: Keeping,
@@ -211,6 +210,7 @@ impl Run {
             calls: FuturesUnordered::new(),
             intake: Intake::new(extent, options.batch, options.block, Instant::now()),
             asked: None,
+            ahead: None,
             woken: false,
             next: Next::Wait(None),
             leases,
@@ -288,7 +288,8 @@ impl Run {
         // One that ends by itself leaves the queue within its limit.
         let wants = self.spills_at(Instant::now()).is_some() && self.spilling.is_wanted();
         let spills = (self.spilling.is_under_way() || wants) && patient;
-        no_more && self.held.is_empty() && self.asked.is_none() && self.acked_again == 0 && !spills
+        let nothing_comes = self.asked.is_none() && self.ahead.is_none();
+        no_more && self.held.is_empty() && nothing_comes && self.acked_again == 0 && !spills
     }
 
     fn wake_at(&self, now: Instant) -> Instant {
@@ -322,94 +323,10 @@ impl Run {
         .unwrap_or(now + Duration::from_secs(3_600))
     }
 
-    /// Asks the broker for more, if it is time.
-    fn ask(&mut self, now: Instant) {
-        if self.stop.is_some() {
-            return;
-        }
-        if let Some(call) = self.asked {
-            if self.intake.could_end(call, self.held.len()) {
-                self.wake();
-            }
-            return;
-        }
-        self.next = self.intake.next(self.view(now));
-        let Next::Ask(call) = self.next else { return };
-        self.asked = Some(call);
-        let seat = Arc::clone(&self.seat);
-        let source = self.plan.source.clone();
-        let kept = match call {
-            Call::CountPending => self.brim.kept().clone(),
-            _ => BTreeSet::new(),
-        };
-        self.calls.push(Box::pin(async move {
-            match call {
-                Call::Tend { max, cursor } => {
-                    let answer = seat.tend(max, cursor).await;
-                    Answer::Tended(max, restoring(&*seat, &source, answer).await)
-                }
-                Call::Read { max, block } => {
-                    let answer = seat.receive(max, block).await;
-                    Answer::Read(block, restoring(&*seat, &source, answer).await)
-                }
-                Call::CountPending => Answer::Counted(seat.pending(&kept).await),
-            }
-        }));
-    }
-
-    fn view(&self, now: Instant) -> View {
-        let options = &self.plan.options;
-        let free = options.slots().saturating_sub(self.held.len());
-        // Few messages a command are many commands: wait for more room, unless none is coming
-        // soon.
-        let enough = (options.batch.min(options.slots()) / 2).max(1);
-        let none_soon = self.queue.is_empty() && self.acks.is_idle();
-        let none_waits = self.queue.is_empty() && self.beginning == 0;
-        let (free, room, paused_until) = match self.readiness.pace(now) {
-            Pace::Full => (free, free >= enough || none_soon, None),
-            Pace::Probe => (free.min(1), none_waits, None),
-            Pace::Probing => (0, false, None),
-            Pace::Paused(until) => (0, false, Some(until)),
-        };
-        View {
-            now,
-            free,
-            held: self.held.len(),
-            room: free > 0 && room,
-            paused_until,
-            new_first: self.readiness.is_open(),
-            reads_nothing: self.reads_nothing(),
-        }
-    }
-
-    /// Whether nothing new is read, because the broker refuses writes.
-    pub(super) fn reads_nothing(&self) -> bool {
-        *self.writes.borrow() == Writes::Refused
-    }
-
-    /// Whether intake waits for nothing but slots.
-    pub(super) fn needs_room(&self) -> bool {
-        self.asked.is_none() && self.next == Next::NeedsRoom
-    }
-
-    /// Ends a read that waits.
-    pub(super) fn wake(&mut self) {
-        if matches!(self.asked, Some(Call::Read { .. })) && !self.woken {
-            self.woken = true;
-            let seat = Arc::clone(&self.seat);
-            self.calls.push(Box::pin(async move {
-                seat.wake().await;
-                // It does nothing to a read that is still on its way to waiting: said again then.
-                tokio::time::sleep(WAKE_AGAIN).await;
-                Answer::Woken
-            }));
-        }
-    }
-
     fn answered(&mut self, answer: Answer) {
         match answer {
             Answer::Tended(max, answer) => self.tended(max, answer),
-            Answer::Read(block, answer) => self.read_answered(block, answer),
+            Answer::Read(reading, answer) => self.read_answered(reading, answer),
             Answer::Counted(answer) => self.counted(answer),
             Answer::Begun(asked, answer) => self.begun(&asked, answer),
             Answer::Settled(part, batch, sent, answer) => self.settled(part, batch, sent, answer),

@@ -41,6 +41,11 @@ impl Turns {
         }
     }
 
+    /// Whether there is an order at all.
+    pub(super) fn are_kept(&self) -> bool {
+        self.field.is_some()
+    }
+
     /// A message is held from now on. Its key are the bytes of the first field of that name.
     pub(super) fn join(&mut self, id: EntryId, fields: &Fields) {
         let Some(name) = &self.field else { return };

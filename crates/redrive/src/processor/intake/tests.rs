@@ -49,7 +49,7 @@ fn a_worker_claims_first_and_then_reads_until_the_next_claim_is_due() {
     assert_eq!(intake.next(view(start)), tend(100, Cursor::START));
     intake.tended(100, &tended(0, None, None), start);
     assert_eq!(intake.next(view(start)), read(Some(SECOND)));
-    intake.read_answered(Some(SECOND), 0);
+    intake.read_answered(Some(SECOND), 100, 0);
     assert_eq!(intake.next(view(start + SECOND)), tend(100, Cursor::START));
 }
 
@@ -97,7 +97,7 @@ fn a_run_until_idle_ends_after_an_empty_read_with_nothing_held_here_or_elsewhere
     let mut intake = Intake::new(Extent::UntilIdle, 100, 5 * SECOND, start);
     intake.tended(100, &tended(0, None, None), start);
     assert_eq!(intake.next(view(start)), read(None));
-    intake.read_answered(None, 0);
+    intake.read_answered(None, 100, 0);
     let busy = View {
         held: 1,
         ..view(start)
@@ -106,9 +106,9 @@ fn a_run_until_idle_ends_after_an_empty_read_with_nothing_held_here_or_elsewhere
     assert_eq!(intake.next(view(start)), Next::Ask(Call::CountPending));
     intake.counted(1);
     assert_eq!(intake.next(view(start)), read(Some(SECOND)));
-    intake.read_answered(Some(SECOND), 0);
+    intake.read_answered(Some(SECOND), 100, 0);
     assert_eq!(intake.next(view(start)), read(None));
-    intake.read_answered(None, 0);
+    intake.read_answered(None, 100, 0);
     intake.counted(0);
     assert_eq!(intake.next(view(start)), Next::Done);
 }
@@ -124,7 +124,7 @@ fn a_round_is_one_claim_and_one_read_all_settled_before_the_next() {
         ));
         intake.tended(100, &tended(100, None, None), start);
         assert_eq!(intake.next(view(start)), read(Some(5 * SECOND)));
-        intake.read_answered(Some(5 * SECOND), 1);
+        intake.read_answered(Some(5 * SECOND), 100, 1);
         let busy = View {
             held: 1,
             ..view(start)
@@ -178,9 +178,9 @@ fn a_probe_is_new_where_there_is_something_new_and_else_what_is_due() {
     for extent in [Extent::UntilStopped, Extent::UntilIdle] {
         let mut intake = Intake::new(extent, 100, 5 * SECOND, start);
         assert_eq!(intake.next(probing), one(None));
-        intake.read_answered(None, 1);
+        intake.read_answered(None, 100, 1);
         assert_eq!(intake.next(probing), one(None));
-        intake.read_answered(None, 0);
+        intake.read_answered(None, 100, 0);
         assert_eq!(intake.next(probing), tend(1, Cursor::START));
         intake.tended(1, &tended(1, None, None), start);
         assert_eq!(intake.next(probing), tend(1, Cursor::START));
