@@ -81,13 +81,67 @@ impl EntryId {
 
     /// Parses the bytes of an id as a server sends them.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        std::str::from_utf8(bytes).ok()?.parse().ok()
+        let (millis, behind) = leading_number(bytes)?;
+        let seq = match behind {
+            [] => 0,
+            [b'-', seq @ ..] => {
+                let (seq, behind) = leading_number(seq)?;
+                behind.is_empty().then_some(seq)?
+            }
+            _ => return None,
+        };
+        Some(Self { millis, seq })
+    }
+
+    /// The id as text, written into `room`: of each message that is acknowledged, so without memory of its own.
+    pub(crate) fn write(self, room: &mut IdRoom) -> &[u8] {
+        let mut at = write_number(room, room.len(), self.seq) - 1;
+        room[at] = b'-';
+        at = write_number(room, at, self.millis);
+        &room[at..]
+    }
+}
+
+/// Room for the text of any id.
+pub(crate) type IdRoom = [u8; 41];
+
+/// The number that bytes begin with, and what stands behind it. Digits alone: no sign, no space.
+fn leading_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    /// So many digits are below the largest number, whatever they are.
+    const SAFE: usize = 19;
+    let mut number = 0_u64;
+    let mut at = 0;
+    while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0'))
+        && digit < 10
+    {
+        let digit = u64::from(digit);
+        number = if at < SAFE {
+            number * 10 + digit
+        } else {
+            number.checked_mul(10)?.checked_add(digit)?
+        };
+        at += 1;
+    }
+    (at > 0).then(|| (number, &bytes[at..]))
+}
+
+/// Writes a number in front of `end`, and answers where it begins.
+fn write_number(room: &mut IdRoom, end: usize, mut number: u64) -> usize {
+    let mut at = end;
+    loop {
+        at -= 1;
+        room[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return at;
+        }
     }
 }
 
 impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.millis, self.seq)
+        let mut room = [0; 41];
+        f.write_str(std::str::from_utf8(self.write(&mut room)).unwrap_or_default())
     }
 }
 
@@ -98,21 +152,10 @@ impl FromStr for EntryId {
     ///
     /// [`ErrorKind::Invalid`] for anything but `MILLIS-SEQ` or `MILLIS` in decimal digits.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let number = |part: &str| {
-            // `u64::from_str` takes a leading `+`, Redis does not.
-            let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-            digits.then(|| part.parse::<u64>().ok()).flatten()
-        };
-        let parsed = match text.split_once('-') {
-            Some((millis, seq)) => number(millis).zip(number(seq)),
-            None => number(text).map(|millis| (millis, 0)),
-        };
-        parsed
-            .map(|(millis, seq)| Self { millis, seq })
-            .ok_or_else(|| {
-                Error::new(ErrorKind::Invalid, format!("reading the entry id {text:?}"))
-                    .hint("an entry id is two numbers, such as 1712-0, or the first alone")
-            })
+        Self::from_bytes(text.as_bytes()).ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, format!("reading the entry id {text:?}"))
+                .hint("an entry id is two numbers, such as 1712-0, or the first alone")
+        })
     }
 }
 
@@ -326,7 +369,17 @@ mod tests {
 
     #[test]
     fn ids_parse_as_redis_writes_them_and_nothing_else() {
-        for (text, millis, seq) in [("1712-0", 1712, 0), ("1712", 1712, 0), ("0-1", 0, 1)] {
+        for (text, millis, seq) in [
+            ("1712-0", 1712, 0),
+            ("1712", 1712, 0),
+            ("0-1", 0, 1),
+            ("000000000000000000000001-01", 1, 1),
+            (
+                "18446744073709551615-9999999999999999999",
+                u64::MAX,
+                9_999_999_999_999_999_999,
+            ),
+        ] {
             assert_eq!(text.parse::<EntryId>().unwrap(), EntryId::new(millis, seq));
         }
         for text in [
@@ -338,10 +391,22 @@ mod tests {
             "+1-0",
             " 1-0",
             "18446744073709551616-0",
+            "0-184467440737095516150",
             "a-b",
+            "1-0\n",
+            "1-0é",
         ] {
             let refused = text.parse::<EntryId>().unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::Invalid, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ids_are_written_as_redis_writes_them() {
+        for (millis, seq) in [(0, 0), (9, 10), (99, 100), (1_712, 3), (u64::MAX, u64::MAX)] {
+            let id = EntryId::new(millis, seq);
+            assert_eq!(id.to_string(), format!("{millis}-{seq}"));
+            assert_eq!(id.write(&mut [0; 41]), format!("{millis}-{seq}").as_bytes());
         }
     }
 

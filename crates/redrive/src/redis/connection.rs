@@ -15,6 +15,7 @@ use super::rights;
 use super::scripts::Script;
 use super::sentinel::Sentinels;
 use super::sentinel_server::Server;
+use super::socket::{self, Connected, Whose};
 use super::tls::{self, Tls};
 use super::{sentinel_url, url};
 use crate::error::{Error, ErrorKind};
@@ -89,14 +90,12 @@ impl Address {
     }
 
     /// A connection to the server; where sentinels are asked, to the one that is the primary now.
-    pub(super) async fn connect(&self) -> Result<(MultiplexedConnection, Reign), Error> {
+    pub(super) async fn connect(&self, whose: Whose) -> Result<(Connected, Reign), Error> {
         let client = match &self.target {
             Target::Server(client) => client,
-            Target::Primary(sentinels) => return sentinels.connect().await,
+            Target::Primary(sentinels) => return sentinels.connect(whose).await,
         };
-        let config = patient();
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        match connecting.await {
+        match socket::connect(client, whose).await {
             Ok(connection) => Ok((connection, Reign::default())),
             Err(cause) => {
                 let error = self.error(cause, format!("connecting to {}", self.shown));
@@ -223,7 +222,7 @@ impl Link {
         *live = None;
         // Before it is made: what breaks meanwhile may break this one, too.
         let since = self.era.now();
-        let (connection, reign) = self.address.connect().await?;
+        let (Connected { connection, .. }, reign) = self.address.connect(Whose::Library).await?;
         let generation = fastrand::u64(..);
         *live = Some(Live {
             connection: connection.clone(),

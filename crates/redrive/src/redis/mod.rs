@@ -1,5 +1,6 @@
 //! The Redis backend: plain commands where they do, scripts where check and write must be one step.
 
+mod asking;
 mod audit;
 mod books;
 mod campaigns;
@@ -18,9 +19,11 @@ mod look;
 mod members;
 mod page;
 mod reader;
+mod received;
 mod registry;
 mod renewal;
 mod replay;
+mod resp;
 mod rights;
 mod scripts;
 mod seat;
@@ -28,6 +31,7 @@ mod sentinel;
 mod sentinel_server;
 mod sentinel_url;
 mod settle;
+mod socket;
 mod tls;
 mod transaction;
 mod trim;

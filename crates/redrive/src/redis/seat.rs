@@ -20,7 +20,7 @@ use super::registry::Sign;
 use super::wire::{self, Row};
 use super::{CALL, inspect, keeping, scripts, settle};
 use crate::backend::{
-    Begun, Beside, Charge, Cursor, Delivery, Fence, Lease, Membership, Renewed, RenewedOn,
+    Begun, Beside, Charge, Cursor, Delivery, Entry, Fence, Lease, Membership, Renewed, RenewedOn,
     Restored, Seat, Settled, Settlement, Tended,
 };
 use crate::error::Error;
@@ -233,35 +233,31 @@ impl Seat for RedisSeat {
         if max == 0 {
             return Ok(Vec::new());
         }
-        let mut command = cmd("XREADGROUP");
-        command
-            .arg("GROUP")
-            .arg(self.membership.source.group.as_str())
-            .arg(self.membership.consumer.as_str())
-            .arg("COUNT")
-            .arg(max);
-        if let Some(block) = block {
-            // BLOCK 0 would wait for ever.
-            command.arg("BLOCK").arg(millis(block));
+        let count = max.to_string();
+        let source = &self.membership.source;
+        let mut words: Vec<&[u8]> = Vec::with_capacity(11);
+        words.extend([
+            &b"XREADGROUP"[..],
+            b"GROUP",
+            source.group.as_str().as_bytes(),
+            self.membership.consumer.as_str().as_bytes(),
+            b"COUNT",
+            count.as_bytes(),
+        ]);
+        // BLOCK 0 would wait for ever.
+        let ms = block.map(|block| millis(block).to_string());
+        if let Some(ms) = &ms {
+            words.extend([&b"BLOCK"[..], ms.as_bytes()]);
         }
-        command
-            .arg("STREAMS")
-            .arg(self.membership.source.stream.as_str())
-            .arg(">");
-        let reply = self
-            .reader
-            .read(&command, block.unwrap_or_default())
-            .await?;
-        let entries = wire::read_reply(reply)?;
-        Ok(entries
-            .into_iter()
-            .map(|entry| Delivery {
-                lease: Lease::new(entry.id, 1, Charge::Fresh),
-                fields: entry.fields,
-                failures: 0,
-                crashes: 0,
-            })
-            .collect())
+        words.extend([&b"STREAMS"[..], source.stream.as_str().as_bytes(), b">"]);
+        let fresh = |entry: Entry| Delivery {
+            lease: Lease::new(entry.id, 1, Charge::Fresh),
+            fields: entry.fields,
+            failures: 0,
+            crashes: 0,
+        };
+        let block = block.unwrap_or_default();
+        self.reader.read(&words, block, fresh).await
     }
 
     async fn tend(&self, max: usize, cursor: Cursor) -> Result<Tended, Error> {

@@ -6,13 +6,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{Client, ProtocolVersion, RedisConnectionInfo, RedisError, Value, cmd};
 use tokio::time::{Instant, timeout};
 
 use super::connection::{CONNECT, Reign, patient};
 use super::sentinel_server::Server;
 use super::sentinel_url::{Login, SentinelUrl};
+use super::socket::{self, Connected, Whose};
 use super::tls::{self, Tls};
 use super::{errors, wire};
 use crate::error::{Error, ErrorKind};
@@ -156,7 +156,7 @@ impl Sentinels {
         match self.ask(sentinel).await {
             Ok(named) if Some(&named) == primary.as_ref() => {}
             Ok(named) => {
-                if self.enter(&named, sentinel).await.is_ok() {
+                if self.enter(&named, sentinel, Whose::Library).await.is_ok() {
                     self.found(index, named);
                 }
             }
@@ -176,7 +176,7 @@ impl Sentinels {
     /// # Errors
     ///
     /// The most telling of what went wrong, with the server or sentinel that it went wrong at.
-    pub(super) async fn connect(&self) -> Result<(MultiplexedConnection, Reign), Error> {
+    pub(super) async fn connect(&self, whose: Whose) -> Result<(Connected, Reign), Error> {
         let first = self.known().first;
         let mut failures: Vec<(Telling, Error)> = Vec::new();
         let mut tried: Vec<Server> = Vec::new();
@@ -188,7 +188,7 @@ impl Sentinels {
             match self.ask(sentinel).await {
                 // Another one said so already, and it was of no use.
                 Ok(named) if tried.contains(&named) => {}
-                Ok(named) => match self.enter(&named, sentinel).await {
+                Ok(named) => match self.enter(&named, sentinel, whose).await {
                     Ok(connection) => return Ok((connection, self.found(index, named))),
                     Err(failure) => {
                         failures.push(failure);
@@ -264,7 +264,8 @@ impl Sentinels {
         &self,
         named: &Server,
         sentinel: &Sentinel,
-    ) -> Result<MultiplexedConnection, (Telling, Error)> {
+        whose: Whose,
+    ) -> Result<Connected, (Telling, Error)> {
         let doing = || {
             let (service, sentinel) = (&self.service, &sentinel.shown);
             format!(
@@ -276,11 +277,9 @@ impl Sentinels {
         let client = info.and_then(|info| tls::open(info, &self.certificates, &named.to_string()));
         let client = client.map_err(fatal)?;
         let entering = async {
-            let mut connection = client
-                .get_multiplexed_async_connection_with_config(&patient())
-                .await?;
-            let role: Value = cmd("ROLE").query_async(&mut connection).await?;
-            Ok((connection, role))
+            let mut connected = socket::connect(&client, whose).await?;
+            let role = cmd("ROLE").query_async(&mut connected.connection).await?;
+            Ok((connected, role))
         };
         let entered: Result<_, RedisError> = match timeout(CONNECT, entering).await {
             Ok(entered) => entered,
@@ -289,7 +288,7 @@ impl Sentinels {
                 return Err((Telling::NoPrimary, error));
             }
         };
-        let (connection, role) = entered.map_err(|cause| {
+        let (connected, role) = entered.map_err(|cause| {
             let not_allowed = cause.code() == Some("NOPERM");
             let error = errors::error_for(self.user(), cause, doing());
             match error.kind() {
@@ -305,7 +304,7 @@ impl Sentinels {
             }
         })?;
         if is_primary(role) {
-            return Ok(connection);
+            return Ok(connected);
         }
         let error = Error::new(ErrorKind::Unavailable, doing());
         let hint =

@@ -1,8 +1,9 @@
 //! Ending deliveries: plain acks in one command, everything else by the fenced scripts, in arrays.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
-use redis::{Value, cmd};
+use redis::{Cmd, Value};
 
 use super::seat::RedisSeat;
 use super::wire::{self, Row};
@@ -20,21 +21,29 @@ pub(super) async fn settle(
     seat: &RedisSeat,
     settlements: &[Settlement],
 ) -> Result<Vec<Settled>, Error> {
+    let Some(way) = settlements.first().map(Settlement::way) else {
+        return Ok(Vec::new());
+    };
+    // Nearly always, and nearly always that they are done.
+    if settlements.iter().all(|other| other.way() == way) {
+        let mut answers = Vec::with_capacity(settlements.len());
+        for some in settlements.chunks(most(way)) {
+            match way {
+                Way::AckOfFresh | Way::Ack => answers.extend(ack(seat, some, way).await?),
+                _ => answers.extend(end(seat, &some.iter().collect::<Vec<_>>(), way).await?),
+            }
+        }
+        return Ok(answers);
+    }
     let mut answers: Vec<Option<Settled>> = Vec::new();
     answers.resize_with(settlements.len(), || None);
     for which in Way::ALL {
         let indices: Vec<usize> = (0..settlements.len())
             .filter(|&i| settlements[i].way() == which)
             .collect();
-        let most = if which == Way::Resolve { 1 } else { CALL };
-        for some in indices.chunks(most) {
+        for some in indices.chunks(most(which)) {
             let together: Vec<&Settlement> = some.iter().map(|&i| &settlements[i]).collect();
-            let settled = match which {
-                Way::AckOfFresh | Way::Ack => ack(seat, &together, which).await?,
-                Way::PutBack => put_back(seat, &together).await?,
-                Way::DeadLetter => dead_letter(seat, &together).await?,
-                Way::Resolve => resolve(seat, &together).await?,
-            };
+            let settled = end(seat, &together, which).await?;
             for (&i, settled) in some.iter().zip(settled) {
                 answers[i] = Some(settled);
             }
@@ -46,36 +55,66 @@ pub(super) async fn settle(
         .collect()
 }
 
-async fn ack(seat: &RedisSeat, some: &[&Settlement], which: Way) -> Result<Vec<Settled>, Error> {
-    let doing = "acknowledging";
-    let ids: Vec<String> = some.iter().map(|s| s.lease.fence.id.to_string()).collect();
-    let stream = seat.membership.source.stream.as_str();
-    let mut with_ids = seat.call();
-    for id in &ids {
-        with_ids.arg(id.clone());
+/// How many of this way go in one call.
+fn most(way: Way) -> usize {
+    if way == Way::Resolve { 1 } else { CALL }
+}
+
+/// Those of one way, no more than [`most`].
+async fn end(seat: &RedisSeat, some: &[&Settlement], way: Way) -> Result<Vec<Settled>, Error> {
+    match way {
+        Way::AckOfFresh | Way::Ack => Ok(ack(seat, some, way).await?.collect()),
+        Way::PutBack => put_back(seat, some).await,
+        Way::DeadLetter => dead_letter(seat, some).await,
+        Way::Resolve => resolve(seat, some).await,
     }
-    if which == Way::Ack {
-        seat.commands.eval(&scripts::ACK, &with_ids, doing).await?;
+}
+
+/// What every message goes through: nothing is made for one of them alone, but what a command holds of it.
+async fn ack<S: Borrow<Settlement>>(
+    seat: &RedisSeat,
+    some: &[S],
+    way: Way,
+) -> Result<impl Iterator<Item = Settled> + use<S>, Error> {
+    let doing = "acknowledging";
+    let ids = || some.iter().map(|one| one.borrow().lease.fence.id);
+    let stream = seat.membership.source.stream.as_str();
+    let group = seat.membership.source.group.as_str();
+    let script = if way == Way::Ack {
+        Some(&scripts::ACK)
     } else {
-        let mut command = cmd("XACK");
-        command
-            .arg(stream)
-            .arg(seat.membership.source.group.as_str())
-            .arg(&ids);
+        let command = with_ids("XACK", &[stream, group], ids());
         let acked = seat.commands.send(&command, doing).await?;
         // A tombstone may stand for what was no longer pending.
-        if wire::count(acked, "how many were acknowledged")? < ids.len() as u64 {
-            seat.commands.eval(&scripts::LIFT, &with_ids, doing).await?;
-        }
+        let some_were_not = wire::count(acked, "how many were acknowledged")? < some.len() as u64;
+        some_were_not.then_some(&scripts::LIFT)
+    };
+    if let Some(script) = script {
+        let mut call = seat.call();
+        ids().for_each(|id| _ = call.number(id));
+        seat.commands.eval(script, &call, doing).await?;
     }
     if seat.membership.on_ack == OnAck::Delete {
-        let mut command = cmd("XDEL");
-        command.arg(stream).arg(&ids);
+        let command = with_ids("XDEL", &[stream], ids());
         seat.commands
             .send(&command, "deleting what was acknowledged")
             .await?;
     }
-    Ok(some.iter().map(|_| Settled::Done).collect())
+    Ok(std::iter::repeat_with(|| Settled::Done).take(some.len()))
+}
+
+/// A command that ends with ids.
+fn with_ids(name: &str, names: &[&str], ids: impl ExactSizeIterator<Item = EntryId>) -> Cmd {
+    let words = 1 + names.len() + ids.len();
+    let mut command = Cmd::with_capacity(words, 24 * words);
+    command.arg(name);
+    for name in names {
+        command.arg(*name);
+    }
+    for id in ids {
+        command.arg(id.write(&mut [0; 41]));
+    }
+    command
 }
 
 async fn put_back(seat: &RedisSeat, some: &[&Settlement]) -> Result<Vec<Settled>, Error> {

@@ -1,5 +1,6 @@
 //! Fuzz of what the server answers, and of the URLs that lead to it.
 
+mod reply;
 mod url;
 mod value;
 

@@ -1,6 +1,7 @@
 //! What only Redis can show: the real server, its bytes and its commands.
 
 mod leaving;
+mod reading;
 mod sentinel;
 mod simulation;
 

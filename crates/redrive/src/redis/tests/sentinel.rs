@@ -7,6 +7,7 @@ use redis::{Value, cmd};
 use redrive_testkit::{SERVICE, Server, eventually, sentinel_of};
 
 use crate::error::{Error, ErrorKind};
+use crate::message::Fields;
 use crate::redis::connection::{Address, Link};
 use crate::redis::era::Era;
 use crate::redis::reader::Reader;
@@ -87,18 +88,22 @@ async fn a_replica_that_a_sentinel_names_is_not_taken_for_the_primary() {
 #[tokio::test]
 async fn when_one_connection_has_found_a_new_primary_all_others_follow() {
     let (old, new) = tokio::join!(start(), start());
-    run(&old, "SET who old").await;
-    run(&new, "SET who new").await;
+    for (server, name) in [(&old, "old"), (&new, "new")] {
+        run(server, &format!("SET who {name}")).await;
+        run(server, &format!("XADD log 1-1 who {name}")).await;
+    }
     let sentinel = sentinel_of(&old).await;
     let address = address(&[&sentinel]);
     let link = Link::new(address.clone());
     let reader = Reader::new(address.clone(), Era::default());
     let read = async || {
-        let asked = cmd("GET").arg("who").clone();
-        reader.read(&asked, Duration::ZERO).await.unwrap()
+        let asked = [&b"XREAD"[..], b"STREAMS", b"log", b"0"];
+        let read = reader.read(&asked, Duration::ZERO, |entry| entry.fields);
+        read.await.unwrap()
     };
+    let says = |name| [Fields::from_iter([("who", name)])];
     assert_eq!(who(&link).await.unwrap(), is("old"));
-    assert_eq!(read().await, is("old"));
+    assert_eq!(read().await, says("old"));
 
     run(&sentinel, &format!("SENTINEL REMOVE {SERVICE}")).await;
     // Nobody knows of a service at the moment: it was known before, so it may be again.
@@ -108,7 +113,7 @@ async fn when_one_connection_has_found_a_new_primary_all_others_follow() {
     run(&sentinel, &monitor).await;
     assert_eq!(who(&link.apart()).await.unwrap(), is("new"));
     assert_eq!(who(&link).await.unwrap(), is("new"));
-    assert_eq!(read().await, is("new"));
+    assert_eq!(read().await, says("new"));
 }
 
 /// In a failover that somebody wanted, the old primary answers as one for some ten seconds: what was
@@ -116,8 +121,10 @@ async fn when_one_connection_has_found_a_new_primary_all_others_follow() {
 #[tokio::test]
 async fn a_connection_that_is_well_leaves_a_primary_that_the_sentinels_have_left() {
     let (old, new) = tokio::join!(start(), start());
-    run(&old, "SET who old").await;
-    run(&new, "SET who new").await;
+    for (server, name) in [(&old, "old"), (&new, "new")] {
+        run(server, &format!("SET who {name}")).await;
+        run(server, &format!("XADD log 1-1 who {name}")).await;
+    }
     let sentinel = sentinel_of(&old).await;
     let link = Link::new(address(&[&sentinel]));
     assert_eq!(who(&link).await.unwrap(), is("old"));
