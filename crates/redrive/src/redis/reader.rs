@@ -115,6 +115,11 @@ impl Reader {
         answer.map_err(|cause| self.address.error(cause, "receiving messages"))?
     }
 
+    /// Whether a read is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.idle.try_lock().is_err()
+    }
+
     /// The connection's id at the server; 0 where it is not known.
     pub(super) fn client_id(&self) -> i64 {
         self.client_id.load(Ordering::Relaxed)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex as StdMutex;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,7 +36,10 @@ pub(super) struct RedisSeat {
     /// Renewals wait behind nothing else. Used from the renewing runtime only, also for the look
     /// whether the server takes writes.
     pub(super) renewals: Link,
-    reader: Reader,
+    /// The second one is used where two reads are under way at once, which they are under load.
+    readers: [Reader; 2],
+    /// Which of them waits, when one does.
+    waiting: AtomicUsize,
     /// Set by who leaves: a renewal that is still under way must not bring it back to life.
     pub(super) leaving: AtomicBool,
     known: StdMutex<Known>,
@@ -62,7 +65,11 @@ impl RedisSeat {
             membership,
             commands: Link::of(address.clone(), era.clone()),
             renewals: Link::of(address.clone(), era.clone()),
-            reader: Reader::new(address.clone(), era),
+            readers: [
+                Reader::new(address.clone(), era.clone()),
+                Reader::new(address.clone(), era),
+            ],
+            waiting: AtomicUsize::new(0),
             leaving: AtomicBool::new(false),
             known: StdMutex::new(Known {
                 scan: "0".to_owned(),
@@ -257,7 +264,11 @@ impl Seat for RedisSeat {
             crashes: 0,
         };
         let block = block.unwrap_or_default();
-        self.reader.read(&words, block, fresh).await
+        let which = usize::from(self.readers[0].is_busy());
+        if !block.is_zero() {
+            self.waiting.store(which, Ordering::Relaxed);
+        }
+        self.readers[which].read(&words, block, fresh).await
     }
 
     async fn tend(&self, max: usize, cursor: Cursor) -> Result<Tended, Error> {
@@ -326,7 +337,7 @@ impl Seat for RedisSeat {
     }
 
     async fn wake(&self) {
-        let id = self.reader.client_id();
+        let id = self.readers[self.waiting.load(Ordering::Relaxed)].client_id();
         if id != 0 {
             let mut unblock = cmd("CLIENT");
             unblock.arg("UNBLOCK").arg(id);
