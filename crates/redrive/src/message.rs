@@ -119,9 +119,9 @@ pub(crate) struct Envelope {
 }
 
 /// Says that a run no longer counts. Hardly any run is told, and hardly any handler asks: the token is
-/// made by the first who does. Clones are the same one.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Cancel(Arc<OnceLock<CancellationToken>>);
+/// made by the first who does.
+#[derive(Debug, Default)]
+pub(crate) struct Cancel(OnceLock<CancellationToken>);
 
 impl Cancel {
     pub(crate) fn cancel(&self) {
@@ -139,7 +139,7 @@ impl Cancel {
 
 impl From<CancellationToken> for Cancel {
     fn from(token: CancellationToken) -> Self {
-        Self(Arc::new(OnceLock::from(token)))
+        Self(OnceLock::from(token))
     }
 }
 

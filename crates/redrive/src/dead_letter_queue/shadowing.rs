@@ -1,6 +1,7 @@
 //! Shadow runs: dead letters through a handler, and nothing else.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
@@ -19,7 +20,7 @@ use crate::handler::Handler;
 use crate::message::Fields;
 use crate::names::{GroupName, Source};
 use crate::outcome::{Failure, Outcome};
-use crate::processor::{Ran, Runner, Work, fault, run_handler};
+use crate::processor::{Ran, Runner, Work, envelope, fault, run_handler};
 use crate::selection::Selection;
 
 /// How dead letters are run in the shadow. Default: 16 at once, 5 minutes each.
@@ -289,19 +290,18 @@ impl Shadowing {
     /// Starts a run on what a replay would have put back.
     fn run(&mut self, letter: DeadLetter, fields: Fields) {
         let (runner, timeout) = (self.runner.clone(), self.options.timeout);
-        let (source, cancel) = (self.source(&letter), self.cancel.child_token().into());
+        let id = letter.original_id.unwrap_or(letter.id);
+        let mut envelope = envelope(id, self.source(&letter), 1, Duration::ZERO, &fields);
+        // Of a layout without a lineage nothing else says which it is.
+        envelope.lineage.replayed_from = Some(letter.id);
+        envelope.cancel = self.cancel.child_token().into();
+        let envelope = Arc::new(envelope);
         self.runs.spawn(async move {
             // A crash here ends every handler of this process: who runs alone there is to be alone.
             let pass = Gate::of_process().enter().await;
             let work = Work {
                 runner,
-                id: letter.original_id.unwrap_or(letter.id),
-                source,
-                attempt: 1,
-                age: Duration::ZERO,
-                fields,
-                shadow_of: Some(letter.id),
-                cancel,
+                envelope,
                 timeout,
                 pass,
             };

@@ -267,7 +267,7 @@ async fn hand(floor: Arc<Floor>) {
     let mut turn = (Instant::now(), 0);
     let mut now = turn.0;
     while let Some(work) = floor.next(ended.take()) {
-        let id = work.id;
+        let id = work.envelope.id;
         let mut run = std::pin::pin!(execution::run(work, now));
         let ran = match poll!(run.as_mut()) {
             Poll::Ready(ran) => {

@@ -80,9 +80,9 @@ impl Run {
             held.again = None;
             match &held.stage {
                 Stage::Queued => dropped.push(*id),
-                Stage::Running(_) => {
+                Stage::Running(..) => {
                     held.standing = Standing::Lost;
-                    held.cancel.cancel();
+                    held.cancel();
                 }
                 Stage::Settling(ending) => match ending.how {
                     Some(How::Ack) | None => {}
@@ -110,9 +110,7 @@ impl Run {
                 stop.step = Step::Cancelled;
                 stop.next_at = now + self.plan.options.grace;
                 for held in self.held.values() {
-                    if matches!(held.stage, Stage::Running(_)) {
-                        held.cancel.cancel();
-                    }
+                    held.cancel();
                 }
                 None
             }
@@ -131,7 +129,7 @@ impl Run {
         self.runs_ended();
         // Not waiting for them to end: one that blocks its thread cannot be aborted.
         self.crew.dismiss();
-        let running = |held: &Held| matches!(held.stage, Stage::Running(_));
+        let running = |held: &Held| matches!(held.stage, Stage::Running(..));
         let cut_off = self.held.iter().filter(|(_, held)| running(held));
         let mut cut_off: Vec<EntryId> = cut_off.map(|(id, _)| *id).collect();
         cut_off.sort_unstable();

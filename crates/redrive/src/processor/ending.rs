@@ -30,7 +30,7 @@ impl Run {
             return;
         };
         let (history, standing) = (held.history, held.standing);
-        if let Stage::Running(ticket) = held.stage {
+        if let &Stage::Running(ticket, _) = &held.stage {
             self.learn(ticket, standing, history, &ran, now);
         }
         let waits = self.where_it_waits(id, &ran);

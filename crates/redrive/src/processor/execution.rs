@@ -52,16 +52,29 @@ impl std::fmt::Debug for Runner {
 /// What a run needs to know.
 pub(crate) struct Work {
     pub(crate) runner: Runner,
-    pub(crate) id: EntryId,
-    pub(crate) source: Source,
-    pub(crate) attempt: u32,
-    pub(crate) age: Duration,
-    pub(crate) fields: Fields,
-    /// The dead letter that is run in the shadow: of a layout without a lineage nothing else says which.
-    pub(crate) shadow_of: Option<EntryId>,
-    pub(crate) cancel: Cancel,
+    pub(crate) envelope: Arc<Envelope>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) pass: Pass,
+}
+
+/// A message as it comes to its handler, whose fields are those of its entry.
+pub(crate) fn envelope(
+    id: EntryId,
+    source: Source,
+    attempt: u32,
+    age: Duration,
+    fields: &Fields,
+) -> Envelope {
+    let (fields, lineage) = split_lineage(fields);
+    Envelope {
+        id,
+        source,
+        attempt,
+        age,
+        fields,
+        lineage,
+        cancel: Cancel::default(),
+    }
 }
 
 /// What came of a run.
@@ -74,27 +87,16 @@ pub(crate) enum Ran {
 /// Runs the handler. A panic of it, of the codec, or of what either drops ends no more than this. Its
 /// time-out counts from `now`.
 pub(crate) async fn run(work: Work, now: Instant) -> Ran {
-    let span = telemetry::run_span(work.id, work.attempt);
-    let run = run_in_span(work, now).instrument(span);
-    let ran = AssertUnwindSafe(run).catch_unwind().await;
+    let span = telemetry::run_span(work.envelope.id, work.envelope.attempt);
+    let run = std::pin::pin!(run_in_span(work, now));
+    let ran = AssertUnwindSafe(run.instrument(span)).catch_unwind().await;
     ran.unwrap_or_else(|panic| Ran::Spoke(panicked(&*panic)))
 }
 
 async fn run_in_span(work: Work, now: Instant) -> Ran {
     // Kept until the handler is gone, however it goes: an aborted one may still be running.
     let _inside = work.pass;
-    let (fields, mut lineage) = split_lineage(&work.fields);
-    lineage.replayed_from = work.shadow_of.or(lineage.replayed_from);
-    let envelope = Arc::new(Envelope {
-        id: work.id,
-        source: work.source,
-        attempt: work.attempt,
-        age: work.age,
-        fields,
-        lineage,
-        cancel: work.cancel,
-    });
-    let mut handling = match (work.runner.0)(envelope) {
+    let mut handling = match (work.runner.0)(work.envelope) {
         Ok(handling) => handling,
         Err(error) => return Ran::Undecodable(error),
     };

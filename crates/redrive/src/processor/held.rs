@@ -1,11 +1,12 @@
 //! What a run holds: each message once, from its receipt until the broker has confirmed its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::readiness::Ticket;
 use crate::backend::{Charge, Delivery, Fence, How, Lease, Settlement};
 use crate::gate::Pass;
-use crate::message::{Cancel, Fields};
+use crate::message::{Envelope, Fields};
 use crate::names::EntryId;
 use crate::verdict::History;
 
@@ -21,8 +22,6 @@ pub(crate) struct Held {
     /// Since it was added, when it was received.
     pub(crate) age: Duration,
     pub(crate) stage: Stage,
-    /// Cancelled when this run of the message no longer counts.
-    pub(crate) cancel: Cancel,
     pub(crate) standing: Standing,
     /// What stands for it in the dead-letter queue since it was seen trimmed.
     pub(crate) tombstone: Option<EntryId>,
@@ -40,8 +39,8 @@ pub(crate) enum Stage {
     Queued,
     /// Its run is being charged.
     Beginning,
-    /// Its handler runs, since this state of things.
-    Running(Ticket),
+    /// Its handler runs, since this state of things, on this.
+    Running(Ticket, Arc<Envelope>),
     /// Its end waits to be sent, or for the answer.
     Settling(Ending),
 }
@@ -84,7 +83,6 @@ impl Held {
             fields: delivery.fields,
             age,
             stage: Stage::Queued,
-            cancel: Cancel::default(),
             standing: Standing::Ours,
             again: None,
             pass: None,
@@ -95,6 +93,13 @@ impl Held {
     pub(crate) fn pass_of_its_task(&mut self) -> Option<Pass> {
         let again = self.pass.as_ref().and_then(Pass::again);
         again.or_else(|| self.pass.take())
+    }
+
+    /// Tells its handler, if one runs, that this run of the message no longer counts.
+    pub(crate) fn cancel(&self) {
+        if let Stage::Running(_, envelope) = &self.stage {
+            envelope.cancel.cancel();
+        }
     }
 
     pub(crate) fn fence(&self) -> Option<Fence> {

@@ -38,7 +38,7 @@ pub use self::options::{ProcessorBuilder, ProcessorOptions};
 pub use self::totals::{Recovered, Totals};
 
 pub(crate) use self::ending::fault;
-pub(crate) use self::execution::{Ran, Runner, Work, run as run_handler};
+pub(crate) use self::execution::{Ran, Runner, Work, envelope, run as run_handler};
 
 use self::run::Plan;
 use self::totals::Summary;

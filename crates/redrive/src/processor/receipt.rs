@@ -187,19 +187,19 @@ impl Run {
                 return;
             }
             // The group was created again: the run under way is the one of this delivery.
-            Stage::Running(_) if ours && origin == Origin::Read => {
+            Stage::Running(..) if ours && origin == Origin::Read => {
                 held.adopt(delivery);
                 self.leases.insert(fence);
                 return;
             }
-            Stage::Running(_) if ours => {
+            Stage::Running(..) if ours => {
                 held.standing = Standing::Lost;
-                held.cancel.cancel();
+                held.cancel();
                 held.again = Some(delivery);
                 self.leases.insert(fence);
                 return self.lost(fence.id);
             }
-            Stage::Running(_) | Stage::Beginning => {}
+            Stage::Running(..) | Stage::Beginning => {}
         }
         held.again = Some(delivery);
         self.leases.insert(fence);
@@ -254,9 +254,9 @@ impl Run {
             return;
         };
         match held.stage {
-            Stage::Running(_) => {
+            Stage::Running(..) => {
                 held.standing = Standing::Lost;
-                held.cancel.cancel();
+                held.cancel();
                 self.leases.remove(id);
                 self.lost(id);
             }

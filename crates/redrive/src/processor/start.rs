@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::execution::Work;
+use super::execution::{Work, envelope};
 use super::health::{Backoff, Health, Part};
 use super::held::{Held, Stage};
 use super::readiness::Pace;
@@ -260,16 +260,13 @@ impl Run {
         let Some(pass) = held.pass_of_its_task() else {
             return self.hand_back(id);
         };
-        held.stage = Stage::Running(self.readiness.started());
+        let source = self.plan.source.clone();
+        let attempt = held.history.failures.saturating_add(1);
+        let envelope = Arc::new(envelope(id, source, attempt, held.age, &held.fields));
+        held.stage = Stage::Running(self.readiness.started(), Arc::clone(&envelope));
         self.crew.push(Work {
             runner: self.plan.runner.clone(),
-            id,
-            source: self.plan.source.clone(),
-            attempt: held.history.failures.saturating_add(1),
-            age: held.age,
-            fields: held.fields.clone(),
-            shadow_of: None,
-            cancel: held.cancel.clone(),
+            envelope,
             timeout: self.plan.options.timeout,
             pass,
         });

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use super::*;
 use crate::Raw;
 use crate::gate::Gate;
-use crate::message::{Cancel, Fields, Message};
+use crate::message::{Fields, Message};
 use crate::names::Source;
 use crate::outcome::Outcome;
 use crate::processor::Runner;
@@ -21,13 +21,13 @@ where
         runner: Runner::new(Raw, move |message: Message<Fields>| {
             handler(message.id().millis())
         }),
-        id: EntryId::new(number, 0),
-        source: Source::new("orders", "billing").unwrap(),
-        attempt: 1,
-        age: Duration::ZERO,
-        fields: Fields::from_iter([("n", "1")]),
-        shadow_of: None,
-        cancel: Cancel::default(),
+        envelope: Arc::new(execution::envelope(
+            EntryId::new(number, 0),
+            Source::new("orders", "billing").unwrap(),
+            1,
+            Duration::ZERO,
+            &Fields::from_iter([("n", "1")]),
+        )),
         timeout: None,
         pass: Gate::default().try_enter().unwrap(),
     }
