@@ -1,13 +1,15 @@
-//! A connection whose replies are read here: one command at a time, its reply handed over as the bytes that came.
+//! A connection whose replies are read here: one command at a time, its reply read from the bytes while they come.
 
 use std::io;
 
-use redis::{RedisError, Value};
+use redis::RedisError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::received;
-use super::resp::Scan;
+use super::received::{self, Reading};
+use super::resp::NoReply;
 use super::socket::Socket;
+use crate::backend::Entry;
+use crate::error::Error;
 
 /// How much is read at once, at least, and how much memory a connection keeps in any case.
 const ROOM: usize = 64 << 10;
@@ -39,43 +41,31 @@ impl Asking {
     }
 
     /// Sends a command and waits for its reply, as long as it takes.
-    pub(super) async fn ask<T>(
+    pub(super) async fn ask<T, F: Fn(Entry) -> T>(
         &mut self,
         command: &[u8],
-        read: impl FnOnce(&[u8]) -> T,
-    ) -> Result<(T, Behind), RedisError> {
+        reading: &mut Reading<'_, T, F>,
+    ) -> Result<(Result<Vec<T>, Error>, Behind), RedisError> {
         self.socket.write_all(command).await?;
         loop {
-            let end = self.reply().await?;
-            let reply = self.arrived.get(..end).unwrap_or_default();
-            // What a server says unasked, which RESP3 lets it, is for nobody here.
-            if reply.first() == Some(&b'>') {
-                let _: Value = received::value(reply)?;
-                self.forget(end);
+            let end = reading.go_on(&self.arrived);
+            let Some(end) = end.map_err(|NoReply| received::no_reply())? else {
+                // Twice as much as has arrived at most, whatever the server says will come.
+                self.arrived.reserve(ROOM);
+                if self.socket.read_buf(&mut self.arrived).await? == 0 {
+                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                }
                 continue;
-            }
-            let told = read(reply);
-            self.forget(end);
-            let behind = match self.arrived.first() {
-                None | Some(b'>') => Behind::Nothing,
-                Some(_) => Behind::Something,
             };
-            return Ok((told, behind));
-        }
-    }
-
-    /// Waits until a reply has arrived whole, and answers where it ends.
-    async fn reply(&mut self) -> Result<usize, RedisError> {
-        let mut scan = Scan::default();
-        loop {
-            let end = scan.end(&self.arrived);
-            if let Some(end) = end.map_err(|_| received::no_reply())? {
-                return Ok(end);
-            }
-            // Twice as much as has arrived at most, whatever the server says will come.
-            self.arrived.reserve(ROOM);
-            if self.socket.read_buf(&mut self.arrived).await? == 0 {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            let told = reading.end(self.arrived.get(..end).unwrap_or_default());
+            self.forget(end);
+            if let Some(told) = told? {
+                let behind = match self.arrived.first() {
+                    // Said unasked, and passed over before the next reply.
+                    None | Some(b'>') => Behind::Nothing,
+                    Some(_) => Behind::Something,
+                };
+                return Ok((told, behind));
             }
         }
     }

@@ -13,7 +13,7 @@ use super::asking::{Asking, Behind};
 use super::connection::{ANSWER, Address, Reign};
 use super::era::{Era, Since};
 use super::errors::{self, After};
-use super::received::{self, Shelf};
+use super::received::{Reading, Shelf};
 use super::socket::{Owned, Whose};
 use super::{resp, wire};
 use crate::backend::Entry;
@@ -84,9 +84,9 @@ impl Reader {
             Connection::Ours(asking) => {
                 packed.clear();
                 resp::write_command(packed, words);
-                let reading = asking.ask(packed, |reply| received::read(reply, shelf, make));
-                match timeout(patience, reading).await {
-                    Ok(Ok((answer, behind))) => (answer, behind),
+                let mut reading = Reading::new(shelf, make);
+                match timeout(patience, asking.ask(packed, &mut reading)).await {
+                    Ok(Ok((answer, behind))) => (Ok(answer), behind),
                     Ok(Err(error)) => (Err(error), Behind::Nothing),
                     Err(_) => {
                         let late = io::Error::from(io::ErrorKind::TimedOut);

@@ -1,11 +1,12 @@
-//! The entries that a read brought, taken straight from the bytes of the reply.
+//! The entries that a read brought, taken straight from the bytes of the reply while they arrive.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use redis::{RedisError, Value};
 
-use super::{resp, wire};
+use super::resp::{self, LARGEST, NoReply, Scan};
+use super::wire;
 use crate::backend::Entry;
 use crate::error::Error;
 use crate::message::Fields;
@@ -13,6 +14,8 @@ use crate::names::EntryId;
 
 /// Names of fields up to this long are kept for the next entry, which mostly has the same.
 const SHORT: usize = 64;
+/// A line that is longer, and says how much follows it, is none that a server sends.
+const LONGEST_HEADER: usize = 20;
 
 /// What is used again from entry to entry, and from reply to reply.
 #[derive(Debug, Default)]
@@ -21,27 +24,115 @@ pub(super) struct Shelf {
     places: Vec<Range<usize>>,
 }
 
-/// What a whole reply to a read says. `make` makes of an entry what is wanted.
+/// A reply to a read, as far as it has been read; `make` makes of an entry what is wanted.
 ///
-/// What does not look as it always does is read by the client library, and says what it says.
-///
-/// # Errors
-///
-/// What the server answered instead, or that this is no reply; within it, that the reply is to something else.
-pub(super) fn read<T>(
-    reply: &[u8],
-    shelf: &mut Shelf,
-    make: impl Fn(Entry) -> T,
-) -> Result<Result<Vec<T>, Error>, RedisError> {
-    if let Some(entries) = (Walk { reply, at: 0 }).streams(shelf, &make) {
-        return Ok(Ok(entries));
+/// What does not look as it always does is left until it is whole, and then read by the client library.
+pub(super) struct Reading<'s, T, F> {
+    shelf: &'s mut Shelf,
+    make: F,
+    entries: Vec<T>,
+    /// Where that begins which has not been read yet.
+    at: usize,
+    /// How many entries are still to come; `None` while even that has not arrived.
+    left: Option<usize>,
+    /// Looks for the end of what begins there, and has arrived in part: an entry, or all of what is odd.
+    scan: Option<Scan>,
+    odd: bool,
+}
+
+impl<'s, T, F: Fn(Entry) -> T> Reading<'s, T, F> {
+    pub(super) fn new(shelf: &'s mut Shelf, make: F) -> Self {
+        Self {
+            shelf,
+            make,
+            entries: Vec::new(),
+            at: 0,
+            left: None,
+            scan: None,
+            odd: false,
+        }
     }
-    let value = value(reply)?.extract_error()?;
-    Ok(wire::read_reply(value).map(|entries| entries.into_iter().map(make).collect()))
+
+    /// Reads on in what has arrived, all of it each time. Answers where the reply ends, or that it has not yet.
+    ///
+    /// # Errors
+    ///
+    /// For what no server may send.
+    pub(super) fn go_on(&mut self, arrived: &[u8]) -> Result<Option<usize>, NoReply> {
+        loop {
+            let mut whole = false;
+            if let Some(scan) = &mut self.scan {
+                let Some(end) = scan.end(arrived.get(self.at..).unwrap_or_default())? else {
+                    return Ok(None);
+                };
+                if self.odd {
+                    return Ok(Some(end));
+                }
+                self.scan = None;
+                whole = true;
+            }
+            let mut walk = Walk {
+                arrived,
+                at: self.at,
+            };
+            let step = match self.left {
+                Some(0) => return Ok(Some(self.at)),
+                Some(left) => walk.entry(self.shelf).map(|entry| {
+                    self.entries.extend(entry.map(&self.make));
+                    left - 1
+                }),
+                None => walk.head().inspect(|many| {
+                    // None is shorter than this, however many there are said to be.
+                    self.entries.reserve((*many).min(arrived.len() / 16));
+                }),
+            };
+            match step {
+                Ok(left) => {
+                    self.at = walk.at;
+                    self.left = Some(left);
+                }
+                // The head is short, whatever comes of it.
+                Err(Stop::Early) if self.left.is_none() => return Ok(None),
+                // Each of its thousand fields again with each piece would be too much.
+                Err(Stop::Early) if !whole => self.scan = Some(Scan::default()),
+                Err(_) => {
+                    self.entries.clear();
+                    self.odd = true;
+                    self.at = 0;
+                    self.scan = Some(Scan::default());
+                }
+            }
+        }
+    }
+
+    /// What a reply says that is whole; `None` if it is none, but something that nobody asked for, which RESP3 lets
+    /// a server say: then the reply comes behind it.
+    ///
+    /// # Errors
+    ///
+    /// What the server answered instead of entries, or that this is no reply; within it, that it is one to something else.
+    pub(super) fn end(
+        &mut self,
+        reply: &[u8],
+    ) -> Result<Option<Result<Vec<T>, Error>>, RedisError> {
+        let odd = std::mem::take(&mut self.odd);
+        (self.at, self.left, self.scan) = (0, None, None);
+        if !odd {
+            return Ok(Some(Ok(std::mem::take(&mut self.entries))));
+        }
+        let value = value(reply)?;
+        if matches!(value, Value::Push { .. }) {
+            return Ok(None);
+        }
+        let entries = wire::read_reply(value.extract_error()?);
+        Ok(Some(entries.map(|entries| {
+            entries.into_iter().map(&self.make).collect()
+        })))
+    }
 }
 
 /// A whole reply, read by the client library.
-pub(super) fn value(reply: &[u8]) -> Result<Value, RedisError> {
+fn value(reply: &[u8]) -> Result<Value, RedisError> {
     match redis::parse_redis_value(reply) {
         // It lacks something where nothing is lacking.
         Err(error) if error.is_io_error() => Err(no_reply()),
@@ -54,44 +145,50 @@ pub(super) fn no_reply() -> RedisError {
     RedisError::from((redis::ErrorKind::Parse, "that is no reply"))
 }
 
+/// Why a walk came to no end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// There is more to come.
+    Early,
+    /// It does not look as it always does.
+    Odd,
+}
+
 struct Walk<'a> {
-    reply: &'a [u8],
+    arrived: &'a [u8],
     at: usize,
 }
 
-/// `None` wherever the reply does not look as it always does.
 impl<'a> Walk<'a> {
-    fn streams<T>(mut self, shelf: &mut Shelf, make: &impl Fn(Entry) -> T) -> Option<Vec<T>> {
+    /// What stands before the entries; answers how many there are.
+    fn head(&mut self) -> Result<usize, Stop> {
         if self.nil() {
-            return (self.at == self.reply.len()).then(Vec::new);
+            return Ok(0);
         }
-        let (kind, streams) = self.header()?;
-        match (kind, streams) {
+        match self.header()? {
             (b'%', 1) => {}
             (b'*', 1) if self.list()? == 2 => {}
-            _ => return None,
+            _ => return Err(Stop::Odd),
         }
         self.string()?;
-        let many = self.list()?;
-        // None is shorter than this; the reply has arrived, whatever it says of itself.
-        let mut entries = Vec::with_capacity(many.min(self.reply.len() / 16));
-        for _ in 0..many {
-            if self.list()? != 2 {
-                return None;
-            }
-            let id = EntryId::from_bytes(self.string()?)?;
-            // An entry that no longer exists.
-            if self.nil() {
-                continue;
-            }
-            let fields = self.fields(shelf)?;
-            entries.push(make(Entry { id, fields }));
+        self.list()
+    }
+
+    /// One entry; `None` for one that no longer exists.
+    fn entry(&mut self, shelf: &mut Shelf) -> Result<Option<Entry>, Stop> {
+        if self.list()? != 2 {
+            return Err(Stop::Odd);
         }
-        (self.at == self.reply.len()).then_some(entries)
+        let id = EntryId::from_bytes(self.string()?).ok_or(Stop::Odd)?;
+        if self.nil() {
+            return Ok(None);
+        }
+        let fields = self.fields(shelf)?;
+        Ok(Some(Entry { id, fields }))
     }
 
     /// The fields of an entry in memory of their own: a message that is held must not hold all that came with it.
-    fn fields(&mut self, shelf: &mut Shelf) -> Option<Fields> {
+    fn fields(&mut self, shelf: &mut Shelf) -> Result<Fields, Stop> {
         match self.list()? {
             2 => {
                 let (name, value) = (self.string()?, self.string()?);
@@ -100,7 +197,7 @@ impl<'a> Walk<'a> {
                 } else {
                     shelf.remember(Bytes::copy_from_slice(name))
                 };
-                Some(Fields::from_iter([(name, Bytes::copy_from_slice(value))]))
+                Ok(Fields::from_iter([(name, Bytes::copy_from_slice(value))]))
             }
             many if many % 2 == 0 => {
                 let begin = self.at;
@@ -111,45 +208,59 @@ impl<'a> Walk<'a> {
                     let end = self.at - 2 - begin;
                     shelf.places.push(end - length..end);
                 }
+                let all = self.arrived.get(begin..self.at).ok_or(Stop::Odd)?;
                 // With the lengths between them, which are fewer bytes than it takes to be rid of them.
-                let all = Bytes::copy_from_slice(self.reply.get(begin..self.at)?);
+                let all = Bytes::copy_from_slice(all);
                 let mut places = shelf.places.drain(..).map(|place| all.slice(place));
                 let pairs = (0..many / 2).map(|_| (places.next(), places.next()));
-                Some(Fields::from_iter(pairs.map(|(name, value)| {
+                Ok(Fields::from_iter(pairs.map(|(name, value)| {
                     (name.unwrap_or_default(), value.unwrap_or_default())
                 })))
             }
-            _ => None,
+            _ => Err(Stop::Odd),
         }
     }
 
-    fn header(&mut self) -> Option<(u8, usize)> {
-        let (kind, number, end) = resp::plain(self.reply.get(self.at..)?)?;
-        self.at += end;
-        Some((kind, usize::try_from(number).ok()?))
-    }
-
-    fn list(&mut self) -> Option<usize> {
-        match self.header()? {
-            (b'*', many) => Some(many),
-            _ => None,
-        }
-    }
-
-    fn string(&mut self) -> Option<&'a [u8]> {
-        match self.header()? {
-            (b'$', length) => {
-                let end = self.at.checked_add(length)?;
-                let string = self.reply.get(self.at..end)?;
-                self.at = end.checked_add(2)?;
-                Some(string)
+    #[inline]
+    fn header(&mut self) -> Result<(u8, usize), Stop> {
+        let rest = self.arrived.get(self.at..).unwrap_or_default();
+        match resp::plain(rest) {
+            Some((kind, number, end)) if number <= LARGEST => {
+                self.at += end;
+                Ok((kind, number as usize))
             }
-            _ => None,
+            None if is_part_of_a_header(rest) => Err(Stop::Early),
+            _ => Err(Stop::Odd),
         }
+    }
+
+    #[inline]
+    fn list(&mut self) -> Result<usize, Stop> {
+        match self.header()? {
+            (b'*', many) => Ok(many),
+            _ => Err(Stop::Odd),
+        }
+    }
+
+    #[inline]
+    fn string(&mut self) -> Result<&'a [u8], Stop> {
+        let (b'$', length) = self.header()? else {
+            return Err(Stop::Odd);
+        };
+        let Some((string, [b'\r', b'\n', ..])) = self
+            .arrived
+            .get(self.at..)
+            .and_then(|rest| rest.split_at_checked(length))
+        else {
+            let is_there = self.arrived.len() - self.at >= length + 2;
+            return Err(if is_there { Stop::Odd } else { Stop::Early });
+        };
+        self.at += length + 2;
+        Ok(string)
     }
 
     fn nil(&mut self) -> bool {
-        let rest = self.reply.get(self.at..).unwrap_or_default();
+        let rest = self.arrived.get(self.at..).unwrap_or_default();
         if let [b'*', b'0'..=b'9', ..] = rest {
             return false;
         }
@@ -159,6 +270,11 @@ impl<'a> Walk<'a> {
         self.at += nil.map_or(0, <[u8]>::len);
         nil.is_some()
     }
+}
+
+fn is_part_of_a_header(rest: &[u8]) -> bool {
+    let begins = rest.first().is_none_or(|kind| resp::KINDS.contains(kind));
+    begins && rest.len() < LONGEST_HEADER && !rest.contains(&b'\n')
 }
 
 impl Shelf {

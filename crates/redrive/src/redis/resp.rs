@@ -6,10 +6,10 @@ const DEEPEST: usize = 100;
 const LONGEST_LINE: usize = 1 << 20;
 /// How large one string may be. An entry of a stream is no larger than 1 GiB in all, and nothing else that is asked
 /// for is as large as that.
-const LARGEST: u64 = 1 << 30;
+pub(super) const LARGEST: u64 = 1 << 30;
 
 /// What a value begins with.
-const KINDS: &[u8] = b"$*%|~>=!+-:_,#(";
+pub(super) const KINDS: &[u8] = b"$*%|~>=!+-:_,#(";
 
 /// What has arrived is no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl Scan {
         if let Some((kind, number, end)) = plain(rest) {
             return Ok(Some(Header {
                 kind,
-                number: Some(number),
+                number: i64::try_from(number).ok(),
                 end: self.at + end,
             }));
         }
@@ -152,15 +152,15 @@ impl Header {
 
 /// The kind, the number and the end of a line that is nothing but digits behind its kind, as nearly all are.
 #[inline]
-pub(super) fn plain(bytes: &[u8]) -> Option<(u8, i64, usize)> {
+pub(super) fn plain(bytes: &[u8]) -> Option<(u8, u64, usize)> {
     /// So many digits and one more are below the largest number, whatever they are.
     const SAFE: usize = 17;
     let (&kind, line) = bytes.split_first()?;
-    let mut number = 0_i64;
+    let mut number = 0_u64;
     for (at, &byte) in line.iter().enumerate().take(SAFE + 1) {
         let digit = byte.wrapping_sub(b'0');
         if digit < 10 {
-            number = number * 10 + i64::from(digit);
+            number = number * 10 + u64::from(digit);
         } else {
             let ends = at > 0 && byte == b'\r' && line.get(at + 1) == Some(&b'\n');
             return ends.then_some((kind, number, at + 3));
