@@ -278,7 +278,7 @@ impl Shadowing {
                 continue;
             };
             match replay_fields(&letter) {
-                Ok(fields) => self.run(letter, fields),
+                Ok(fields) => self.run(letter, &fields),
                 Err(error) => self
                     .report
                     .unreplayable(ReplayFailure::of(letter.id, &error)),
@@ -288,10 +288,10 @@ impl Shadowing {
     }
 
     /// Starts a run on what a replay would have put back.
-    fn run(&mut self, letter: DeadLetter, fields: Fields) {
+    fn run(&mut self, letter: DeadLetter, fields: &Fields) {
         let (runner, timeout) = (self.runner.clone(), self.options.timeout);
         let id = letter.original_id.unwrap_or(letter.id);
-        let mut envelope = envelope(id, self.source(&letter), 1, Duration::ZERO, &fields);
+        let mut envelope = envelope(id, self.source(&letter), 1, Duration::ZERO, fields);
         // Of a layout without a lineage nothing else says which it is.
         envelope.lineage.replayed_from = Some(letter.id);
         envelope.cancel = self.cancel.child_token().into();

@@ -61,6 +61,7 @@ pub(super) enum Wrong {
     NeverArrives,
     ReplyLost,
     Fatal(ErrorKind),
+    Slow(Duration),
 }
 
 /// What is to go wrong, and how often each verb was called.
@@ -124,6 +125,10 @@ impl Faults {
                 error(ErrorKind::TimedOut)
             }
             Some(Wrong::Fatal(kind)) => error(kind),
+            Some(Wrong::Slow(by)) => {
+                tokio::time::sleep(by).await;
+                call.await
+            }
         }
     }
 }

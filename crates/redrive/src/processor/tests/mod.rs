@@ -12,6 +12,7 @@ mod ordering;
 mod outcomes;
 mod pausing;
 mod quarantine;
+mod reading;
 mod recovery;
 mod refusing;
 mod spilling;
