@@ -72,13 +72,16 @@ impl Run {
     }
 
     /// Sends a second read while the first is under way, where the last one brought all that it asked for:
-    /// else the broker would wait each time until its answer has been looked at. Not with an order by
-    /// key: of two reads the later may be answered first.
+    /// else the broker would wait each time until its answer has been looked at. Of two reads the later
+    /// may be answered first. So not with an order by key, and not where fewer run at once than one read
+    /// brings: they would be seen to start in another order than that of the stream.
     fn read_ahead(&mut self, under_way: Call, now: Instant) {
         let Call::Read { max: first, .. } = under_way else {
             return;
         };
-        if self.ahead.is_some() || !self.intake.is_full() || self.turns.are_kept() {
+        let options = &self.plan.options;
+        let order_is_seen = self.turns.are_kept() || options.concurrency <= options.batch;
+        if self.ahead.is_some() || !self.intake.is_full() || order_is_seen {
             return;
         }
         let view = self.view(now);

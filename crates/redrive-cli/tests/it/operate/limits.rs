@@ -55,7 +55,8 @@ fn worker<'a>(limit: &'a str, overflow: &'a str, more: &[&'a str]) -> Vec<&'a st
     ]);
     args.extend(["--dlq-limit", limit, "--dlq-overflow", overflow]);
     args.extend(more);
-    args.extend(["--", "false"]);
+    // As long as it takes to see how far it is, and to kill it before it is through.
+    args.extend(["--", "sh", "-c", "sleep 0.05; exit 1"]);
     args
 }
 
