@@ -47,7 +47,7 @@ pub(super) struct Crew {
 /// Where the run and its hands meet.
 struct Floor {
     inside: Mutex<Inside>,
-    /// Said when something has ended, or a hand has none left to do.
+    /// Said when something has ended, by a hand that is about to leave its thread.
     news: Notify,
     /// How many threads there are to run hands.
     threads: usize,
@@ -220,17 +220,19 @@ impl Floor {
         inside.hands.spawn(hand(Arc::clone(self)));
     }
 
-    /// The next piece of work; without one the hand is gone.
-    fn next(&self, ended: Option<(EntryId, Ran)>) -> Option<Work> {
+    /// The next piece of work. Without one, who has waited for it is gone.
+    fn next(&self, ended: Option<(EntryId, Ran)>, has_waited: bool) -> Option<Work> {
         let mut inside = self.inside();
         inside.ended.extend(ended);
         let work = inside.waiting.pop_front();
         match work {
             Some(_) => inside.taken += 1,
-            None => inside.free -= 1,
+            None if has_waited => inside.free -= 1,
+            None => {}
         }
+        let tells = work.is_none() && !inside.ended.is_empty();
         drop(inside);
-        if work.is_none() {
+        if tells {
             self.news.notify_one();
         }
         work
@@ -266,7 +268,20 @@ async fn hand(floor: Arc<Floor>) {
     let mut ended = None;
     let mut turn = (Instant::now(), 0);
     let mut now = turn.0;
-    while let Some(work) = floor.next(ended.take()) {
+    let mut has_waited = false;
+    loop {
+        let Some(work) = floor.next(ended.take(), has_waited) else {
+            if has_waited {
+                return;
+            }
+            // What has just ended makes room for the next one, which the run puts down now.
+            has_waited = true;
+            yield_now().await;
+            now = Instant::now();
+            turn = (now, 0);
+            continue;
+        };
+        has_waited = false;
         let id = work.envelope.id;
         let mut run = std::pin::pin!(execution::run(work, now));
         let ran = match poll!(run.as_mut()) {
