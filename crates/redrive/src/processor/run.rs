@@ -277,6 +277,7 @@ impl Run {
             self.spills_at(now),
             self.acks.flush_at(),
             self.turns.next_due(),
+            self.intake.read_ends_at(self.asked).filter(|_| !self.woken),
         ]
         .into_iter()
         .flatten()
@@ -290,7 +291,7 @@ impl Run {
             return;
         }
         if let Some(call) = self.asked {
-            if self.intake.could_end(call, self.held.len()) {
+            if self.intake.could_end(call, self.held.len(), now) {
                 self.wake();
             }
             return;
@@ -371,7 +372,11 @@ impl Run {
     fn answered(&mut self, answer: Answer) {
         match answer {
             Answer::Tended(max, answer) => self.tended(max, answer),
-            Answer::Read(block, answer) => self.read_answered(block, answer),
+            Answer::Read(block, answer) => {
+                // The next one may have to end early as well.
+                self.woken = false;
+                self.read_answered(block, answer);
+            }
             Answer::Counted(answer) => self.counted(answer),
             Answer::Begun(asked, answer) => self.begun(&asked, answer),
             Answer::Settled(part, batch, sent, answer) => self.settled(part, batch, sent, answer),
