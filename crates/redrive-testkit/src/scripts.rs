@@ -4,7 +4,12 @@ use std::path::Path;
 use std::{fs, io};
 
 /// What the library puts in front of some of its scripts.
-const FRONTS: [&[&str]; 4] = [&[], &["shared"], &["shared", "quarantine"], &["enlist"]];
+const FRONTS: [&[&str]; 4] = [
+    &[],
+    &["shared", "burial"],
+    &["shared", "burial", "quarantine"],
+    &["enlist"],
+];
 
 /// The folder of the library's scripts.
 pub fn library_scripts() -> &'static Path {

@@ -11,8 +11,8 @@ use crate::audit_log::AuditLog;
 use crate::campaign::{CampaignName, CampaignState, Death, Plan, Record};
 use crate::dead_letter::{DeadLetterLimit, Layout};
 pub(crate) use crate::delivery::{
-    Begun, Charge, Cursor, Delivery, Died, FULL_PAUSE, Failed, Fault, Fence, How, Lease, Renewed,
-    Settled, Settlement, Tended, Waits, Way,
+    Begun, Charge, Cursor, Delivery, Died, FULL_PAUSE, Failed, Fault, Fence, How, Lease, NEAR,
+    Renewed, Settled, Settlement, Tended, Waits, Way,
 };
 use crate::doctor::{Named, facts::ServerFacts, facts::StreamFacts};
 use crate::error::Error;
@@ -215,7 +215,8 @@ pub(crate) trait Seat: Keeping + Send + Sync + 'static {
     /// live consumer and known to nobody until the lease is over.
     async fn receive(&self, max: usize, block: Option<Duration>) -> Result<Vec<Delivery>, Error>;
 
-    /// One round of taking over what is due and what others left behind, from `cursor` on.
+    /// One round of taking over what is due and what others left behind, from `cursor` on: none of the
+    /// latter at [`Cursor::END`]. A sweep that starts, at [`Cursor::START`], also keeps the books of the group.
     async fn tend(&self, max: usize, cursor: Cursor) -> Result<Tended, Error>;
 
     /// Charges runs that are about to start on messages taken over. Asked again with the same

@@ -77,7 +77,13 @@ pub(crate) struct Cursor(pub(crate) EntryId);
 impl Cursor {
     /// Where a sweep starts.
     pub(crate) const START: Self = Self(EntryId::MIN);
+    /// Behind everything: a round that looks at nothing but what is due.
+    pub(crate) const END: Self = Self(EntryId::MAX);
 }
+
+/// How long before the end of a lease, at most, a round tells of it and keeps what waits for its owner: the
+/// third of the shortest lease where that is less.
+pub(crate) const NEAR: Duration = Duration::from_secs(3);
 
 /// What one round of taking over did.
 #[derive(Debug, Default)]
@@ -97,6 +103,10 @@ pub(crate) struct Tended {
     pub(crate) cursor: Option<Cursor>,
     /// Time to the next due message, if one waits.
     pub(crate) next_due: Option<Duration>,
+    /// Time to the end of the lease of what is held, where a round has seen that it is [near](NEAR).
+    pub(crate) next_over: Option<Duration>,
+    /// Nothing is pending, and no other consumer of redrive's is known: nobody is about to put anything back.
+    pub(crate) quiet: bool,
 }
 
 /// A message given up, and its dead letter.

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::time::Duration;
 
-use crate::backend::{Charge, Cursor, Delivery, Lease, Tended};
+use crate::backend::{Charge, Cursor, Delivery, Lease, NEAR, Tended};
 use crate::dead_letter::Reason;
 use crate::error::Error;
 use crate::names::{ConsumerName, EntryId};
@@ -12,7 +12,7 @@ use super::dead_letters::Burial;
 use super::hints::Mark;
 use super::limit::Buried;
 use super::settle::Turn;
-use super::stream::Pending;
+use super::stream::{Group, Pending};
 
 /// How many pending entries one round looks at.
 const PAGE: usize = 1000;
@@ -29,14 +29,34 @@ impl Turn<'_> {
         self.kept.register(self.member, self.now);
         let mut round = Tended::default();
         let left = max - self.take_due(max, &mut round).min(max);
-        self.scan(left, cursor, &mut round);
-        self.sweep();
-        self.forget_stones();
-        self.reap();
-        self.set_mark();
+        if cursor != Cursor::END {
+            self.scan(left, cursor, &mut round);
+        }
         let now = self.now;
+        if cursor == Cursor::START {
+            self.sweep();
+            self.forget_stones();
+            self.reap();
+            self.set_mark();
+            round.quiet = self.is_quiet();
+        }
         round.next_due = self.hints().due.next_after(now);
         Ok(round)
+    }
+
+    /// Whether nothing is pending, and no other consumer of redrive's is known.
+    fn is_quiet(&mut self) -> bool {
+        let source = &self.member.source;
+        let none = |group: &Group| group.pending.is_empty();
+        self.kept.group(source).is_ok_and(none) && self.hints().own.len() <= 1
+    }
+
+    /// How long before its lease is over a message is looked at closely.
+    fn near(&mut self) -> Duration {
+        let (lease, foreign) = (self.member.lease, self.member.foreign_lease);
+        let leases = self.hints().own.values().map(|own| own.lease);
+        let shortest = leases.fold(lease.min(foreign), Duration::min);
+        NEAR.min(shortest / 3)
     }
 
     /// What is due, whoever has it: answers how many were chosen.
@@ -70,10 +90,17 @@ impl Turn<'_> {
         };
         let mut examined = cursor;
         let mut chosen = 0;
+        let near = self.near();
+        let refused: Vec<_> = round.refused.iter().map(|(id, _)| *id).collect();
         for (id, pending) in page {
-            if pending.idle(self.now) >= self.lease_of(&pending.consumer) {
+            let lease = self.lease_of(&pending.consumer);
+            let over = lease.saturating_sub(pending.idle(self.now));
+            if over <= near && !refused.contains(&id) {
                 if self.is_waiting(id, &pending) && self.payload(id).is_some() {
                     self.keep_waiting(id, &pending);
+                } else if !over.is_zero() {
+                    let next = round.next_over.map_or(over, |next| next.min(over));
+                    round.next_over = Some(next);
                 } else if chosen == max {
                     next = Some(examined);
                     break;

@@ -32,7 +32,7 @@ impl Run {
             return;
         }
         if let Some(call) = self.asked {
-            if self.intake.could_end(call, self.held.len()) {
+            if self.intake.could_end(call, self.held.len(), now) {
                 self.wake();
             }
             return self.read_ahead(call, now);

@@ -12,10 +12,19 @@ const TEND_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 /// The same while there is something to read: where there is load, what another worker hands back is
 /// to be with somebody else within a second.
 const TEND_UNDER_LOAD_EVERY: Duration = Duration::from_millis(500);
-/// The shortest pause after a claim round that took nothing, whatever it says is due.
+/// The same where nothing is pending and nobody else is there who could put anything back.
+const TEND_IN_QUIET_EVERY: Duration = Duration::from_secs(2);
+/// The shortest pause after a claim round that was not full, whatever it says is due.
 const TEND_AT_MOST_EVERY: Duration = Duration::from_millis(10);
 /// How many messages one claim round takes at most.
-const MOST_TAKEN: usize = 100;
+const MOST_TAKEN: usize = 200;
+/// A sweep over much that is pending takes its time: the pause after a page with nothing to take over,
+const PAGE_PAUSE: Duration = Duration::from_millis(5);
+/// and for each of its pages how long the next sweep waits, so that looking takes a few hundredths of the server's
+/// time at most,
+const REST_FOR_A_PAGE: Duration = Duration::from_millis(60);
+/// but no longer than this: what somebody left behind is to run again within five seconds.
+const LONGEST_REST: Duration = Duration::from_secs(3);
 /// A shorter wait is none: durations travel in milliseconds, and 0 means for ever.
 const SHORTEST_BLOCK: Duration = Duration::from_millis(1);
 
@@ -88,7 +97,18 @@ pub(crate) struct Intake {
     batch: usize,
     block: Duration,
     cursor: Cursor,
+    /// When to look at the next page of what is pending.
+    next_look: Instant,
+    /// Whether the last claim round did.
+    looks: bool,
+    /// How many pages this sweep has had.
+    pages: u32,
+    /// When the first lease is over of those that this sweep has seen near their end.
+    next_over: Option<Instant>,
+    /// When to ask for what is due, or to look.
     next_tend: Instant,
+    /// When the last read that waits for no longer than until then ends by itself.
+    waits_until: Instant,
     step: Step,
     not_before: Option<Instant>,
     /// The last read found nothing.
@@ -122,7 +142,12 @@ impl Intake {
             batch,
             block,
             cursor: Cursor::START,
+            next_look: now,
+            looks: true,
+            pages: 0,
+            next_over: None,
             next_tend: now,
+            waits_until: now,
             step: match extent {
                 Extent::Batches(0) => Step::Done,
                 _ => Step::Claim,
@@ -216,19 +241,23 @@ impl Intake {
         }
     }
 
-    fn tend(&self, view: View) -> Next {
+    fn tend(&mut self, view: View) -> Next {
         if !view.room {
             return Next::NeedsRoom;
         }
+        let paced = matches!(self.extent, Extent::UntilStopped | Extent::UntilIdle);
+        self.looks = !paced || view.now >= self.next_look;
         Next::Ask(Call::Tend {
             max: view.free.min(MOST_TAKEN),
-            cursor: self.cursor,
+            cursor: if self.looks { self.cursor } else { Cursor::END },
         })
     }
 
-    fn blocking_read(&self, view: View) -> Next {
+    fn blocking_read(&mut self, view: View) -> Next {
         let until_tend = self.next_tend.saturating_duration_since(view.now);
-        self.read(view, Some(self.block.min(until_tend)))
+        let block = self.block.min(until_tend);
+        self.waits_until = view.now + block;
+        self.read(view, Some(block))
     }
 
     fn read(&self, view: View, block: Option<Duration>) -> Next {
@@ -249,26 +278,50 @@ impl Intake {
     /// A claim round answered.
     pub(crate) fn tended(&mut self, max: usize, tended: &Tended, now: Instant) {
         self.answered();
-        self.cursor = tended.cursor.unwrap_or(Cursor::START);
         let ended = tended.dead.len() + tended.kept.len() + tended.doubted.len();
         let found = tended.taken.len() + ended;
         let full = found >= max;
         let more = full || tended.cursor.is_some();
-        self.next_tend = if more {
+        let most = match (self.loaded, tended.quiet) {
+            (true, _) => TEND_UNDER_LOAD_EVERY,
+            (false, true) => TEND_IN_QUIET_EVERY,
+            (false, false) => TEND_AT_LEAST_EVERY,
+        };
+        if self.looks {
+            self.looked(tended, found, most, now);
+        }
+        self.next_tend = if full {
             now
         } else {
-            let most = if self.loaded {
-                TEND_UNDER_LOAD_EVERY
-            } else {
-                TEND_AT_LEAST_EVERY
-            };
             let due = tended.next_due.unwrap_or(most);
-            now + due.clamp(TEND_AT_MOST_EVERY, most)
+            let due = due.clamp(TEND_AT_MOST_EVERY, most);
+            self.next_look.min(now + due)
         };
         self.step = match self.extent {
             Extent::Sweep if more => Step::Claim,
             Extent::Sweep => Step::Settle,
             _ => Step::Read,
+        };
+    }
+
+    /// When to look at what is pending again, after a page of it.
+    fn looked(&mut self, tended: &Tended, found: usize, most: Duration, now: Instant) {
+        self.cursor = tended.cursor.unwrap_or(Cursor::START);
+        self.pages = self.pages.saturating_add(1);
+        let over = tended.next_over.map(|over| now + over);
+        self.next_over = self.next_over.into_iter().chain(over).min();
+        self.next_look = match tended.cursor {
+            Some(_) if found > 0 => now,
+            Some(_) => now + PAGE_PAUSE,
+            None => {
+                let rest = REST_FOR_A_PAGE.saturating_mul(std::mem::take(&mut self.pages));
+                let next = now + rest.clamp(most, LONGEST_REST);
+                let over = self
+                    .next_over
+                    .take()
+                    .map(|at| at.max(now + TEND_AT_MOST_EVERY));
+                over.map_or(next, |over| over.min(next))
+            }
         };
     }
 
@@ -305,7 +358,19 @@ impl Intake {
 
     /// Something comes due after this long, that the last claim round did not know of.
     pub(crate) fn due_in(&mut self, delay: Duration, now: Instant) {
-        self.next_tend = self.next_tend.min(now + delay.max(TEND_AT_MOST_EVERY));
+        // At once, many come due together; else those of a moment wait for each other.
+        let pause = match delay {
+            Duration::ZERO => delay,
+            delay => delay.max(TEND_AT_MOST_EVERY),
+        };
+        self.next_tend = self.next_tend.min(now + pause);
+    }
+
+    /// When a read that waits should be ended early: something comes due that was not known when it began.
+    pub(crate) fn read_ends_at(&self, call: Option<Call>) -> Option<Instant> {
+        let waits = matches!(call, Some(Call::Read { block: Some(_), .. }));
+        let rounds = matches!(self.extent, Extent::Batches(_));
+        (waits && !rounds && self.next_tend < self.waits_until).then_some(self.next_tend)
     }
 
     /// Whether there is more to read than one read brings, in a run that takes all it can.
@@ -320,10 +385,11 @@ impl Intake {
     }
 
     /// Whether what is under way should be ended early: the run could end, but for a read that
-    /// waits for more.
-    pub(crate) fn could_end(&self, call: Call, held: usize) -> bool {
+    /// waits for more; or something is due.
+    pub(crate) fn could_end(&self, call: Call, held: usize, now: Instant) -> bool {
         let waits = matches!(call, Call::Read { block: Some(_), .. });
-        self.extent == Extent::UntilIdle && self.step == Step::Settle && held == 0 && waits
+        let over = self.extent == Extent::UntilIdle && self.step == Step::Settle && held == 0;
+        waits && over || self.read_ends_at(Some(call)).is_some_and(|at| at <= now)
     }
 }
 

@@ -39,7 +39,10 @@ impl LeaseTable {
     }
 
     fn all(&self) -> Vec<Fence> {
-        self.lock().values().copied().collect()
+        let mut all: Vec<Fence> = self.lock().values().copied().collect();
+        // Those of a call close together: the broker looks them up together.
+        all.sort_unstable_by_key(|fence| fence.id);
+        all
     }
 
     fn lock(&self) -> MutexGuard<'_, IdMap<Fence>> {

@@ -316,6 +316,7 @@ impl Run {
             self.acks.flush_at(),
             self.turns.next_due(),
             self.crew.look_at(now),
+            self.intake.read_ends_at(self.asked).filter(|_| !self.woken),
         ]
         .into_iter()
         .flatten()
@@ -326,7 +327,13 @@ impl Run {
     fn answered(&mut self, answer: Answer) {
         match answer {
             Answer::Tended(max, answer) => self.tended(max, answer),
-            Answer::Read(reading, answer) => self.read_answered(reading, answer),
+            Answer::Read(reading, answer) => {
+                if !reading.is_ahead {
+                    // The next one may have to end early as well.
+                    self.woken = false;
+                }
+                self.read_answered(reading, answer);
+            }
             Answer::Counted(answer) => self.counted(answer),
             Answer::Begun(asked, answer) => self.begun(&asked, answer),
             Answer::Settled(part, batch, sent, answer) => self.settled(part, batch, sent, answer),

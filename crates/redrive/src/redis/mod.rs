@@ -17,6 +17,7 @@ mod keeping;
 mod keys;
 mod look;
 mod members;
+mod milestones;
 mod page;
 mod reader;
 mod received;

@@ -19,7 +19,11 @@ impl Script {
 
     /// A script that ends or keeps deliveries: it begins with what all of these share.
     fn of_group(text: &str) -> Self {
-        Self::new(&format!("{}\n{text}", include_str!("scripts/shared.lua")))
+        Self::new(&format!(
+            "{}\n{}\n{text}",
+            include_str!("scripts/shared.lua"),
+            include_str!("scripts/burial.lua")
+        ))
     }
 
     /// One that judges crashes as well.

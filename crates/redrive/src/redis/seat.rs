@@ -15,6 +15,7 @@ use super::era::Era;
 use super::errors;
 use super::group::{self, Mark};
 use super::keys::{self, GroupKeys};
+use super::milestones::Milestones;
 use super::reader::Reader;
 use super::registry::Sign;
 use super::wire::{self, Row};
@@ -27,6 +28,9 @@ use crate::error::Error;
 use crate::gate::Gate;
 use crate::names::EntryId;
 use crate::telemetry;
+
+/// How many messages one claim takes at most, as the script has it.
+const MOST_CLAIMED: usize = 200;
 
 pub(super) struct RedisSeat {
     pub(super) membership: Membership,
@@ -51,6 +55,7 @@ pub(super) struct Known {
     mark: Option<Mark>,
     /// Where the scan over left-behind state goes on.
     scan: String,
+    milestones: Milestones,
     /// When to look for dead consumers again: who joins does, and who stays every lease.
     pub(super) reap_at: Option<Instant>,
     /// The server's clock, and when it was read.
@@ -157,13 +162,19 @@ impl RedisSeat {
 
     async fn claim(&self, max: usize, cursor: Cursor) -> Result<Tended, Error> {
         let mut call = self.call();
-        call.number(cursor.0)
-            .number(max.min(CALL))
+        let starts = cursor == Cursor::START;
+        let till = self.known().milestones.next(cursor, Instant::now());
+        match cursor {
+            Cursor::END => call.arg(""),
+            Cursor(id) => call.number(id),
+        };
+        call.number(max.min(MOST_CLAIMED))
             .number(millis(self.membership.lease))
             .number(millis(self.membership.foreign_lease))
             .number(self.membership.max_attempts)
             .number(self.membership.max_crashes)
-            .arg(self.known().scan.clone());
+            .arg(self.known().scan.clone())
+            .arg(till.map(|id| id.to_string()).unwrap_or_default());
         let doing = "taking over messages";
         let answer = self.commands.eval(&scripts::CLAIM, &call, doing).await?;
         let mut answer = wire::list(answer, "a claim")?.into_iter();
@@ -177,11 +188,14 @@ impl RedisSeat {
         };
         let server_ms = wire::count(next()?, "the server's time")?;
         let next_due = wire::int(next()?, "a time")?;
-        let mark = group::read_mark(Some(next()?), Some(next()?), Some(next()?));
-        let scan = wire::text(next()?, "a cursor")?;
+        let next_over = wire::int(next()?, "a time")?;
+        let looked_at = wire::count(next()?, "how many were looked at")?;
+        // Where there is none the script says -1.
+        let time = |ms: i64| u64::try_from(ms).ok().map(Duration::from_millis);
         let mut tended = Tended {
             cursor,
-            next_due: u64::try_from(next_due).ok().map(Duration::from_millis),
+            next_due: time(next_due),
+            next_over: time(next_over),
             ..Tended::default()
         };
         for row in wire::list(next()?, "what was taken")? {
@@ -200,8 +214,12 @@ impl RedisSeat {
             }
         }
         let mut known = self.known();
-        known.mark = mark;
-        known.scan = scan;
+        if starts {
+            known.mark = group::read_mark(Some(next()?), Some(next()?), Some(next()?));
+            known.scan = wire::text(next()?, "a cursor")?;
+            tended.quiet = wire::text(next()?, "whether nobody is here")? == "1";
+        }
+        known.milestones.passed(tended.cursor, looked_at);
         let now = (server_ms, Instant::now());
         let jump = known
             .clock
@@ -324,7 +342,11 @@ impl Seat for RedisSeat {
     }
 
     async fn restore(&self) -> Result<Restored, Error> {
-        let mark = self.known().mark;
+        let mark = {
+            let mut known = self.known();
+            known.milestones.forget();
+            known.mark
+        };
         let restored = group::restore(&self.commands, &self.membership.source, mark).await?;
         match self.enter().await? {
             Sign::Given => Ok(restored),

@@ -1,11 +1,15 @@
 //! What a message costs the server, counted by the server itself.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use redrive::{Message, Processor};
+use redis::{Value, cmd};
+use redrive::{Breaker, Message, Outcome, Processor, RetryPolicy};
 use redrive_testkit::{commands, diff};
 
 use crate::rig::Rig;
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 #[tokio::test]
 async fn ten_thousand_successes_cost_a_few_commands_a_batch_and_no_script() {
@@ -40,4 +44,85 @@ async fn ten_thousand_successes_cost_a_few_commands_a_batch_and_no_script() {
     let elapsed = took.as_secs() + 1;
     let most = 2 * elapsed + 2 * (elapsed / 10) + 8;
     assert!(scripts <= most, "{scripts} in {took:?}: {counted:?}");
+}
+
+/// What scripts call, but for what they call for each message or what comes with the clock.
+fn together(counted: &BTreeMap<String, u64>, each: &[&str]) -> u64 {
+    let others = ["eval", "evalsha", "xreadgroup", "client|unblock", "time"];
+    let counts = counted
+        .iter()
+        .filter(|(name, _)| !others.contains(&name.as_str()) && !each.contains(&name.as_str()));
+    counts.map(|(_, calls)| calls).sum()
+}
+
+#[tokio::test]
+async fn what_fails_three_times_costs_few_commands_that_are_not_for_many() {
+    const MANY: u64 = 1_000;
+    let rig = Rig::start().await;
+    rig.add(1_000).await;
+    let mut looking = rig.server.connect().await;
+    let before = commands(&mut looking).await.unwrap();
+    let mut processor = Processor::builder(&rig.broker, rig.source())
+        .concurrency(100)
+        .retry(RetryPolicy::immediate())
+        .breaker(Breaker::Off)
+        .build(async |_: Message<u32>| Outcome::retry("the bank did not answer"))
+        .unwrap();
+    let totals = processor.run_until_idle().await.unwrap();
+    assert_eq!(totals.dead_lettered, MANY);
+    let counted = diff(&before, &commands(&mut looking).await.unwrap());
+    let calls = |name: &str| counted.get(name).copied().unwrap_or(0);
+    let scripts = calls("eval") + calls("evalsha");
+    let others = together(&counted, &["xrange", "xadd", "hincrby", "zscore"]);
+    println!("{scripts} scripts, {others} commands beside: {counted:?}");
+    // Two claims that read it, and the copy into the queue.
+    assert!(calls("xrange") <= 4 * MANY, "{counted:?}");
+    assert_eq!(calls("xadd"), MANY, "{counted:?}");
+    // A script calls a dozen for all of its messages; those that it does not find among the rows that come
+    // together it looks up one by one. Once there were 53 for each message.
+    assert!(others <= 16 * scripts + 2 * MANY, "{counted:?}");
+}
+
+#[tokio::test]
+async fn a_sweep_over_what_waits_costs_a_few_commands_a_page() {
+    const MANY: u32 = 3_000;
+    let rig = Rig::start().await;
+    let added = rig.add(MANY).await;
+    let mut processor = Processor::builder(&rig.broker, rig.source())
+        .concurrency(256)
+        .batch(1_000)
+        .breaker(Breaker::Off)
+        .build(async |_: Message<u32>| Outcome::retry_after("the bank is closed", HOUR))
+        .unwrap();
+    processor.run_batches(3).await.unwrap();
+    assert_eq!(rig.pending().await.len(), MANY as usize);
+    // All have been left alone for longer than a lease.
+    let owner = rig.pending().await.remove(0).1;
+    let mut looking = rig.server.connect().await;
+    let mut aging = cmd("XCLAIM");
+    let source = rig.source();
+    aging.arg(source.stream.as_str()).arg(source.group.as_str());
+    aging.arg(owner).arg(0);
+    for id in &added {
+        aging.arg(id.to_string());
+    }
+    aging.arg("IDLE").arg(3_600_000).arg("JUSTID");
+    let _: Value = aging.query_async(&mut looking).await.unwrap();
+
+    let before = commands(&mut looking).await.unwrap();
+    let mut idle = Processor::builder(&rig.broker, rig.source())
+        .build(async |_: Message<u32>| {})
+        .unwrap();
+    assert_eq!(idle.recover().await.unwrap().taken, 0);
+    let counted = diff(&before, &commands(&mut looking).await.unwrap());
+    println!("{counted:?}");
+    let calls = |name: &str| counted.get(name).copied().unwrap_or(0);
+    // Whether it waits is asked for each, and nothing else: not its state, not its entry, and all of a page go to
+    // their owner together.
+    assert_eq!(calls("zscore"), u64::from(MANY), "{counted:?}");
+    assert_eq!(calls("xrange"), 0, "{counted:?}");
+    let all: u64 = counted.values().sum();
+    // A hundred states are looked at for what others acknowledged.
+    assert!(all <= u64::from(MANY) + 250, "{all}: {counted:?}");
+    assert!(rig.pending().await.iter().all(|row| row.2 < 3_600_000));
 }

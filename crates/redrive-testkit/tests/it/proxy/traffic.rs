@@ -79,7 +79,7 @@ async fn commands_are_known_by_name_subcommand_and_script() {
     let (n,): (u64,) = atomic.query_async(&mut connection).await.unwrap();
     let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/../redrive/src/redis/scripts/");
     let text = |name: &str| std::fs::read_to_string(format!("{scripts}{name}.lua")).unwrap();
-    let claim = format!("{}\n{}", text("shared"), text("claim"));
+    let claim = [text("shared"), text("burial"), text("claim")].join("\n");
     for text in [&claim, &text("purge")] {
         let mut eval = redis::cmd("EVAL");
         let _: Result<redis::Value, _> = eval.arg(text).arg(0).query_async(&mut connection).await;

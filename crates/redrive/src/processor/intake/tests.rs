@@ -27,6 +27,11 @@ fn tend(max: usize, cursor: Cursor) -> Next {
     Next::Ask(Call::Tend { max, cursor })
 }
 
+/// A claim round of all that is free, and what it looks at.
+fn claim(cursor: Cursor) -> Next {
+    tend(116, cursor)
+}
+
 fn tended(taken: usize, cursor: Option<Cursor>, next_due: Option<Duration>) -> Tended {
     let delivery = |n| Delivery {
         lease: Lease::new(EntryId::new(n, 0), 1, Charge::TakenOver),
@@ -46,22 +51,113 @@ fn tended(taken: usize, cursor: Option<Cursor>, next_due: Option<Duration>) -> T
 fn a_worker_claims_first_and_then_reads_until_the_next_claim_is_due() {
     let start = Instant::now();
     let mut intake = Intake::new(Extent::UntilStopped, 100, 5 * SECOND, start);
-    assert_eq!(intake.next(view(start)), tend(100, Cursor::START));
+    assert_eq!(intake.next(view(start)), claim(Cursor::START));
     intake.tended(100, &tended(0, None, None), start);
     assert_eq!(intake.next(view(start)), read(Some(SECOND)));
     intake.read_answered(Some(SECOND), 100, 0);
-    assert_eq!(intake.next(view(start + SECOND)), tend(100, Cursor::START));
+    assert_eq!(intake.next(view(start + SECOND)), claim(Cursor::START));
 }
 
 #[test]
 fn a_claim_round_follows_at_once_when_it_was_full_or_has_not_come_to_the_end() {
     let start = Instant::now();
     let mut intake = Intake::new(Extent::UntilStopped, 100, 5 * SECOND, start);
+    // It has come to the end of what is pending: what more there is, is due.
     intake.tended(100, &tended(100, None, None), start);
-    assert_eq!(intake.next(view(start)), tend(100, Cursor::START));
+    assert_eq!(intake.next(view(start)), claim(Cursor::END));
+    let mut intake = Intake::new(Extent::UntilStopped, 100, 5 * SECOND, start);
     let middle = Cursor(EntryId::new(7, 0));
-    intake.tended(100, &tended(0, Some(middle), None), start);
-    assert_eq!(intake.next(view(start)), tend(100, middle));
+    intake.tended(100, &tended(1, Some(middle), None), start);
+    assert_eq!(intake.next(view(start)), claim(middle));
+}
+
+#[test]
+fn a_sweep_that_finds_nothing_takes_its_time_and_rests_the_longer_the_more_there_was_to_look_at() {
+    let mut now = Instant::now();
+    let mut intake = Intake::new(Extent::UntilStopped, 100, 5 * SECOND, now);
+    for (pages, rest) in [(1, SECOND), (25, 3 * SECOND / 2), (1_000, LONGEST_REST)] {
+        for page in 1..pages {
+            let middle = Cursor(EntryId::new(page, 0));
+            intake.next(view(now));
+            intake.tended(100, &tended(0, Some(middle), None), now);
+            assert_eq!(intake.next(view(now)), read(Some(PAGE_PAUSE)));
+            now += PAGE_PAUSE;
+            assert_eq!(intake.next(view(now)), claim(middle));
+        }
+        intake.next(view(now));
+        intake.tended(100, &tended(0, None, None), now);
+        // What comes due meanwhile is asked for all the same, and nothing is looked at for that.
+        intake.due_in(SECOND / 2, now);
+        assert_eq!(intake.next(view(now)), read(Some(SECOND / 2)));
+        assert_eq!(intake.next(view(now + SECOND / 2)), claim(Cursor::END));
+        intake.tended(100, &tended(1, None, None), now + SECOND / 2);
+        now += rest;
+        let almost = view(now - Duration::from_millis(1));
+        assert!(!matches!(
+            intake.next(almost),
+            Next::Ask(Call::Tend {
+                cursor: Cursor::START,
+                ..
+            })
+        ));
+        assert_eq!(intake.next(view(now)), claim(Cursor::START));
+    }
+}
+
+#[test]
+fn what_is_seen_near_the_end_of_its_lease_is_looked_at_the_moment_that_is_over() {
+    let now = Instant::now();
+    let mut intake = Intake::new(Extent::UntilStopped, 100, 5 * SECOND, now);
+    let near = |cursor, ms| Tended {
+        next_over: Some(Duration::from_millis(ms)),
+        ..tended(0, cursor, None)
+    };
+    let middle = Cursor(EntryId::new(7, 0));
+    intake.tended(100, &near(Some(middle), 300), now);
+    intake.tended(100, &near(None, 800), now);
+    assert_eq!(
+        intake.next(view(now)),
+        read(Some(Duration::from_millis(300)))
+    );
+    let over = now + Duration::from_millis(300);
+    assert_eq!(intake.next(view(over)), claim(Cursor::START));
+    intake.tended(100, &tended(0, None, None), over);
+    assert_eq!(intake.next(view(over)), read(Some(SECOND)));
+}
+
+#[test]
+fn a_worker_alone_with_nothing_pending_looks_every_two_seconds() {
+    let start = Instant::now();
+    let mut intake = Intake::new(Extent::UntilStopped, 100, 5 * SECOND, start);
+    let quiet = Tended {
+        quiet: true,
+        ..Tended::default()
+    };
+    intake.tended(100, &quiet, start);
+    assert_eq!(intake.next(view(start)), read(Some(2 * SECOND)));
+    // As soon as there is something to read there is load.
+    intake.read_answered(Some(2 * SECOND), 100, 1);
+    intake.due_in(Duration::ZERO, start);
+    assert_eq!(intake.next(view(start)), claim(Cursor::END));
+    intake.tended(100, &tended(0, None, None), start);
+    assert_eq!(intake.next(view(start)), read(Some(TEND_UNDER_LOAD_EVERY)));
+}
+
+#[test]
+fn a_read_that_waits_ends_early_when_something_comes_due_that_was_not_known() {
+    let start = Instant::now();
+    let mut intake = Intake::new(Extent::UntilStopped, 100, 5 * SECOND, start);
+    intake.tended(100, &tended(0, None, None), start);
+    let Next::Ask(call) = intake.next(view(start)) else {
+        panic!("no read")
+    };
+    // It ends by itself when it is time to look again.
+    assert_eq!(intake.read_ends_at(Some(call)), None);
+    intake.due_in(SECOND / 2, start);
+    assert_eq!(intake.read_ends_at(Some(call)), Some(start + SECOND / 2));
+    assert!(!intake.could_end(call, 1, start));
+    assert!(intake.could_end(call, 1, start + SECOND / 2));
+    assert_eq!(intake.read_ends_at(Some(Call::CountPending)), None);
 }
 
 #[test]
@@ -88,7 +184,7 @@ fn nothing_is_asked_without_room_or_before_the_pause_is_over() {
     assert_eq!(intake.next(full), Next::NeedsRoom);
     intake.failed(start);
     assert!(matches!(intake.next(view(start)), Next::Wait(Some(until)) if until > start));
-    assert_eq!(intake.next(view(start + SECOND)), tend(100, Cursor::START));
+    assert_eq!(intake.next(view(start + SECOND)), claim(Cursor::START));
 }
 
 #[test]
@@ -161,7 +257,7 @@ fn in_a_pause_nothing_is_asked_and_a_round_or_a_sweep_that_has_begun_is_over() {
     let mut rounds = Intake::new(Extent::Batches(2), 100, 5 * SECOND, start);
     rounds.tended(100, &tended(3, None, None), start);
     assert_eq!(rounds.next(paused(3)), waits);
-    assert_eq!(rounds.next(view(start)), tend(100, Cursor::START));
+    assert_eq!(rounds.next(view(start)), claim(Cursor::START));
     rounds.tended(100, &tended(1, None, None), start);
     assert_eq!(rounds.next(paused(0)), Next::Done);
 }
@@ -183,7 +279,7 @@ fn a_probe_is_new_where_there_is_something_new_and_else_what_is_due() {
         intake.read_answered(None, 100, 0);
         assert_eq!(intake.next(probing), tend(1, Cursor::START));
         intake.tended(1, &tended(1, None, None), start);
-        assert_eq!(intake.next(probing), tend(1, Cursor::START));
+        assert_eq!(intake.next(probing), tend(1, Cursor::END));
         // The read under way when a pause began was ended, and found nothing for that reason alone.
         intake.next(View {
             paused_until: Some(start + SECOND),
@@ -204,7 +300,7 @@ fn while_nothing_is_read_what_is_pending_is_still_taken_over_and_nothing_ends() 
         let mut intake = Intake::new(extent, 100, 5 * SECOND, start);
         for round in 0..3 {
             let now = start + round * SECOND;
-            assert_eq!(intake.next(held_up(now)), tend(100, Cursor::START));
+            assert_eq!(intake.next(held_up(now)), claim(Cursor::START));
             intake.tended(100, &tended(1, None, None), now);
             let waits = Next::Wait(Some(now + SECOND));
             assert_eq!(intake.next(held_up(now)), waits);
@@ -216,7 +312,7 @@ fn while_nothing_is_read_what_is_pending_is_still_taken_over_and_nothing_ends() 
     assert_eq!(rounds.next(view(start)), read(Some(5 * SECOND)));
 
     let mut sweep = Intake::new(Extent::Sweep, 100, 5 * SECOND, start);
-    assert_eq!(sweep.next(held_up(start)), tend(100, Cursor::START));
+    assert_eq!(sweep.next(held_up(start)), claim(Cursor::START));
     sweep.tended(100, &tended(0, None, None), start);
     assert_eq!(sweep.next(held_up(start)), Next::Done);
 }

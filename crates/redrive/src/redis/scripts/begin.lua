@@ -7,7 +7,6 @@
 
 local max_attempts, max_crashes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local is_alone, nonce = ARGV[6] == '1', ARGV[7]
-local out = {}
 
 local function begin(id, n)
   local row = still_pending(id)
@@ -16,19 +15,18 @@ local function begin(id, n)
   local s = load(id, n)
   if row[4] == n + 1 and s.nonce == nonce then return { 'ok', n + 1, s.f, told(s.x, max_crashes) } end
   if row[4] ~= n or waits(id, s, n) then return { 'lost' } end
-  local fields, x = payload(id), crashes(s, n)
+  local x = crashes(s, n)
   local reason = used_up(s, n, max_attempts, max_crashes)
-  if not fields or reason then
+  if reason or not is_there(id) then
+    local fields = payload(id)
     return bury(id, fields, { reason = reason, err = fields and last_words(reason, s, x) or s.err,
       n = n, f = s.f, x = x, first = s.first, consumer = ME }, s)
   end
-  -- Not JUSTID: this is the delivery, and the count is our fencing token.
-  redis.call('XCLAIM', STREAM, GROUP, ME, 0, id)
+  deliver(id, n + 1)
   if x > s.x then s.b = n end
   s.x, s.o, s.h, s.nonce, s.alone = x, n + 1, 0, nonce, is_alone and n + 1 or 0
   save(id, s)
-  return { 'ok', n + 1, s.f, told(x, max_crashes) }
+  return { 'ok', n + 1, s.f, told(s.x, max_crashes) }
 end
 
-for i = 8, #ARGV, 2 do out[#out + 1] = begin(ARGV[i], tonumber(ARGV[i + 1])) end
-return out
+return for_each(8, 2, function(i) return begin(ARGV[i], tonumber(ARGV[i + 1])) end)

@@ -4,8 +4,6 @@
 --      reason, '1' if its run is a recorded failure, else '0', error, error kind, fingerprint
 -- Returns for each: a row of bury · {'full'} (as it was answered before) · {'already'} (it waits for a retry) · {'lost'} · {'gone'}
 
-local out = {}
-
 local function give_up(id, n, charged, reason, failed, err, kind, fingerprint)
   local row = still_pending(id)
   if not row then return no_longer_pending(id, n, charged) end
@@ -23,8 +21,7 @@ local function give_up(id, n, charged, reason, failed, err, kind, fingerprint)
   return bury(id, fields, about, s)
 end
 
-for i = 4, #ARGV, 8 do
-  out[#out + 1] = give_up(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1', ARGV[i + 3],
+return for_each(4, 8, function(i)
+  return give_up(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1', ARGV[i + 3],
     ARGV[i + 4] == '1', ARGV[i + 5], ARGV[i + 6], ARGV[i + 7])
-end
-return out
+end)

@@ -6,16 +6,14 @@
 -- Returns for each: {'ok'} · {'already'} · {'lost'} · {'gone'} · a row of bury (trimmed: its
 --      tombstone)
 
-local out = {}
-
 local function put_back(id, n, charged, how, delay, err)
   local row = still_pending(id)
   if not row then return no_longer_pending(id, n, charged) end
   local s = load(id, n)
   if ended(id, s, n, charged) then return { 'already' } end
   if lost(row, n, charged) then return { 'lost' } end
-  if not payload(id) then return entomb(id, n, charged) end
-  redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')
+  if not is_there(id) then return entomb(id, n, charged) end
+  hold(id, ME)
   if how == 'retry' then
     s.f = s.f + 1
     s.err = string.sub(err, 1, 1024)
@@ -26,16 +24,15 @@ local function put_back(id, n, charged, how, delay, err)
   s.h = n
   save(id, s)
   if delay then
-    redis.call('ZADD', DUE, int(NOW + delay), id)
+    due_at(id, NOW + delay)
   else
     -- Kept: one that a group before this one left would be taken for that of this delivery.
-    redis.call('ZREM', DUE, id)
+    undue(id)
   end
   return { 'ok' }
 end
 
-for i = 4, #ARGV, 6 do
-  out[#out + 1] = put_back(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1', ARGV[i + 3],
+return for_each(4, 6, function(i)
+  return put_back(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1', ARGV[i + 3],
     tonumber(ARGV[i + 4]), ARGV[i + 5])
-end
-return out
+end)

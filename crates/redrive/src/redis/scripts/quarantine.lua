@@ -1,4 +1,4 @@
--- Which messages have had too many crashes, and of whose they were. Stands behind shared.lua in front
+-- Which messages have had too many crashes, and of whose they were. Stands behind burial.lua in front
 -- of the scripts that need it. KEYS, ARGV: as there. Returns nothing by itself.
 --
 -- A crash ends all that runs in a process. So it proves something only of a message that ran alone.
@@ -27,18 +27,18 @@ end
 -- The verdict waits, under its owner: who is only slow may still come back, and a lost lease is no
 -- crash. Nobody runs it meanwhile. A hint for the open delivery says that it has waited.
 local function doubt(id, n, owner, s, wait)
-  redis.call('XCLAIM', STREAM, GROUP, owner, 0, id, 'JUSTID')
+  hold(id, owner)
   s.h = n
   save(id, s)
-  redis.call('ZADD', DUE, int(NOW + wait), id)
+  due_at(id, NOW + wait)
   return { 'doubted', id }
 end
 
 -- Its owner is back, with the very delivery that was taken for a crash: it was slow.
 local function came_back(id, n)
   local s = load(id, n)
-  if s.h ~= n or s.o ~= n or not redis.call('ZSCORE', DUE, id) then return end
+  if s.h ~= n or s.o ~= n or not due_of(id) then return end
   s.h = 0
   save(id, s)
-  redis.call('ZREM', DUE, id)
+  undue(id)
 end

@@ -6,7 +6,6 @@
 -- Returns for each: {'ok'} · {'lost'} · {'gone'} · a row of bury (trimmed: its tombstone) ·
 --      {'taken'}: another process has the name, and what it holds is not ours to renew
 
-local out = {}
 local has = redis.call('GET', KEYS[9])
 local taken = has and has ~= ARGV[4]
 
@@ -14,7 +13,7 @@ local function renew(id, n, charged)
   local row = still_pending(id)
   if not row then return no_longer_pending(id, n, charged) end
   if lost(row, n, charged) then return { 'lost' } end
-  if not payload(id) then
+  if not is_there(id) then
     -- Put back before, and the reply was lost: its failure stands in the state and would be counted
     -- again on the tombstone. It waits, and claim buries it.
     local s = load(id, n)
@@ -22,12 +21,16 @@ local function renew(id, n, charged)
     return entomb(id, n, charged)
   end
   -- JUSTID: renewing must not look like a delivery, the count is our fencing token.
-  redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')
+  hold(id, ME)
   if charged then came_back(id, n) end
   return { 'ok' }
 end
 
-for i = 5, #ARGV, 3 do
-  out[#out + 1] = taken and { 'taken' } or renew(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1')
+if taken then
+  local out = {}
+  for i = 5, #ARGV, 3 do out[#out + 1] = { 'taken' } end
+  return out
 end
-return out
+return for_each(5, 3, function(i)
+  return renew(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1')
+end)

@@ -1,4 +1,4 @@
--- Shared by every script that ends or keeps deliveries; loaded in front of each.
+-- Shared by every script that ends or keeps deliveries; loaded in front of each, with burial.lua behind it.
 --
 -- KEYS 1 stream, 2 due (sorted set), 3 state (hash), 4 consumers (hash), 5 meta (hash),
 --      6 dead-letter stream, 7 its ledger (hash), 8 tombstones (hash)
@@ -25,21 +25,129 @@ local clock = redis.call('TIME')
 local NOW = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
 local function int(number) return string.format('%.0f', number) end
+local NOW_TEXT = int(NOW)
+
+-- ==== what a call knows, and what it is going to write
+
+-- A call is for many messages. They are looked up together, judged one by one, and what came of it is written
+-- together, by `write`: a command for each message would cost the server several times as much. Until then this
+-- is what is known, by id: rows of the PEL (false: not pending), states as they are written (false: none).
+local rows, texts = {}, {}
+-- And what is to be written: who is to own what, by owner; what is delivered once more, by the new count; which
+-- states and due times have changed; what leaves the PEL.
+local held, delivered, stated, timed, left = {}, {}, {}, {}, {}
 
 -- The one row of an entry in the PEL: id, owner, idle, delivery count; nil when it is not pending.
 local function pending(id)
-  local rows = redis.pcall('XPENDING', STREAM, GROUP, id, id, 1)
-  if rows.err then
-    if string.match(rows.err, 'NOGROUP') then return nil end
-    rows = redis.call('XPENDING', STREAM, GROUP, id, id, 1)
+  if rows[id] == nil then
+    local found = redis.pcall('XPENDING', STREAM, GROUP, id, id, 1)
+    if found.err then
+      if string.match(found.err, 'NOGROUP') then return nil end
+      found = redis.call('XPENDING', STREAM, GROUP, id, id, 1)
+    end
+    rows[id] = found[1] or false
   end
-  return rows[1]
+  return rows[id] or nil
+end
+
+local function states(ids)
+  for from = 1, #ids, 1000 do
+    local some = { unpack(ids, from, math.min(from + 999, #ids)) }
+    for i, text in ipairs(redis.call('HMGET', STATE, unpack(some))) do texts[some[i]] = text end
+  end
+end
+
+-- Looks up what a call is about. The more the ids are in order, and the closer together, the more rows come with
+-- one command; what did not come is looked up when it is asked for.
+local many, first_row, came = 0, nil, {}
+local function foresee(ids)
+  many = #ids
+  if many < 2 then return end
+  states(ids)
+  local found = redis.pcall('XPENDING', STREAM, GROUP, ids[1], ids[#ids], #ids + 16)
+  if found.err then return end
+  for _, row in ipairs(found) do
+    rows[row[1]] = row
+    came[row[1]] = true
+  end
+  first_row = found[1] and found[1][1]
 end
 
 -- The fields of an entry as a flat list; nil when the stream no longer has it.
 local function payload(id)
   local entry = redis.call('XRANGE', STREAM, id, id)[1]
   return entry and entry[2]
+end
+
+-- Time and number of an id, where they can be compared as they are read here.
+local function parts(id)
+  local ms, seq = string.match(id, '^(%d+)%-(%d+)$')
+  ms, seq = tonumber(ms), tonumber(seq)
+  if ms and ms < 9007199254740992 and seq < 9007199254740992 then return ms, seq end
+end
+
+-- The first entry of the stream, and the last one that was deleted: between the end of what was trimmed and that of
+-- what was deleted an entry has to be looked for, behind both it is there. False where the server does not tell.
+local stream
+local function bounds()
+  if stream == nil then
+    local about, info = {}, redis.call('XINFO', 'STREAM', STREAM)
+    for i = 1, #info, 2 do about[info[i]] = info[i + 1] end
+    local first = about['first-entry'] and about['first-entry'][1]
+    stream = false
+    if first and about['max-deleted-entry-id'] then
+      local ms, seq = parts(first)
+      local gone_ms, gone_seq = parts(about['max-deleted-entry-id'])
+      if ms and gone_ms then
+        stream = { ms = ms, seq = seq, gone_ms = gone_ms, gone_seq = gone_seq }
+      end
+    end
+  end
+  return stream
+end
+
+local function is_behind_all(id)
+  local ms, seq = parts(id)
+  local b = ms and bounds()
+  return b and (ms > b.ms or (ms == b.ms and seq >= b.seq))
+    and (ms > b.gone_ms or (ms == b.gone_ms and seq > b.gone_seq)) or false
+end
+
+-- Whether the stream still has an entry, without reading it where that can be told. Rows that came together are in
+-- order: where the first is behind what was trimmed and deleted, all are.
+local all_there
+local function is_there(id)
+  if many < 2 then return payload(id) ~= nil end
+  if all_there == nil and first_row then all_there = is_behind_all(first_row) end
+  return all_there and came[id] or is_behind_all(id) or payload(id) ~= nil
+end
+
+local function put(list, key, id)
+  list[key] = list[key] or {}
+  list[key][#list[key] + 1] = id
+end
+
+-- It is owner's, from now on, which is no delivery: JUSTID.
+local function hold(id, owner)
+  local row = pending(id)
+  rows[id] = { id, owner, 0, row[4] }
+  put(held, owner, id)
+end
+
+-- It is delivered to this consumer once more: the count, which is our fencing token, goes up to n.
+local function deliver(id, n)
+  rows[id] = { id, ME, 0, n }
+  put(delivered, n, id)
+end
+
+local function due_at(id, ms) timed[id] = ms end
+
+local function undue(id) timed[id] = false end
+
+-- When it is due, as the server or this call has it; nil or false if it does not wait.
+local function due_of(id)
+  if timed[id] ~= nil then return timed[id] end
+  return redis.call('ZSCORE', DUE, id)
 end
 
 -- ==== the state of one message
@@ -50,8 +158,11 @@ end
 -- ms, err the last error.
 -- Without state the present delivery counts as charged and open: a reader that died left nothing.
 local function parse(text, present)
-  local f, x, o, h, nonce, b, alone, first, err =
-    string.match(text or '', '^(%d+) (%d+) (%d+) (%d+) (%S+) (%d+) (%d+) (%d+) (.*)$')
+  local f, x, o, h, nonce, b, alone, first, err
+  if text then
+    f, x, o, h, nonce, b, alone, first, err = string.match(text,
+      '^(%d+) (%d+) (%d+) (%d+) (%S+) (%d+) (%d+) (%d+) (.*)$')
+  end
   if f then
     return { f = tonumber(f), x = tonumber(x), o = tonumber(o), h = tonumber(h), nonce = nonce,
       b = tonumber(b), alone = tonumber(alone), first = tonumber(first), err = err }
@@ -60,13 +171,20 @@ local function parse(text, present)
 end
 
 local function written(s)
-  return table.concat({ int(s.f), int(s.x), int(s.o), int(s.h), s.nonce, int(s.b), int(s.alone),
-    int(s.first), s.err }, ' ')
+  -- An error may hold any byte: '%s' would end at the first that is zero.
+  return string.format('%d %d %d %d ', s.f, s.x, s.o, s.h) .. s.nonce
+    .. string.format(' %d %d %.0f ', s.b, s.alone, s.first) .. s.err
 end
 
-local function load(id, present) return parse(redis.call('HGET', STATE, id), present) end
+local function load(id, present)
+  if texts[id] == nil then texts[id] = redis.call('HGET', STATE, id) end
+  return parse(texts[id], present)
+end
 
-local function save(id, s) redis.call('HSET', STATE, id, written(s)) end
+local function save(id, s)
+  texts[id] = written(s)
+  stated[id] = true
+end
 
 local function crashes(s, present)
   if s.o == present then return s.x + 1 end
@@ -74,13 +192,21 @@ local function crashes(s, present)
 end
 
 local function forget(id)
-  redis.call('HDEL', STATE, id)
-  redis.call('ZREM', DUE, id)
+  texts[id] = false
+  stated[id] = true
+  timed[id] = false
+end
+
+-- It is acknowledged, when its copy is written.
+local function leave(id)
+  rows[id] = false
+  left[#left + 1] = id
+  forget(id)
 end
 
 -- Whether it waits for its due time under its present delivery.
 local function waits(id, s, present)
-  return s.h == present and redis.call('ZSCORE', DUE, id)
+  return s.h == present and due_of(id)
 end
 
 -- Whether this very delivery was ended before and put back: then this call repeats one whose reply
@@ -102,8 +228,6 @@ local function unbook(id, n, present)
     s.b = 0
   end
   if open then s.o = 0 end
-  -- The entry is not ours, so no XCLAIM can go first; this removes nothing, and is never refused.
-  redis.call('ZREM', DUE, '-')
   save(id, s)
 end
 
@@ -176,242 +300,97 @@ local function lift(id)
   return true
 end
 
--- ==== dead letters
+-- ==== writing
 
--- Whether a text is a number as it is written here: no sign, no leading zero, at most `most`.
-local function canonical(text, most)
-  if text ~= '0' and not string.match(text, '^[1-9]%d*$') then return false end
-  return #text < #most or (#text == #most and text <= most)
+-- Runs a command with many words, some hundreds at a time.
+local function in_parts(words, run)
+  for from = 1, #words, 1000 do run(unpack(words, from, math.min(from + 999, #words))) end
 end
 
-local U64, U32 = '18446744073709551615', '4294967295'
+-- The rows of what XCLAIM did not find in the stream, and what a tombstone was written for then.
+local lost_rows, tombs = {}, {}
+local vanished
 
--- How many of a flat list's items are the user's, and the lineage behind them: a block that replay
--- appended is not the user's. A block with nothing before it was not appended by replay.
-local function own(fields)
-  local n, campaign = #fields, nil
-  if n >= 2 and fields[n - 1] == 'redrive-campaign' and fields[n] ~= '' then
-    campaign = fields[n]
-    n = n - 2
-  end
-  if n >= 6 and fields[n - 1] == 'redrive-replays' and fields[n - 3] == 'redrive-replayed-from' then
-    local replays, from = fields[n], fields[n - 2]
-    local ms, seq = string.match(from, '^(%d+)%-(%d+)$')
-    if ms and canonical(ms, U64) and canonical(seq, U64) and replays ~= '0'
-      and canonical(replays, U32) then
-      return n - 4, from, replays, campaign
+-- Gives these to an owner. Redis 7 drops from the PEL what is no longer in the stream, and answers without it: that
+-- was looked for before, and comes only where the server has told wrong what was deleted.
+local function give(owner, ids, ...)
+  for from = 1, #ids, 1000 do
+    local words = { unpack(ids, from, math.min(from + 999, #ids)) }
+    local asked = #words
+    for _, word in ipairs({ ... }) do words[#words + 1] = word end
+    words[#words + 1] = 'JUSTID'
+    local given = redis.call('XCLAIM', STREAM, GROUP, owner, 0, unpack(words))
+    if #given < asked then
+      local known = {}
+      for _, id in ipairs(given) do known[id] = true end
+      for i = 1, asked do
+        if not known[words[i]] then lost_rows[words[i]] = rows[words[i]] end
+      end
     end
   end
-  return #fields
 end
 
--- Names that would be misread in a flat dead letter: its own five, and the mark of a native one.
-local FLAT = { original_stream = true, original_id = true, failure_reason = true,
-  attempts = true, dlq_timestamp = true, ['redrive-v'] = true }
-
-local function flat_can_hold(fields)
-  if own(fields) > 7800 then return false end
-  for i = 1, #fields, 2 do
-    if FLAT[fields[i]] then return false end
+-- Writes what was decided: first what is never refused for want of memory, whether it finds something or not, then
+-- what may be, and removes last.
+local function write()
+  local claims = false
+  for owner, ids in pairs(held) do
+    give(owner, ids)
+    claims = true
   end
-  return true
-end
-
-local function flat(id, fields, about)
-  local args = {}
-  for i = 1, #fields do args[i] = fields[i] end
-  local function put(name, value)
-    args[#args + 1] = name
-    args[#args + 1] = value
+  for n, ids in pairs(delivered) do
+    give(ME, ids, 'RETRYCOUNT', int(n))
+    claims = true
   end
-  put('original_stream', STREAM)
-  put('original_id', id)
-  put('failure_reason',
-    about.reason == 'attempts_exhausted' and 'max_retries_exceeded' or about.reason)
-  put('attempts', int(about.n))
-  put('dlq_timestamp', clock[1] .. '.' .. string.format('%06d', tonumber(clock[2])))
-  return args
-end
-
--- The three fields of an envelope's message. Nil for what it cannot hold: any other field, a block
--- of replay too, one of them twice, or one without payload that would read as a tombstone.
-local ENVELOPE = { data = true, ts = true, trace_id = true }
-
-local function envelope(id, fields, about)
-  local user = {}
-  for i = 1, #fields, 2 do
-    local name = fields[i]
-    if not ENVELOPE[name] or user[name] then return nil end
-    user[name] = fields[i + 1]
-  end
-  local err = about.err or ''
-  if about.reason ~= 'attempts_exhausted' then err = about.reason .. ': ' .. err end
-  if #fields > 0 and (user.data or '') == '' and string.sub(err, 1, 9) == 'trimmed: ' then return nil end
-  return { 'original_stream', STREAM, 'original_msg_id', id, 'error', err,
-    'attempt', int(math.max(about.f, 1)), 'data', user.data or '', 'ts', user.ts or '',
-    'trace_id', user.trace_id or '' }
-end
-
-local function native(id, fields, about)
-  local n, from, replays, campaign = own(fields)
-  local args, packed = {}, nil
-  if n > 7800 then
-    local parts = {}
-    for i = 1, n do parts[i] = struct.pack('>I4', #fields[i]) .. fields[i] end
-    packed = table.concat(parts)
-    n = 0
-  end
-  for i = 1, n do args[i] = fields[i] end
-  local function put(name, value)
-    if value and value ~= '' then
-      args[#args + 1] = 'redrive-' .. name
-      args[#args + 1] = value
+  local states_of, without, dues, done = {}, {}, {}, {}
+  for id in pairs(stated) do
+    if texts[id] then
+      states_of[#states_of + 1] = id
+      states_of[#states_of + 1] = texts[id]
+    else
+      without[#without + 1] = id
     end
   end
-  put('v', '1')
-  put('fields', int(n / 2))
-  put('stream', STREAM)
-  put('group', GROUP)
-  put('id', id)
-  put('reason', about.reason)
-  put('error', about.err)
-  put('error-kind', about.kind)
-  put('fingerprint', about.fingerprint)
-  put('attempts', int(about.f))
-  put('crashes', int(about.x))
-  put('consumer', about.consumer)
-  if about.first > 0 then put('first-at', int(about.first)) end
-  put('dead-at', int(NOW))
-  put('replays', replays)
-  put('campaign', campaign)
-  put('replayed-from', from)
-  put('packed', packed)
-  return args
-end
-
--- The layout of a dead letter and its fields: native where the one asked for cannot hold it.
-local function compose(id, fields, about)
-  if LAYOUT == 'flat' and flat_can_hold(fields) then return 'flat', flat(id, fields, about) end
-  local args = LAYOUT == 'envelope' and envelope(id, fields, about)
-  if args then return 'envelope', args end
-  return 'native', native(id, fields, about)
-end
-
--- Notes in the campaign that put a message back that it has died again, where the campaign is one of this
--- queue. Its key is made from that of the ledger, beside which it lies; the name in the entry may be
--- anybody's.
-local function note_death(fields, added, fingerprint)
-  local _, from, _, campaign = own(fields)
-  if not campaign or #campaign > 64 or not string.match(campaign, '^[%w._-]+$') then return end
-  local key = string.sub(LEDGER, 1, -7) .. 'campaign:' .. campaign
-  if redis.pcall('HEXISTS', key, 'r:' .. from) ~= 1 then return end
-  if not fingerprint or fingerprint == '' then fingerprint = '-' end
-  redis.pcall('HSET', key, 'd:' .. from, added .. ' ' .. fingerprint)
-end
-
--- Adds one dead letter; answers its id and layout, or nil and why the server refused.
-local function add_dead_letter(id, fields, about)
-  local layout, args = compose(id, fields, about)
-  local added = redis.pcall('XADD', DLQ, '*', unpack(args))
-  if type(added) == 'table' and added.err then return nil, added.err end
-  -- What was added must be removed from the PEL whatever becomes of the count.
-  redis.pcall('HINCRBY', LEDGER, 'dead_lettered', 1)
-  note_death(fields, added, about.fingerprint)
-  return added, layout
-end
-
--- The bytes of the queue as the server counts them: exact up to so many nodes of the stream, an estimate
--- beyond. Or nil and why it does not tell.
-local function usage()
-  local bytes = redis.pcall('MEMORY', 'USAGE', DLQ, 'SAMPLES', 1000)
-  if type(bytes) == 'table' then return nil, bytes.err end
-  return bytes or 0
-end
-
--- Whether the queue takes no more, and why that cannot be told. What is no stream is not full: adding to
--- it tells why. An empty one is not: its bytes are those of no dead letter.
-local function full()
-  local bytes, err
-  if BYTES > 0 then bytes, err = usage() end
-  if not STOPS then return false, err end
-  local length = redis.pcall('XLEN', DLQ)
-  if type(length) ~= 'number' or length == 0 then return false, err end
-  if MOST > 0 and length >= MOST then return true end
-  if AGE > 0 and NOW > AGE and #redis.call('XRANGE', DLQ, '-', int(NOW - AGE - 1), 'COUNT', 1) > 0 then
-    return true
+  for id, ms in pairs(timed) do
+    if ms then
+      dues[#dues + 1] = ms
+      dues[#dues + 1] = id
+    else
+      done[#done + 1] = id
+    end
   end
-  return bytes and bytes >= BYTES or false, err
-end
-
--- How many one call drops at most to keep within its bytes: each is measured, and the server waits.
-local to_drop = 500
-
--- Keeps the queue within its limit where that drops the oldest: how many went. What was just added stays.
-local function drop_oldest()
-  if OVERFLOW ~= 'drop' and OVERFLOW ~= 'about' then return 0 end
-  local dropped = 0
-  local function trim(...)
-    local gone = redis.pcall('XTRIM', DLQ, ...)
-    if type(gone) ~= 'number' then return 0 end
-    dropped = dropped + gone
-    return gone
+  -- Where no entry is ours no XCLAIM went first; this removes nothing.
+  if not claims and #states_of > 0 then redis.call('ZREM', DUE, '-') end
+  in_parts(states_of, function(...) redis.call('HSET', STATE, ...) end)
+  in_parts(dues, function(...) redis.call('ZADD', DUE, ...) end)
+  in_parts(left, function(...) redis.call('XACK', STREAM, GROUP, ...) end)
+  in_parts(done, function(...) redis.call('ZREM', DUE, ...) end)
+  in_parts(without, function(...) redis.call('HDEL', STATE, ...) end)
+  held, delivered, stated, timed, left = {}, {}, {}, {}, {}
+  local lost_ones = lost_rows
+  for id in pairs(lost_ones) do tombs[id] = vanished(id) end
+  if next(lost_ones) then
+    lost_rows = {}
+    write()
   end
-  if MOST > 0 then trim('MAXLEN', OVERFLOW == 'drop' and '=' or '~', int(MOST)) end
-  if AGE > 0 and NOW > AGE then trim('MINID', '=', int(NOW - AGE)) end
-  local length = BYTES > 0 and redis.pcall('XLEN', DLQ)
-  while type(length) == 'number' and length > 1 and to_drop > 0 and (usage() or 0) > BYTES do
-    length, to_drop = length - 1, to_drop - 1
-    if trim('MAXLEN', '=', int(length)) == 0 then break end
+end
+
+-- Judges the messages of a call, which stand in ARGV from one place on, so many words each, and writes what came of
+-- it: also what came of those before one that the server refuses to look at. Returns a row for each.
+local function for_each(from, words, judge)
+  local ids, out, at = {}, {}, {}
+  for i = from, #ARGV, words do ids[#ids + 1] = ARGV[i] end
+  foresee(ids)
+  local well, failed = pcall(function()
+    for i = from, #ARGV, words do
+      out[#out + 1] = judge(i)
+      at[ARGV[i]] = #out
+    end
+  end)
+  write()
+  for id, row in pairs(tombs) do
+    if at[id] then out[at[id]] = row end
   end
-  if dropped > 0 then redis.pcall('HINCRBY', LEDGER, 'dropped', int(dropped)) end
-  return dropped
-end
-
--- The longest beginning of a text that a state keeps: never a part of a character, which goes on with
--- bytes from 128 to 191.
-local function clip(text)
-  local last = math.min(#text, 1024)
-  while last > 0 and last < #text and string.find(text, '^[\128-\191]', last + 1) do last = last - 1 end
-  return string.sub(text, 1, last)
-end
-
--- Keeps a message pending for which the queue has no room: it waits, with what its last run said.
-local function keep(id, about, s)
-  redis.call('XCLAIM', STREAM, GROUP, ME, 0, id, 'JUSTID')
-  s.f, s.first, s.err, s.h = about.f, about.first, clip(about.err), about.n
-  save(id, s)
-  redis.call('ZADD', DUE, int(NOW + FULL_PAUSE), id)
-  return { 'full', id }
-end
-
--- The one way out of the PEL into the dead-letter queue: added first, acknowledged after. A trimmed
--- entry leaves a tombstone with what was known before its last run, whatever the limit: a loss must be
--- said. Anything else that finds the queue full is kept, with its state s. Answers a row: died, id,
--- reason, dead letter, its layout, how many were dropped, and what was known: failures, crashes, first
--- failure in Unix ms, error; or full, id; or refused, id, error.
-local function bury(id, fields, about, s)
-  if not fields then
-    about.reason = 'trimmed'
-    fields = {}
-  else
-    local is_full, err = full()
-    if err then return { 'refused', id, err } end
-    if is_full then return keep(id, about, s) end
-  end
-  local added, layout = add_dead_letter(id, fields, about)
-  if not added then return { 'refused', id, layout } end
-  local dropped = drop_oldest()
-  redis.call('XACK', STREAM, GROUP, id)
-  forget(id)
-  if about.reason == 'trimmed' then remember(id, added, layout, about.n, about.consumer, s) end
-  return { 'died', id, about.reason, added, layout, dropped, int(about.f), int(about.x), int(about.first),
-    about.err }
-end
-
--- The tombstone of a message that its holder finds trimmed. What the delivery owes counts as a
--- crash, unless it is the holder's own; its failure is added when its bytes are, by resolve.
-local function entomb(id, n, charged)
-  local s = load(id, n)
-  return bury(id, nil, { err = s.err, n = n, f = s.f, x = charged and s.x or crashes(s, n),
-    first = s.first, consumer = ME }, s)
+  if not well then error(failed, 0) end
+  return out
 end
