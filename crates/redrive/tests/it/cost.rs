@@ -123,6 +123,6 @@ async fn a_sweep_over_what_waits_costs_a_few_commands_a_page() {
     assert_eq!(calls("xrange"), 0, "{counted:?}");
     let all: u64 = counted.values().sum();
     // A hundred states are looked at for what others acknowledged.
-    assert!(all <= u64::from(MANY) + 250, "{all}: {counted:?}");
+    assert!(all <= u64::from(MANY) + 400, "{all}: {counted:?}");
     assert!(rig.pending().await.iter().all(|row| row.2 < 3_600_000));
 }

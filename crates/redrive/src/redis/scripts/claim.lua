@@ -19,6 +19,8 @@ local starts = cursor == '0-0'
 local MOST, PAGE = 200, 1000
 -- How long before its lease is over a row is near that, in ms: a third of the shortest lease, at most this.
 local NEAR = 3000
+-- How many rows one call looks at closely: the server waits meanwhile.
+local CLOSELY = 250
 -- How many leases of its owner a verdict of crash_loop waits.
 local PATIENCE = 2
 local take = math.min(tonumber(ARGV[5]), MOST)
@@ -114,22 +116,28 @@ end
 
 -- Takes what nobody keeps of these rows, as far as there is room, and keeps what waits and would soon look like it.
 -- Near the end of its lease a row is looked at closely: of what neither waits nor is over it is told when it will be.
--- Answers whether there was no more room.
-local looked_at = 0
+-- Answers whether there was no more room, or enough of them for one call.
+local looked_at, closely = 0, 0
 local function examine(found, near)
-  local ids, close = {}, {}
-  for _, row in ipairs(found) do
+  local ids, close, last = {}, {}, #found
+  for at, row in ipairs(found) do
     local over = lease_of(row[2]) - row[3]
     if over <= near and not chosen[row[1]] then
       ids[#ids + 1] = row[1]
       close[row[1]] = over
+      if closely + #ids >= CLOSELY then
+        last = at
+        break
+      end
     end
   end
-  if till == '' then looked_at = looked_at + #found end
+  closely = closely + #ids
+  if till == '' then looked_at = looked_at + last end
   -- Not `foresee`: the rows are here.
   many = math.max(many, #ids)
   states(ids)
-  for _, row in ipairs(found) do
+  for at = 1, last do
+    local row = found[at]
     local id, owner, n = row[1], row[2], row[4]
     local over = close[id]
     if over then
@@ -148,7 +156,7 @@ local function examine(found, near)
     end
     cursor = id
   end
-  return false
+  return closely >= CLOSELY
 end
 
 -- A page of what is pending. Of a whole page that may be taken over only the beginning is told row by row.
