@@ -10,8 +10,7 @@ use crate::error::Error;
 use crate::selection::Selection;
 
 /// What [`DeadLetterQueue::find`] found: the dead letters one after another, then how many there
-/// are. It holds no more than a page of the queue, of about 1 MiB or one
-/// dead letter; where heavy ones follow light ones, once of a hundred.
+/// are. It holds no more than a page of the queue, of 1 MiB or one dead letter.
 ///
 /// Who shows how far it is, or may be asked to end, goes through it step by step:
 ///

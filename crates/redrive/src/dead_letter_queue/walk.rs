@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::DeadLetterQueue;
 use super::report::Progress;
-use crate::backend::{Entry, IdRange, PAGE_WEIGHT};
+use crate::backend::IdRange;
 use crate::dead_letter::{DeadLetter, read};
 use crate::error::Error;
 use crate::names::EntryId;
@@ -25,8 +25,6 @@ const HEAVY: usize = 16 << 10;
 pub(super) struct Walk {
     selection: Selection,
     rest: Rest,
-    /// What the heaviest of the last page weighs; `None` before there was one.
-    heaviest: Option<usize>,
     progress: Progress,
 }
 
@@ -75,7 +73,6 @@ impl Walk {
         Ok(Self {
             selection: selection.clone(),
             rest,
-            heaviest: None,
             progress: Progress { examined: 0, total },
         })
     }
@@ -116,7 +113,6 @@ impl Walk {
         };
         let backend = queue.broker.backend();
         // And what is left of a range when this page is done with: until then nothing has moved.
-        let mut heaviest = None;
         let (page, rest): (Vec<Step>, Option<Rest>) = match &self.rest {
             Rest::Ids(ids) if !ids.is_empty() => {
                 let some: Vec<EntryId> = ids.iter().copied().take(limit).collect();
@@ -134,12 +130,7 @@ impl Walk {
                     order,
                     limit,
                 };
-                let found = if self.weighs_little(range) {
-                    backend.entries(&queue.stream, range).await?
-                } else {
-                    backend.page(&queue.stream, range).await?
-                };
-                heaviest = found.iter().map(Entry::weight).max();
+                let found = backend.page(&queue.stream, range).await?;
                 let rest = match found.last().map(|last| last.id) {
                     // The lowest and the highest id of all have nothing beyond them.
                     None | Some(EntryId::MAX | EntryId::MIN) => Rest::Nothing,
@@ -176,19 +167,9 @@ impl Walk {
             (Rest::Ids(ids), None) => drop(ids.drain(..looked_at.min(ids.len()))),
             (whole, rest) => *whole = rest.unwrap_or(Rest::Nothing),
         }
-        self.heaviest = heaviest;
         // More than there were at the start can be met: what others add below the newest.
         self.progress.examined += looked_at as u64;
         self.progress.total = self.progress.total.max(self.progress.examined);
         Ok(Some(matching))
-    }
-
-    /// Whether a page may be read by number, which is several times cheaper for the server than weighing
-    /// each entry: where as many of the heaviest of the last page would fit. What comes behind light ones
-    /// may be heavy; then only one page is, and the next is weighed. From the newest on it is always
-    /// weighed: `XREVRANGE` goes through the whole stream to find nothing (7.0).
-    fn weighs_little(&self, range: IdRange) -> bool {
-        let heaviest = self.heaviest.map_or(usize::MAX, |weight| weight.max(1));
-        range.order == Order::Oldest && heaviest.saturating_mul(range.limit) <= PAGE_WEIGHT
     }
 }
