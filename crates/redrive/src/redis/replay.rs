@@ -39,9 +39,14 @@ pub(super) async fn replay(
             continue;
         }
         // The next call is there when the server is done with one. They are carried out as they were
-        // sent: on one connection, one after another.
+        // sent: on one connection, one after another. But for those of a script that the server does not
+        // know: the first goes alone.
+        let mut parts = together(some).into_iter();
+        if let Some(first) = parts.next() {
+            answers.extend(replay_some(link, dlq, first, today).await?);
+        }
         let mut calls = Vec::new();
-        for some in together(some) {
+        for some in parts {
             calls.push(replay_some(link, dlq, some, today));
         }
         let mut calls = stream::iter(calls).buffered(IN_FLIGHT);

@@ -35,16 +35,16 @@ end
 local removes = ARGV[2] == 'forced' or (ARGV[2] == 'unused' and pending == 0 and #alive == 0)
 -- A group takes as long to go as much is pending in it, and the server does nothing else meanwhile: what is
 -- pending goes before it, so much a call. Who may not acknowledge has it go at once.
-local step = 1000
+local step, try = 1000, redis.pcall
 if existed == 1 and removes and pending > step then
   local ids = {}
   for i, row in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', step)) do ids[i] = row[1] end
-  local let_go = redis.pcall('XACK', KEYS[1], ARGV[1], unpack(ids))
+  local let_go = try('XACK', KEYS[1], ARGV[1], unpack(ids))
   if type(let_go) == 'number' and let_go > 0 then return let_go end
 end
 -- Beside the commands, not within: of what is large the memory is freed. Not everybody may.
 local function remove(key)
-  local removed = redis.pcall('UNLINK', key)
+  local removed = try('UNLINK', key)
   if type(removed) == 'table' then return redis.call('DEL', key) end
   return removed
 end
