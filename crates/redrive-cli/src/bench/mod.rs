@@ -1,5 +1,6 @@
 //! `redrive bench`: how fast redrive is on this machine, beside raw loops that do the same work unsafely.
 
+mod bulk;
 mod chart;
 mod dead;
 mod drain;
@@ -36,7 +37,7 @@ use crate::terminal::note;
 /// Measure redrive on this machine, each number beside a raw loop that does the same work
 ///
 /// Starts a redis-server of its own, works it to its limit for some minutes, and prints a table: drain,
-/// latency, recovery, dead-lettering, replay, what an idle worker costs. The ratios can be compared
+/// latency, recovery, dead-lettering, replay, the longest command, what an idle worker costs. The ratios can be compared
 /// between machines, the numbers themselves cannot. docs/performance.md says how to read it.
 ///
 /// With --url, given on the command line, it measures that server instead, whose database must be empty;
@@ -85,6 +86,8 @@ enum Part {
     DeadLetters,
     /// Dead letters put back
     Replay,
+    /// The longest command, beside a million of everything
+    Bulk,
     /// Many messages that wait for a retry
     Waiting,
     /// A worker with nothing to do
@@ -97,13 +100,14 @@ enum Part {
     Handlers,
 }
 
-const ALL: [Part; 11] = [
+const ALL: [Part; 12] = [
     Part::Drain,
     Part::Payloads,
     Part::Latency,
     Part::Recovery,
     Part::DeadLetters,
     Part::Replay,
+    Part::Bulk,
     Part::Waiting,
     Part::Idle,
     Part::Memory,
@@ -139,6 +143,7 @@ impl Bench {
             Part::Recovery => recovery::rows(self).await,
             Part::DeadLetters => dead::dead_lettering(self).await,
             Part::Replay => dead::replay(self).await,
+            Part::Bulk => bulk::rows(self).await,
             Part::Waiting => dead::waiting(self).await,
             Part::Idle => process::idle(self).await,
             Part::Memory => process::memory(self).await,

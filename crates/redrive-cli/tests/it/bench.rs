@@ -13,7 +13,7 @@ use super::{command, redrive};
 /// So little that no target can be looked at.
 const SMALL: [&str; 5] = ["bench", "--one-in", "500", "--rounds", "1"];
 
-const ROWS: [(&str, &[&str]); 11] = [
+const ROWS: [(&str, &[&str]); 12] = [
     (
         "drain",
         &[
@@ -30,6 +30,7 @@ const ROWS: [(&str, &[&str]); 11] = [
     ("recovery", &["recovery-10k", "recovery-100k"]),
     ("dead-letters", &["dead-letters"]),
     ("replay", &["replay", "replay-100k"]),
+    ("bulk", &["bulk"]),
     ("waiting", &["waiting"]),
     ("idle", &["idle-core", "idle-commands"]),
     ("memory", &["memory"]),

@@ -267,6 +267,7 @@ macro_rules! every_test {
                 an_unknown_dead_letter_is_not_found,
                 a_refused_replay_changes_nothing,
                 replays_answer_in_the_order_of_the_questions,
+                of_many_that_are_replayed_what_has_gone_meanwhile_is_not_put_back,
                 receipts_tell_what_was_put_back_and_change_nothing,
             ];
             import: [

@@ -184,6 +184,35 @@ pub(super) async fn replays_answer_in_the_order_of_the_questions(lab: &dyn Lab) 
     assert!(replay(&room, &[]).await.is_empty());
 }
 
+/// Of many it is not looked beforehand whether each is still there.
+pub(super) async fn of_many_that_are_replayed_what_has_gone_meanwhile_is_not_put_back(
+    lab: &dyn Lab,
+) {
+    let room = Room::new(lab);
+    let dead = room.kill(30).await;
+    let gone: Vec<EntryId> = dead.iter().copied().step_by(10).collect();
+    let purged = room.backend().purge(&room.dlq, &gone).await.unwrap();
+    assert_eq!(purged, [true; 3]);
+    let orders: Vec<_> = dead
+        .iter()
+        .map(|dead| order(room.stream(), *dead, Keep::Remove))
+        .collect();
+    let answers = replay(&room, &orders).await;
+    for (id, answer) in dead.iter().zip(&answers) {
+        let is_gone = matches!(answer, Replayed::NotFound);
+        assert_eq!(is_gone, gone.contains(id), "{id}: {answer:?}");
+    }
+    let entries = room.entries(room.stream()).await;
+    let back: Vec<_> = entries[30..].iter().map(|entry| entry.id).collect();
+    let told: Vec<_> = answers
+        .iter()
+        .filter(|answer| !matches!(answer, Replayed::NotFound))
+        .map(added)
+        .collect();
+    assert_eq!(back, told);
+    assert_eq!(room.ledger().await, [30, 27, 3]);
+}
+
 pub(super) async fn receipts_tell_what_was_put_back_and_change_nothing(lab: &dyn Lab) {
     let room = Room::new(lab);
     let other = StreamKey::new(format!("{}-other", room.stream())).unwrap();

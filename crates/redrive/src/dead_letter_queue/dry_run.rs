@@ -1,6 +1,7 @@
 //! What a bulk replay would do, without touching anything.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
@@ -75,7 +76,7 @@ impl DryRun {
         let orders = orders.unwrap_or_default();
         let receipts = backend.receipts(&this.queue.stream, orders).await?;
         let chunk = this.chunk.take().unwrap_or_default();
-        let mut orders = chunk.orders.into_iter().zip(receipts);
+        let mut orders = Arc::unwrap_or_clone(chunk.orders).into_iter().zip(receipts);
         for slot in chunk.slots {
             let before = match slot {
                 Slot::Skipped(id) => {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
@@ -12,14 +13,18 @@ use super::patience::Patience;
 use super::report::{Books, Progress};
 use super::walk::{STEP, Step, Walk};
 use super::{DeadLetterQueue, not_found};
-use crate::backend::Replay;
+use crate::backend::{Replay, Replayed};
 use crate::dead_letter::DeadLetter;
 use crate::error::Error;
 use crate::names::EntryId;
 use crate::selection::Selection;
 
 /// How many orders are carried out together.
-const TOGETHER: usize = 100;
+const TOGETHER: usize = 500;
+/// How many are got ready while others are carried out, and about how many bytes of them: so that the
+/// broker does not wait for us.
+const AHEAD: usize = TOGETHER - STEP;
+const AHEAD_BYTES: usize = 1024 * 1024;
 /// How many dead letters a migration gets together, and about how many bytes of them.
 const MIGRATED: usize = 1_000;
 const MIGRATED_BYTES: usize = 1024 * 1024;
@@ -34,6 +39,8 @@ pub(super) struct Prepared {
     reading: Option<BoxFuture<'static, (Box<Reader>, Page)>>,
     arrived: Option<Page>,
     made: VecDeque<Made>,
+    /// About how many bytes these are.
+    made_bytes: usize,
     /// What is to be carried out now. May have reached the broker.
     pub(super) chunk: Option<Chunk>,
     progress: Progress,
@@ -47,6 +54,8 @@ type Page = Result<Option<VecDeque<Made>>, Error>;
 struct Made {
     slot: Slot,
     order: Option<Replay>,
+    /// About how many bytes that is.
+    bytes: usize,
 }
 
 /// What comes of a dead letter, in the order of the selection.
@@ -63,7 +72,7 @@ pub(super) enum Slot {
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub(super) slots: Vec<Slot>,
-    pub(super) orders: Vec<Replay>,
+    pub(super) orders: Arc<Vec<Replay>>,
 }
 
 impl Prepared {
@@ -87,6 +96,7 @@ impl Prepared {
             reading: None,
             arrived: None,
             made: VecDeque::new(),
+            made_bytes: 0,
             chunk: None,
             books: Books::default(),
         })
@@ -114,14 +124,45 @@ impl Prepared {
         }
         self.begin();
         self.arrive().await;
-        // What there is nothing to carry out of stays: `next` tells of it.
+        self.take_over();
+    }
+
+    /// Takes over what has arrived. What there is nothing to carry out of stays: `next` tells of it.
+    fn take_over(&mut self) {
         if let Some(Ok(Some(made))) = &mut self.arrived
             && !made.is_empty()
         {
-            self.made = std::mem::take(made);
+            self.made_bytes += made.iter().map(|made| made.bytes).sum::<usize>();
+            self.made.append(made);
             self.arrived = None;
             self.looked();
         }
+    }
+
+    /// Carries out the orders of the chunk, and gets ready meanwhile what comes next. The broker is asked
+    /// for that first: it is looked at here while the orders are carried out there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it goes on where it was; the orders may have been carried out.
+    pub(super) async fn carry_out(&mut self) -> Result<(Vec<Replayed>, bool), Error> {
+        let orders = self.chunk.as_ref().map(|chunk| Arc::clone(&chunk.orders));
+        let (queue, orders) = (self.queue.clone(), orders.unwrap_or_default());
+        let mut asking = std::pin::pin!(queue.ask(&orders));
+        loop {
+            if !self.is_far_ahead() {
+                self.begin();
+            }
+            tokio::select! {
+                biased;
+                () = self.arrive(), if self.reading.is_some() => self.take_over(),
+                answered = &mut asking => return answered,
+            }
+        }
+    }
+
+    fn is_far_ahead(&self) -> bool {
+        self.made.len() > AHEAD || self.made_bytes > AHEAD_BYTES
     }
 
     /// Sees to it that there is something to carry out, or that one more page is looked at; `false`
@@ -199,7 +240,7 @@ impl Prepared {
 
     /// Takes so many orders to carry them out, and what needs none up to the next.
     pub(super) fn take(&mut self, orders: usize) {
-        let mut chunk = Chunk::default();
+        let (mut slots, mut taken) = (Vec::new(), Vec::new());
         let mut left = orders;
         let fits = |made: &Made, left: &mut usize| match (&made.order, *left) {
             (None, _) => true,
@@ -212,11 +253,15 @@ impl Prepared {
         let many = self.made.iter().take_while(|made| fits(made, &mut left));
         let many = many.count();
         for made in self.made.drain(..many) {
-            chunk.slots.push(made.slot);
-            chunk.orders.extend(made.order);
+            self.made_bytes = self.made_bytes.saturating_sub(made.bytes);
+            slots.push(made.slot);
+            taken.extend(made.order);
         }
         self.books.last.clear();
-        self.chunk = Some(chunk);
+        self.chunk = Some(Chunk {
+            slots,
+            orders: Arc::new(taken),
+        });
     }
 
     /// How far it is: what is not carried out is not looked at yet.
@@ -284,12 +329,13 @@ impl Reader {
         let page = std::mem::take(&mut self.page);
         let made = page.into_iter().zip(orders).map(|(found, order)| {
             let id = found.as_ref().map_or_else(|id| *id, |letter| letter.id);
+            let bytes = found.as_ref().map_or(0, DeadLetter::size);
             let (slot, order) = match order {
                 None => (Slot::Skipped(id), None),
                 Some(Err(error)) => (Slot::Failed(id, error), None),
                 Some(Ok(order)) => (Slot::Ordered(found.ok().map(Box::new)), Some(order)),
             };
-            Made { slot, order }
+            Made { slot, order, bytes }
         });
         Ok(Some(made.collect()))
     }

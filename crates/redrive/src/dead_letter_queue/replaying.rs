@@ -124,8 +124,8 @@ impl Replaying {
         }
     }
 
-    /// Looks at the next dead letters and puts back those that match, 100 at most; `None` when there
-    /// is nothing left to do. It waits for its [turn](Self::turn) first; with a
+    /// Looks at the next dead letters and puts back those that match, 500 at most; `None` when there
+    /// is nothing left to do. What comes next is read meanwhile. It waits for its [turn](Self::turn) first; with a
     /// [rate](ReplayOptions::rate) it puts back as many as that allows. A step in which nothing matches,
     /// or nothing may go yet, is one too.
     ///
@@ -178,9 +178,8 @@ impl Replaying {
             this.take(some);
             self.asked = false;
         }
-        let orders = this.chunk.as_ref().map(|chunk| chunk.orders.as_slice());
         let before = std::mem::replace(&mut self.asked, true);
-        let (answers, again) = this.queue.ask(orders.unwrap_or_default()).await?;
+        let (answers, again) = this.carry_out().await?;
         let chunk = this.chunk.take().unwrap_or_default();
         let mut answers = chunk.orders.iter().zip(answers);
         let asked_again = before || again;

@@ -230,7 +230,8 @@ async fn steps_tell_how_far_they_are_and_add_up_to_the_whole() {
             replaying.report().replayed,
         ));
     }
-    assert_eq!(steps, [(100, 250, 50), (200, 250, 100), (250, 250, 125)]);
+    // What was read meanwhile and does not match is looked at, too.
+    assert_eq!(steps, [(175, 250, 50), (250, 250, 125)]);
     assert_eq!(replaying.into_report().selected, 125);
 
     let mut purging = queue.purging(&Selection::all()).await.unwrap();
@@ -256,7 +257,7 @@ async fn each_step_names_what_became_of_each_dead_letter() {
     let mut replaying = queue.replaying(&selection, &options).await.unwrap();
     let mut told = Vec::new();
     while replaying.step().await.unwrap().is_some() {
-        assert!(replaying.last().len() <= 100);
+        assert!(replaying.last().len() <= 500);
         told.extend(replaying.last().iter().cloned());
     }
     assert!(replaying.last().is_empty());

@@ -182,6 +182,7 @@ fn read(name: &[u8], row: Value, idle: Duration) -> Result<(Consumer, Option<Why
 pub(super) async fn delete(link: &Link, source: &Source, how: Deletion) -> Result<Deleted, Error> {
     let doing = "deleting the consumer group";
     let keys = GroupKeys::of(source);
+    let mut let_go = 0;
     loop {
         let mut names = cmd("HKEYS");
         names.arg(&keys.consumers);
@@ -211,7 +212,12 @@ pub(super) async fn delete(link: &Link, source: &Source, how: Deletion) -> Resul
         match answer.map_err(|error| error.during(source))? {
             // Another consumer came in meanwhile.
             Value::BulkString(_) | Value::SimpleString(_) => {}
-            answer => return read_deleted(answer),
+            Value::Int(some) => let_go += u64::try_from(some).unwrap_or(0),
+            answer => {
+                let mut deleted = read_deleted(answer)?;
+                deleted.pending += let_go;
+                return Ok(deleted);
+            }
         }
     }
 }

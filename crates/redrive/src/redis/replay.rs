@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use redis::{Pipeline, Value, cmd};
 
 use super::connection::{Call, Link};
@@ -16,6 +17,8 @@ const DOING: &str = "replaying dead letters";
 pub(super) const DAY: u64 = 86_400;
 /// A script cannot add more fields than this, and a few to spare.
 pub(super) const SCRIPT_FIELDS: usize = 3_990;
+/// How many calls are under way at once: one that the server works on, and one that waits for it.
+const IN_FLIGHT: usize = 2;
 /// How much one call carries at most, so that a thousand large entries are not one request.
 pub(super) const CALL_BYTES: usize = 4 << 20;
 /// How often a large entry is tried when others try the same one.
@@ -28,27 +31,53 @@ pub(super) async fn replay(
 ) -> Result<Vec<Replayed>, Error> {
     let today = today(link).await?;
     let mut answers = Vec::with_capacity(orders.len());
-    let mut rest = orders;
-    while let Some(first) = rest.first() {
-        if first.fields.len() > SCRIPT_FIELDS {
-            answers.push(replay_large(link, dlq, first, today).await?);
-            rest = &rest[1..];
+    for some in orders.chunk_by(|one, next| !is_large(one) && !is_large(next)) {
+        if let [large] = some
+            && is_large(large)
+        {
+            answers.push(replay_large(link, dlq, large, today).await?);
             continue;
         }
+        // The next call is there when the server is done with one. They are carried out as they were
+        // sent: on one connection, one after another. But for those of a script that the server does not
+        // know: the first goes alone.
+        let mut parts = together(some).into_iter();
+        if let Some(first) = parts.next() {
+            answers.extend(replay_some(link, dlq, first, today).await?);
+        }
+        let mut calls = Vec::new();
+        for some in parts {
+            calls.push(replay_some(link, dlq, some, today));
+        }
+        let mut calls = stream::iter(calls).buffered(IN_FLIGHT);
+        while let Some(some) = calls.try_next().await? {
+            answers.extend(some);
+        }
+    }
+    Ok(answers)
+}
+
+fn is_large(order: &Replay) -> bool {
+    order.fields.len() > SCRIPT_FIELDS
+}
+
+/// In parts that one call each can carry.
+fn together(orders: &[Replay]) -> Vec<&[Replay]> {
+    let (mut parts, mut rest) = (Vec::new(), orders);
+    while let Some(first) = rest.first() {
         let mut size = 0;
-        let together = rest.iter().take(CALL).take_while(|order| {
+        let fit = rest.iter().take(CALL).take_while(|order| {
             let fits = size == 0 || size + order.fields.size() <= CALL_BYTES;
             size += order.fields.size() + 1;
             fits && order.target == first.target
                 && order.keep == first.keep
                 && order.campaign_name() == first.campaign_name()
-                && order.fields.len() <= SCRIPT_FIELDS
         });
-        let (some, others) = rest.split_at(together.count().max(1));
-        answers.extend(replay_some(link, dlq, some, today).await?);
+        let (some, others) = rest.split_at(fit.count().max(1));
+        parts.push(some);
         rest = others;
     }
-    Ok(answers)
+    parts
 }
 
 /// Which of these were put back before, and under which id.
@@ -167,10 +196,16 @@ async fn replay_some(
         }
     }
     let answer = link.eval(&scripts::REPLAY, &call, DOING).await?;
-    wire::rows(answer, orders.len())?
-        .into_iter()
-        .map(|row| read(row, &first.target))
-        .collect()
+    let rows = wire::list(answer, "what became of replays")?;
+    if rows.len() != orders.len() {
+        return Err(wire::unexpected("what became of each replay"));
+    }
+    let rows = rows.into_iter().map(|row| match row {
+        // Most are: they come without a word.
+        Value::BulkString(_) => Ok(Replayed::Added(wire::id(row, "a new entry")?)),
+        row => read(Row::read(row)?, &first.target),
+    });
+    rows.collect()
 }
 
 pub(super) fn read(mut row: Row, target: &StreamKey) -> Result<Replayed, Error> {

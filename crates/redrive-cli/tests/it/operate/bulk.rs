@@ -154,19 +154,19 @@ async fn ctrl_c_while_some_are_put_back_ends_it_after_its_step_and_the_same_comm
     held.go_on();
     let ended = running.ended().await;
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    let told = "error: stopped: 300 replayed so far\nhint: the same command goes on";
-    assert!(ended.stderr.contains(told), "{}", ended.stderr);
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(
-        (&report["selected"], &report["replayed"]),
-        (&300.into(), &300.into())
-    );
-    assert_eq!(rig.length("orders:dlq").await, 1_000);
+    // A step has as many as were read meanwhile.
+    let done = report["replayed"].as_u64().unwrap();
+    assert!((300..=600).contains(&done), "{report}");
+    let told = format!("error: stopped: {done} replayed so far\nhint: the same command goes on");
+    assert!(ended.stderr.contains(&told), "{}", ended.stderr);
+    assert_eq!(report["selected"], done);
+    assert_eq!(rig.length("orders:dlq").await, 1_300 - done);
 
     let rest = rig.json(&REPLAY[..5]).await;
     assert_eq!(
         (&rest["replayed"], &rest["already"]),
-        (&1_000.into(), &0.into())
+        (&(1_300 - done).into(), &0.into())
     );
     assert_eq!(
         put_back(&rig, 1_300).await,
@@ -195,8 +195,9 @@ async fn a_second_ctrl_c_ends_it_at_once_with_130_and_the_same_command_goes_on()
     );
     // What is told is what was known to be done.
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(report["replayed"], 200);
-    assert_eq!(rig.length("orders:dlq").await, 1_000);
+    let told = report["replayed"].as_u64().unwrap();
+    let left = rig.length("orders:dlq").await;
+    assert!(told >= 100 && told < 1_300 - left, "{report} {left}");
     drop(held);
     rig.json(&REPLAY[..5]).await;
     assert_eq!(

@@ -103,7 +103,7 @@ async fn a_campaign_that_is_all_canary_waits_for_its_outcome() {
 
 #[tokio::test(start_paused = true)]
 async fn a_campaign_is_paused_resumed_and_aborted_between_its_steps() {
-    let (queue, _) = queue_of(&vec![letter("orders", "rejected", 0); 300]).await;
+    let (queue, _) = queue_of(&vec![letter("orders", "rejected", 0); 700]).await;
     let options = ReplayOptions::default().campaign(name());
     let mut replaying = queue.replaying(&Selection::all(), &options).await.unwrap();
     replaying.step().await.unwrap();

@@ -180,8 +180,13 @@ local function drop_oldest()
     dropped = dropped + gone
     return gone
   end
-  if MOST > 0 then trim('MAXLEN', OVERFLOW == 'drop' and '=' or '~', int(MOST)) end
-  if AGE > 0 and NOW > AGE then trim('MINID', '=', int(NOW - AGE)) end
+  -- Whole nodes first and no more than so many a call: a queue that has long been too long goes bit by bit.
+  if MOST > 0 and trim('MAXLEN', '~', int(MOST), 'LIMIT', 10000) < 9000 and OVERFLOW == 'drop' then
+    trim('MAXLEN', '=', int(MOST))
+  end
+  if AGE > 0 and NOW > AGE and trim('MINID', '~', int(NOW - AGE), 'LIMIT', 10000) < 9000 then
+    trim('MINID', '=', int(NOW - AGE))
+  end
   local length = BYTES > 0 and redis.pcall('XLEN', DLQ)
   while type(length) == 'number' and length > 1 and to_drop > 0 and (usage() or 0) > BYTES do
     length, to_drop = length - 1, to_drop - 1

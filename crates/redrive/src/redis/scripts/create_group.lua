@@ -10,5 +10,9 @@ if type(created) == 'table' and created.err then
 end
 -- Delivery counts start again at 1: what an earlier group of this name ended under such a number
 -- must not end a delivery of this one.
-redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+local try = redis.pcall
+if type(try('UNLINK', KEYS[2], KEYS[3], KEYS[4])) == 'table' then
+  -- Not everybody may: then the server waits until their memory is freed.
+  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+end
 return 1

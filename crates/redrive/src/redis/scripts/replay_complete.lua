@@ -35,7 +35,7 @@ end
 redis.call('HSET', RECEIPTS, id, new)
 local letter = redis.call('XRANGE', DLQ, id, id)[1]
 -- A copy stays in the queue: it is its own original.
-enlist(id, new, ARGV[5], not keep and letter and letter[2], ARGV[6], ARGV[7])
+enlist({ { id, new, ARGV[5], not keep and letter and letter[2] } }, ARGV[6], ARGV[7])
 if not keep then
   redis.call('XDEL', DLQ, id)
   redis.pcall('HINCRBY', LEDGER, 'replayed', 1)

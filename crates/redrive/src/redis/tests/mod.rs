@@ -1,5 +1,6 @@
 //! What only Redis can show: the real server, its bytes and its commands.
 
+mod bulk;
 mod leaving;
 mod reading;
 mod sentinel;
