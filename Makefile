@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 # The steps of `make test` stand in the order in which they should fail.
 .NOTPARALLEL:
-.PHONY: help demo test-all test test-needs fmt fmt-check lint doc doctest unit sabotage sweep-table chaos chaos-ci chaos-build fuzz fuzz-guided reference send-speed bench bench-page clean
+.PHONY: help demo test-all test test-needs fmt fmt-check lint doc doctest unit sabotage sweep-table chaos chaos-ci chaos-build fuzz fuzz-guided reference send-speed bench bench-page counts counts-baseline counts-build clean
 
 CARGO ?= cargo
 # What runs the tests: nextest or cargo.
@@ -22,9 +22,9 @@ demo: ## Watch messages being retried, recovered and dead-lettered; no server ne
 
 test-all: test-needs sabotage chaos-ci test ## All that CI runs: the sabotages, the chaos suite at its small size, the tests
 
-test: test-needs fmt-check lint doc doctest unit ## What every change has to pass; RUNNER=cargo does without nextest
+test: test-needs fmt-check lint doc doctest counts unit ## What every change has to pass; RUNNER=cargo does without nextest
 
-test-needs: ## Install what the tests need and is missing: a Redis server, nextest
+test-needs: ## Install what the tests need and is missing: a Redis server, valgrind, nextest
 	@RUNNER='$(RUNNER)' CARGO='$(CARGO)' sh scripts/install-test-needs.sh
 
 fmt: ## Format the code
@@ -79,6 +79,22 @@ bench: ## Measure redrive beside raw loops, with targets and verdicts, in less t
 bench-page: ## The same, and put the table and the picture into docs/
 	$(CARGO) build --release --locked -p redrive-cli --bin redrive
 	@$${CARGO_TARGET_DIR:-target}/release/redrive bench --page docs/performance.md --chart docs/performance.svg
+
+counts: test-needs counts-build ## Count what a message costs; fails above docs/counts.txt by more than 5 %
+	@$(COUNT)
+
+counts-baseline: test-needs counts-build ## The same, and write it to docs/counts.txt
+	@$(COUNT) renew
+
+# In the one build as in a release; what counts is built as the tests are, of what they are built of.
+COUNT = $${CARGO_TARGET_DIR:-target}/debug/examples/counts \
+	$${CARGO_TARGET_DIR:-target}/counts/redrive-counts docs/counts.txt
+
+# With whole names of functions, types and all: by them they are found.
+counts-build:
+	RUSTFLAGS="$$RUSTFLAGS -C symbol-mangling-version=v0" \
+		$(CARGO) build --profile counts --locked -p redrive-counts --bin redrive-counts
+	$(CARGO) build --workspace --locked --example counts
 
 # Each prints its verdict line; `make test` runs none of these.
 ifeq ($(RUNNER),cargo)

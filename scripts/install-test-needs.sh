@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the tests need and this machine lacks: a redis-server or valkey-server, python3, and cargo-nextest.
+# Installs what the tests need and this machine lacks: a redis-server or valkey-server, python3, valgrind, and
+# cargo-nextest.
 #
 # REDRIVE_TEST_SERVER=path   use this server, install none
 # RUNNER=cargo               do without cargo-nextest
@@ -170,28 +171,41 @@ need_server() {
 
 # Handlers in docs/handlers.md are written in it, and the tests run them.
 need_python() {
-    if has python3; then
+    need_tool python3
+}
+
+# `make counts` counts instructions with it. The counts that are committed are of one system and machine; elsewhere it
+# says that it does not count them.
+need_valgrind() {
+    if [ "$(uname -sm)" = 'Linux x86_64' ]; then
+        need_tool valgrind
+    fi
+}
+
+# A command that is in a package of the same name everywhere.
+need_tool() {
+    if has "$1"; then
         return
     fi
-    say "no python3 in PATH, installing it"
+    say "no $1 in PATH, installing it"
     if has apt-get; then
-        become_root python3 'sudo apt-get update && sudo apt-get install -y python3'
+        become_root "$1" "sudo apt-get update && sudo apt-get install -y $1"
         apt='env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120'
         # shellcheck disable=SC2086
         as_root $apt update || say "apt-get update failed, trying with the lists at hand"
         # shellcheck disable=SC2086
-        as_root $apt install -y --no-install-recommends python3 </dev/null >&2 || true
+        as_root $apt install -y --no-install-recommends "$1" </dev/null >&2 || true
     elif has dnf; then
-        become_root python3 'sudo dnf install -y python3'
-        as_root dnf install -y python3 >&2 || true
+        become_root "$1" "sudo dnf install -y $1"
+        as_root dnf install -y "$1" >&2 || true
     elif has apk; then
-        become_root python3 'sudo apk add python3'
-        as_root apk add python3 >&2 || true
+        become_root "$1" "sudo apk add $1"
+        as_root apk add "$1" >&2 || true
     elif has brew; then
-        brew install python3 >&2 || true
+        brew install "$1" >&2 || true
     fi
-    if ! has python3; then
-        say "there is still no python3 in PATH: install it with the package manager of this system"
+    if ! has "$1"; then
+        say "there is still no $1 in PATH: install it with the package manager of this system"
         exit 1
     fi
 }
@@ -219,6 +233,7 @@ need_nextest() {
 need_compiler
 need_server
 need_python
+need_valgrind
 need_cargo_command fmt rustfmt
 need_cargo_command clippy clippy
 need_nextest

@@ -119,6 +119,8 @@ impl Run {
     }
 
     /// Sends what has waited long enough.
+    // Not inlined: `make counts` knows it by its name.
+    #[inline(never)]
     pub(super) fn send_settlements(&mut self, now: Instant) {
         let batch = self.plan.options.batch;
         // Nobody to wait for: nothing runs, and no read is about to bring more; or intake waits for
@@ -162,6 +164,8 @@ impl Run {
         )));
     }
 
+    // Not inlined: `make counts` knows it by its name.
+    #[inline(never)]
     pub(super) fn settled(
         &mut self,
         part: Part,

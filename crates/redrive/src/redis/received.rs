@@ -58,6 +58,8 @@ impl<'s, T, F: Fn(Entry) -> T> Reading<'s, T, F> {
     /// # Errors
     ///
     /// For what no server may send.
+    // Not inlined: `make counts` knows it by its name.
+    #[inline(never)]
     pub(super) fn go_on(&mut self, arrived: &[u8]) -> Result<Option<usize>, NoReply> {
         loop {
             let mut whole = false;
