@@ -19,6 +19,8 @@ struct Step {
     less: &'static [&'static str],
 }
 
+const REPLY: &str = "<redrive::redis::received::Reading<redrive::delivery::Delivery, \
+    <redrive::redis::seat::RedisSeat as redrive::backend::Seat>::receive::{closure#0}::{closure#1}>>::go_on";
 const CODEC: &str =
     "<redrive_counts::Counted as redrive::codec::Decode<redrive_counts::Order>>::decode";
 
@@ -26,7 +28,7 @@ const STEPS: [Step; 4] = [
     // From the bytes of a reply to deliveries, and JSON of ten fields.
     Step {
         name: "decode",
-        functions: &["<redrive::redis::received::Reading<*", CODEC],
+        functions: &[REPLY, CODEC],
         less: &[],
     },
     // Taken in, held, handed to a task, run.

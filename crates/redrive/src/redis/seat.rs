@@ -214,8 +214,8 @@ impl RedisSeat {
             }
         }
         let mut known = self.known();
+        known.mark = group::read_mark(Some(next()?), Some(next()?), Some(next()?));
         if starts {
-            known.mark = group::read_mark(Some(next()?), Some(next()?), Some(next()?));
             known.scan = wire::text(next()?, "a cursor")?;
             tended.quiet = wire::text(next()?, "whether nobody is here")? == "1";
         }

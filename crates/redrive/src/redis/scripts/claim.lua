@@ -7,9 +7,9 @@
 --      what somebody keeps may be taken over, of what was looked at and is near it (-1: of none), how many rows were
 --      looked at one by one,
 --      taken {id, count, failures, crashes, fields}, given up {rows of bury, or doubted, id: a verdict of
---      crash_loop that waits}; where a sweep starts also: low-water mark, entries-added (-1: the server does not
---      tell), '1' if the mark itself is done (nothing was pending), else '0', next cursors of the scans, '1' if
---      nothing is pending and nobody else is here, else '0'
+--      crash_loop that waits}, low-water mark, entries-added (-1: the server does not tell), '1' if the mark itself
+--      is done (nothing was pending), else '0'; where a sweep starts also: next cursors of the scans, '1' if nothing is
+--      pending and nobody else is here, else '0'
 -- NOGROUP is raised.
 
 local cursor, lease, foreign, till = ARGV[4], tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[11]
@@ -196,36 +196,7 @@ end
 -- A registry that was lost makes this consumer foreign to the others until it is back.
 if not redis.call('HGET', CONSUMERS, ME) then redis.pcall('HSET', CONSUMERS, ME, int(lease)) end
 
-local function next_due()
-  local due = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
-  return due and math.max(0, tonumber(due) - NOW) or -1
-end
-if not starts then
-  return { cursor, NOW, next_due(), soonest or -1, looked_at, taken, dead }
-end
-
--- What others acknowledged leaves state behind.
 local summary = redis.call('XPENDING', STREAM, GROUP)
-if summary[1] == 0 then
-  redis.call('DEL', DUE, STATE)
-  scan = '0'
-else
-  local states = redis.call('HSCAN', STATE, scan, 'COUNT', 100)
-  scan = states[1]
-  for i = 1, #states[2], 2 do
-    local id = states[2][i]
-    if not (string.match(id, '^%d+%-%d+$') and pending(id)) then forget(id) end
-  end
-  write()
-end
-
--- Tombstones that nobody can be asking for any more.
-local stones_page = redis.call('HSCAN', TOMBSTONES, stones == '' and '0' or stones, 'COUNT', 100)
-stones = stones_page[1]
-for i = 1, #stones_page[2], 2 do
-  local until_ms = tonumber(string.match(stones_page[2][i + 1], '^%S+ (%d+)') or 0)
-  if until_ms <= NOW then redis.call('HDEL', TOMBSTONES, stones_page[2][i]) end
-end
 
 -- The low-water mark: where the group would have to start again.
 local function value_of(list, name)
@@ -248,7 +219,37 @@ if mark then
     redis.pcall('HSET', META, 'mark', mark, 'entries-added', int(added), 'done', done)
   end
 end
+
+local function next_due()
+  local due = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
+  return due and math.max(0, tonumber(due) - NOW) or -1
+end
+local told_always = { cursor, NOW, next_due(), soonest or -1, looked_at, taken, dead, mark or '0-0', added, done }
+if not starts then return told_always end
+
+-- What others acknowledged leaves state behind.
+if summary[1] == 0 then
+  redis.call('DEL', DUE, STATE)
+  scan = '0'
+else
+  local states = redis.call('HSCAN', STATE, scan, 'COUNT', 100)
+  scan = states[1]
+  for i = 1, #states[2], 2 do
+    local id = states[2][i]
+    if not (string.match(id, '^%d+%-%d+$') and pending(id)) then forget(id) end
+  end
+  write()
+end
+
+-- Tombstones that nobody can be asking for any more.
+local stones_page = redis.call('HSCAN', TOMBSTONES, stones == '' and '0' or stones, 'COUNT', 100)
+stones = stones_page[1]
+for i = 1, #stones_page[2], 2 do
+  local until_ms = tonumber(string.match(stones_page[2][i + 1], '^%S+ (%d+)') or 0)
+  if until_ms <= NOW then redis.call('HDEL', TOMBSTONES, stones_page[2][i]) end
+end
+
 local lone = summary[1] == 0 and #redis.call('HKEYS', CONSUMERS) <= 1
 
-return { cursor, NOW, next_due(), soonest or -1, looked_at, taken, dead, mark or '0-0', added, done,
-  scan .. ' ' .. stones, lone and '1' or '0' }
+told_always[11], told_always[12] = scan .. ' ' .. stones, lone and '1' or '0'
+return told_always
