@@ -95,6 +95,29 @@ pub(crate) struct Line {
     pub(crate) verdict: Verdict,
 }
 
+/// The lowest of each count. What goes by the clock only ever adds some.
+pub(crate) fn lowest(all: &[Counts]) -> Counts {
+    each(all, |sorted| sorted.first().copied())
+}
+
+/// The one in the middle of each count.
+pub(crate) fn middle(all: &[Counts]) -> Counts {
+    each(all, |sorted| sorted.get(sorted.len() / 2).copied())
+}
+
+fn each(all: &[Counts], pick: impl Fn(&[f64]) -> Option<f64>) -> Counts {
+    let mut picked = Counts::new();
+    for name in all.iter().flat_map(Counts::keys) {
+        let mut some: Vec<f64> = all
+            .iter()
+            .filter_map(|one| one.get(name).copied())
+            .collect();
+        some.sort_by(f64::total_cmp);
+        picked.extend(pick(&some).map(|count| (name.clone(), count)));
+    }
+    picked
+}
+
 /// Every count that is in either, in the order of their names.
 pub(crate) fn compare(before: &Counts, now: &Counts, instructions: bool) -> Vec<Line> {
     let mut names: Vec<&String> = before.keys().chain(now.keys()).collect();
@@ -182,6 +205,17 @@ mod tests {
         );
         let table = table(&compare(&before, &now, true));
         assert!(table.contains("+5.1 %  TOO MUCH"), "{table}");
+    }
+
+    #[test]
+    fn of_several_the_lowest_and_the_middle_are_told_for_each_by_itself() {
+        let all = [
+            counts(&[("a", 3.0), ("b", 10.0)]),
+            counts(&[("a", 1.0), ("b", 30.0)]),
+            counts(&[("a", 2.0), ("b", 20.0), ("c", 5.0)]),
+        ];
+        assert_eq!(lowest(&all), counts(&[("a", 1.0), ("b", 10.0), ("c", 5.0)]));
+        assert_eq!(middle(&all), counts(&[("a", 2.0), ("b", 20.0), ("c", 5.0)]));
     }
 
     #[test]
