@@ -224,8 +224,8 @@ local function next_due()
   local due = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
   return due and math.max(0, tonumber(due) - NOW) or -1
 end
-local told_always = { cursor, NOW, next_due(), soonest or -1, looked_at, taken, dead, mark or '0-0', added, done }
-if not starts then return told_always end
+local answer = { cursor, NOW, next_due(), soonest or -1, looked_at, taken, dead, mark or '0-0', added, done }
+if not starts then return answer end
 
 -- What others acknowledged leaves state behind.
 if summary[1] == 0 then
@@ -251,5 +251,6 @@ end
 
 local lone = summary[1] == 0 and #redis.call('HKEYS', CONSUMERS) <= 1
 
-told_always[11], told_always[12] = scan .. ' ' .. stones, lone and '1' or '0'
-return told_always
+-- Of what was just cleared away nothing is due any more.
+answer[3], answer[11], answer[12] = next_due(), scan .. ' ' .. stones, lone and '1' or '0'
+return answer
