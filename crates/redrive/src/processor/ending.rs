@@ -33,11 +33,16 @@ impl Run {
         if let &Stage::Running(ticket, _) = &held.stage {
             self.learn(ticket, standing, history, &ran, now);
         }
-        let waits = self.where_it_waits(id, &ran);
         let (how, discarded) = match ran {
             Ran::Spoke(outcome) => {
+                let for_others = matches!(outcome, Outcome::Unavailable { .. });
                 let policy = &self.plan.options.retry;
-                decided(judge(outcome, history, policy, fastrand::f64()), waits)
+                let verdict = judge(outcome, history, policy, fastrand::f64());
+                let waits = match for_others || self.stop.is_some() {
+                    true => Waits::InTheGroup,
+                    false => self.where_it_waits(id, &verdict),
+                };
+                decided(verdict, waits)
             }
             Ran::Undecodable(error) => (undecodable(&error.to_string()), None),
         };
@@ -56,12 +61,11 @@ impl Run {
         self.end(id, how, None);
     }
 
-    /// With an order by key, what is run again stays here, and keeps its place. Not where another
-    /// process is to have it.
-    fn where_it_waits(&self, id: EntryId, ran: &Ran) -> Waits {
-        let for_others =
-            self.stop.is_some() || matches!(ran, Ran::Spoke(Outcome::Unavailable { .. }));
-        if self.turns.has_key(id) && !for_others {
+    /// With an order by key, what is run again stays here, and keeps its place. So does what is run
+    /// again at once: nobody need look for it, and its bytes are here.
+    fn where_it_waits(&self, id: EntryId, verdict: &Verdict) -> Waits {
+        let at_once = matches!(verdict, Verdict::RetryIn { delay, .. } if delay.is_zero());
+        if self.turns.has_key(id) || at_once && self.intake.goes_on() {
             Waits::WithHolder
         } else {
             Waits::InTheGroup

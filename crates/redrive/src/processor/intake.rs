@@ -245,8 +245,7 @@ impl Intake {
         if !view.room {
             return Next::NeedsRoom;
         }
-        let paced = matches!(self.extent, Extent::UntilStopped | Extent::UntilIdle);
-        self.looks = !paced || view.now >= self.next_look;
+        self.looks = !self.goes_on() || view.now >= self.next_look;
         Next::Ask(Call::Tend {
             max: view.free.min(MOST_TAKEN),
             cursor: if self.looks { self.cursor } else { Cursor::END },
@@ -375,8 +374,12 @@ impl Intake {
 
     /// Whether there is more to read than one read brings, in a run that takes all it can.
     pub(crate) fn is_full(&self) -> bool {
-        let takes_all = matches!(self.extent, Extent::UntilStopped | Extent::UntilIdle);
-        self.full && takes_all
+        self.full && self.goes_on()
+    }
+
+    /// Whether this run goes on as long as there is something: one of rounds ends with what it has taken.
+    pub(crate) fn goes_on(&self) -> bool {
+        matches!(self.extent, Extent::UntilStopped | Extent::UntilIdle)
     }
 
     /// Whether this run ends when nothing is pending.

@@ -314,6 +314,7 @@ impl Run {
             self.keeping.look_at().filter(|_| self.stop.is_none()),
             self.spills_at(now),
             self.acks.flush_at(),
+            self.others.flush_at(),
             self.turns.next_due(),
             self.crew.look_at(now),
             self.intake.read_ends_at(self.asked).filter(|_| !self.woken),

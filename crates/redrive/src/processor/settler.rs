@@ -134,7 +134,15 @@ impl Run {
         if at_once || waited || self.acks.waiting.len() >= batch {
             self.send_lane(Part::Acks, batch.max(MOST_SETTLED));
         }
-        self.send_lane(Part::Settling, MOST_SETTLED);
+        if !self.holds_back() || self.others.flush_at().is_some_and(|flush_at| flush_at <= now) {
+            self.send_lane(Part::Settling, MOST_SETTLED);
+        }
+    }
+
+    /// Whether other ends than acks wait for the answer to a charge. A broker answers both together when they come
+    /// together, and has nothing to do until the next ones come; so it has these while the next runs are under way.
+    fn holds_back(&self) -> bool {
+        self.beginning > 0 && self.others.waiting.len() < MOST_SETTLED && !self.quarantine.is_occupied()
     }
 
     fn send_lane(&mut self, part: Part, most: usize) {
@@ -220,7 +228,8 @@ impl Run {
         }
     }
 
-    /// It waits here until its delay is over, and the later ones of its key behind it.
+    /// It is run again from here: at once, or, with an order by key, when its delay is over, and the later ones of its
+    /// key behind it.
     fn stay(&mut self, settlement: Settlement) {
         let Settlement { lease, how, .. } = settlement;
         let id = lease.fence.id;
@@ -236,10 +245,15 @@ impl Run {
                 self.leases.insert(fence);
             }
         }
-        self.queue
-            .extend(self.turns.wait(id, Instant::now() + delay));
-        if self.stop.is_some() {
+        let now = Instant::now();
+        let in_order = self.turns.has_key(id);
+        if in_order {
+            self.queue.extend(self.turns.wait(id, now + delay));
+        }
+        if self.stop.is_some() || !in_order && self.is_paused(now) {
             self.hand_back(id);
+        } else if !in_order {
+            self.queue.push_back(id);
         }
     }
 
@@ -288,7 +302,12 @@ impl Run {
                 self.intake.due_in(*delay, Instant::now());
                 self.release_slot(id);
             }
-            How::DeadLetter { .. } | How::Release => self.release_slot(id),
+            How::Release => {
+                // After a pause they are taken again from here as well.
+                self.intake.due_in(Duration::ZERO, Instant::now());
+                self.release_slot(id);
+            }
+            How::DeadLetter { .. } => self.release_slot(id),
         }
     }
 
