@@ -28,6 +28,8 @@ const MOST_IN_A_TURN: usize = 64;
 const LONGEST_TURN: Duration = Duration::from_micros(200);
 /// How long work may lie before another hand is called for it.
 const PATIENCE: Duration = Duration::from_micros(500);
+/// So many runs in a row that waited for nothing say that others will not wait either.
+const QUICK: u32 = 16;
 /// How long no hand gets on before each piece of work has one called: their threads are blocked.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -42,6 +44,8 @@ pub(super) struct Crew {
     behind_since: Option<Instant>,
     /// How many had been taken, and since when there have been no more.
     taken: (u64, Option<Instant>),
+    /// Since when runs that are quick have been under way.
+    quick_since: Option<Instant>,
 }
 
 /// Where the run and its hands meet.
@@ -62,6 +66,8 @@ struct Inside {
     /// Those of them that were called and have not come yet.
     called: usize,
     taken: u64,
+    /// How many runs in a row have waited for nothing.
+    quick: u32,
     hands: JoinSet<()>,
 }
 
@@ -86,6 +92,7 @@ impl Crew {
             running: 0,
             behind_since: None,
             taken: (0, None),
+            quick_since: None,
         }
     }
 
@@ -127,6 +134,11 @@ impl Crew {
             stuck: over(self.taken.1, LOOK_AGAIN),
         });
         let few = !self.next.is_empty() && self.next.len() <= FEW;
+        self.quick_since = match inside.quick {
+            QUICK.. if self.next.is_empty() => self.quick_since,
+            QUICK.. => Some(now),
+            _ => None,
+        };
         inside.waiting.extend(self.next.drain(..));
         for _ in 0..more {
             self.floor.call(&mut inside);
@@ -136,6 +148,12 @@ impl Crew {
         } else {
             Load::Other
         }
+    }
+
+    /// Whether what runs is about to end: the last runs waited for nothing, and these have just begun.
+    pub(super) fn is_about_to_end(&self, now: Instant) -> bool {
+        let just_begun = |since: Instant| now.saturating_duration_since(since) < LOOK_AGAIN;
+        self.running > 0 && self.quick_since.is_some_and(just_begun)
     }
 
     /// When to look whether the hands get on, if nothing is heard of them before.
@@ -154,7 +172,12 @@ impl Crew {
 
     /// Takes all that has ended.
     pub(super) fn take_ended(&mut self, into: &mut Vec<(EntryId, Ran)>) {
-        std::mem::swap(&mut self.floor.inside().ended, into);
+        let mut inside = self.floor.inside();
+        std::mem::swap(&mut inside.ended, into);
+        if inside.quick < QUICK {
+            self.quick_since = None;
+        }
+        drop(inside);
         self.running = self.running.saturating_sub(into.len());
     }
 
@@ -225,6 +248,9 @@ impl Floor {
     /// The next piece of work. Without one, who has waited for it is gone.
     fn next(&self, ended: Option<(EntryId, Ran)>, has_waited: bool) -> Option<Work> {
         let mut inside = self.inside();
+        if ended.is_some() {
+            inside.quick = inside.quick.saturating_add(1);
+        }
         inside.ended.extend(ended);
         let work = inside.waiting.pop_front();
         match work {
@@ -247,9 +273,10 @@ impl Floor {
         if inside.free == 0 && !inside.waiting.is_empty() {
             self.call(&mut inside);
         }
-        let ended = !inside.ended.is_empty();
+        let were_quick = std::mem::take(&mut inside.quick) >= QUICK;
+        let tells = were_quick || !inside.ended.is_empty();
         drop(inside);
-        if ended {
+        if tells {
             self.news.notify_one();
         }
     }

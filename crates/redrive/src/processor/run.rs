@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::poll;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
@@ -245,6 +247,13 @@ impl Run {
                 return Err(error);
             }
             self.ask_again(now);
+            if self.send_others(now) {
+                // Before what runs next is charged: see `holds_back`.
+                if let Poll::Ready(Some(answer)) = poll!(self.calls.next()) {
+                    self.answered(answer);
+                }
+                yield_now().await;
+            }
             self.queue.extend(self.turns.due(now));
             self.start_ready(now);
             if self.crew.set_to_work(now) == Load::Light {

@@ -134,9 +134,15 @@ impl Run {
         if at_once || waited || self.acks.waiting.len() >= batch {
             self.send_lane(Part::Acks, batch.max(MOST_SETTLED));
         }
-        if !self.holds_back() || self.others.flush_at().is_some_and(|flush_at| flush_at <= now) {
-            self.send_lane(Part::Settling, MOST_SETTLED);
+    }
+
+    /// Sends other ends than acks, unless they wait for the answer to a charge. Answers whether it did.
+    pub(super) fn send_others(&mut self, now: Instant) -> bool {
+        let waited = self.others.flush_at().is_some_and(|flush_at| flush_at <= now);
+        if self.holds_back() && !waited {
+            return false;
         }
+        self.send_lane(Part::Settling, MOST_SETTLED)
     }
 
     /// Whether other ends than acks wait for the answer to a charge. A broker answers both together when they come
@@ -145,10 +151,10 @@ impl Run {
         self.beginning > 0 && self.others.waiting.len() < MOST_SETTLED && !self.quarantine.is_occupied()
     }
 
-    fn send_lane(&mut self, part: Part, most: usize) {
+    fn send_lane(&mut self, part: Part, most: usize) -> bool {
         let lane = self.lane(part);
         if lane.busy || lane.waiting.is_empty() {
-            return;
+            return false;
         }
         let many = lane.waiting.len().min(most);
         let ids: Vec<EntryId> = lane.waiting.drain(..many).collect();
@@ -160,7 +166,7 @@ impl Run {
             .filter_map(|id| self.held.get_mut(&id)?.settlement())
             .collect();
         if batch.is_empty() {
-            return;
+            return false;
         }
         self.lane(part).busy = true;
         self.calls.push(Box::pin(send(
@@ -170,6 +176,7 @@ impl Run {
             batch,
             self.health.clone(),
         )));
+        true
     }
 
     // Not inlined: `make counts` knows it by its name.

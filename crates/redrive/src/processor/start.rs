@@ -63,7 +63,8 @@ impl Run {
     // Not inlined: `make counts` knows it by its name.
     #[inline(never)]
     pub(super) fn start_ready(&mut self, now: Instant) {
-        let under_way = self.beginning > 0;
+        // Few at a time are many calls: what is about to end is waited for.
+        let under_way = self.beginning > 0 || self.crew.is_about_to_end(now);
         let mut to_begin = Vec::new();
         while self.may_start(now) {
             let Some(&id) = self.queue.front() else { break };

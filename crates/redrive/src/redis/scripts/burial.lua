@@ -84,7 +84,7 @@ local function native(id, fields, about)
     packed = table.concat(parts)
     n = 0
   end
-  for i = 1, n do args[i] = fields[i] end
+  if n > 0 then args = { unpack(fields, 1, n) } end
   local last = n
   local function put(name, value)
     if value and value ~= '' then
@@ -93,7 +93,7 @@ local function native(id, fields, about)
     end
   end
   put('redrive-v', '1')
-  put('redrive-fields', n / 2)
+  put('redrive-fields', int(n / 2))
   put('redrive-stream', STREAM)
   put('redrive-group', GROUP)
   put('redrive-id', id)
@@ -101,8 +101,8 @@ local function native(id, fields, about)
   put('redrive-error', about.err)
   put('redrive-error-kind', about.kind)
   put('redrive-fingerprint', about.fingerprint)
-  put('redrive-attempts', about.f)
-  put('redrive-crashes', about.x)
+  put('redrive-attempts', int(about.f))
+  put('redrive-crashes', int(about.x))
   put('redrive-consumer', about.consumer)
   if about.first > 0 then put('redrive-first-at', int(about.first)) end
   put('redrive-dead-at', NOW_TEXT)
@@ -133,13 +133,12 @@ local function note_death(fields, added, fingerprint)
   redis.pcall('HSET', key, 'd:' .. from, added .. ' ' .. fingerprint)
 end
 
--- Adds one dead letter; answers its id and layout, or nil and why the server refused.
+-- Adds one dead letter, which `write` counts; answers its id and layout, or nil and why the server refused.
 local function add_dead_letter(id, fields, about)
   local layout, args = compose(id, fields, about)
   local added = redis.pcall('XADD', DLQ, '*', unpack(args))
   if type(added) == 'table' and added.err then return nil, added.err end
-  -- What was added must be removed from the PEL whatever becomes of the count.
-  redis.pcall('HINCRBY', LEDGER, 'dead_lettered', 1)
+  died = died + 1
   note_death(fields, added, about.fingerprint)
   return added, layout
 end

@@ -92,6 +92,7 @@ local function take_due()
     if string.match(id, '^%d+%-%d+$') then ids[#ids + 1] = id else forget(id) end
   end
   foresee(#ids > 1 and spread(ids) or ids)
+  reading, next_read = ids, 1
   for _, id in ipairs(ids) do
     local row = still_pending(id)
     if row and load(id, row[4]).h == row[4] then offer(id, row[4], row[2]) end
@@ -136,12 +137,13 @@ local function examine(found, near)
   -- Not `foresee`: the rows are here.
   many = math.max(many, #ids)
   states(ids)
-  for at = 1, last do
-    local row = found[at]
+  reading, next_read = ids, 1
+  for place = 1, last do
+    local row = found[place]
     local id, owner, n = row[1], row[2], row[4]
     local over = close[id]
     if over then
-      rows[id] = row
+      rows[id], stray[id] = row, true
       if waits(id, load(id, n), n) and is_there(id) then
         -- Refreshed to its owner: whoever looks at idle times alone must not take it early.
         hold(id, owner)

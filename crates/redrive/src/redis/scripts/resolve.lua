@@ -51,5 +51,6 @@ redis.call('XDEL', DLQ, tombstone)
 redis.call('HDEL', TOMBSTONES, id)
 -- It replaces its tombstone, which was counted: one death, one dead letter.
 uncount()
+write()
 -- Only now: before, the tombstone itself might have been the oldest.
 return { 'died', id, 'trimmed', added, layout, drop_oldest() }

@@ -24,18 +24,32 @@ local FULL_PAUSE = OVERFLOW == 'spill' and 1000 or 60000
 local clock = redis.call('TIME')
 local NOW = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
-local function int(number) return string.format('%.0f', number) end
+-- Numbers as text, each made once.
+local ints = {}
+local function int(number)
+  local text = ints[number]
+  if not text then
+    text = string.format('%.0f', number)
+    ints[number] = text
+  end
+  return text
+end
 local NOW_TEXT = int(NOW)
 
 -- ==== what a call knows, and what it is going to write
 
 -- A call is for many messages. They are looked up together, judged one by one, and what came of it is written
 -- together, by `write`: a command for each message would cost the server several times as much. Until then this
--- is what is known, by id: rows of the PEL (false: not pending), states as they are written (false: none).
-local rows, texts = {}, {}
+-- is what is known, by id: rows of the PEL (false: not pending), states as they are written (false: none), when
+-- they are due, as the server has it (false: at no time).
+local rows, texts, scores = {}, {}, {}
+-- Rows that did not come with the others of the call.
+local stray = {}
 -- And what is to be written: who is to own what, by owner; what is delivered once more, by the new count; which
 -- states and due times have changed; what leaves the PEL.
 local held, delivered, stated, timed, left = {}, {}, {}, {}, {}
+-- How many dead letters were added, and not yet counted.
+local died = 0
 
 -- The one row of an entry in the PEL: id, owner, idle, delivery count; nil when it is not pending.
 local function pending(id)
@@ -46,35 +60,67 @@ local function pending(id)
       found = redis.call('XPENDING', STREAM, GROUP, id, id, 1)
     end
     rows[id] = found[1] or false
+    stray[id] = true
   end
   return rows[id] or nil
 end
 
-local function states(ids)
+-- Asks a key for something of each of these.
+local function each_of(ids, command, key, into)
   for from = 1, #ids, 1000 do
-    local some = { unpack(ids, from, math.min(from + 999, #ids)) }
-    for i, text in ipairs(redis.call('HMGET', STATE, unpack(some))) do texts[some[i]] = text end
+    local last = math.min(from + 999, #ids)
+    for i, found in ipairs(redis.call(command, key, unpack(ids, from, last))) do into[ids[from + i - 1]] = found end
   end
 end
 
+local function states(ids) each_of(ids, 'HMGET', STATE, texts) end
+
 -- Looks up what a call is about. The more the ids are in order, and the closer together, the more rows come with
 -- one command; what did not come is looked up when it is asked for.
-local many, first_row, came = 0, nil, {}
+local many, first_row, asked = 0, nil, {}
 local function foresee(ids)
-  many = #ids
+  many, asked = #ids, ids
   if many < 2 then return end
   states(ids)
   local found = redis.pcall('XPENDING', STREAM, GROUP, ids[1], ids[#ids], #ids + 16)
   if found.err then return end
   for _, row in ipairs(found) do
     rows[row[1]] = row
-    came[row[1]] = true
   end
   first_row = found[1] and found[1][1]
 end
 
+-- Entries are read some at a time, in the order in which they will be asked for: `reading`, from `next_read` on. The more of
+-- them were light, the more at once: what is read lies in the server's memory twice.
+local LIGHT, MOST_READ = 4096, 16
+local reading, next_read, at_once, bodies = {}, 1, 1, {}
+
+local function weight(fields)
+  local bytes = 0
+  for _, word in ipairs(fields) do bytes = bytes + #word end
+  return bytes
+end
+
+-- Reads this one, and those after it. What else lies in between is read in vain.
+local function read_on(id)
+  while reading[next_read] and reading[next_read] ~= id do next_read = next_read + 1 end
+  local last = reading[math.min(next_read + at_once - 1, #reading)] or id
+  local found = redis.call('XRANGE', STREAM, id, last, 'COUNT', at_once)
+  at_once = math.min(2 * at_once, MOST_READ)
+  for _, entry in ipairs(found) do
+    bodies[entry[1]] = entry[2]
+    if weight(entry[2]) > LIGHT then at_once = 1 end
+  end
+end
+
 -- The fields of an entry as a flat list; nil when the stream no longer has it.
 local function payload(id)
+  if not bodies[id] then
+    bodies = {}
+    read_on(id)
+  end
+  local fields = bodies[id]
+  if fields or #reading == 0 then return fields end
   local entry = redis.call('XRANGE', STREAM, id, id)[1]
   return entry and entry[2]
 end
@@ -119,24 +165,25 @@ local all_there
 local function is_there(id)
   if many < 2 then return payload(id) ~= nil end
   if all_there == nil and first_row then all_there = is_behind_all(first_row) end
-  return all_there and came[id] or is_behind_all(id) or payload(id) ~= nil
+  return all_there and rows[id] and not stray[id] or is_behind_all(id) or payload(id) ~= nil
 end
 
-local function put(list, key, id)
-  list[key] = list[key] or {}
-  list[key][#list[key] + 1] = id
+local function put(lists, key, id)
+  local list = lists[key]
+  if list then list[#list + 1] = id else lists[key] = { id } end
 end
 
 -- It is owner's, from now on, which is no delivery: JUSTID.
 local function hold(id, owner)
   local row = pending(id)
-  rows[id] = { id, owner, 0, row[4] }
+  row[2], row[3] = owner, 0
   put(held, owner, id)
 end
 
 -- It is delivered to this consumer once more: the count, which is our fencing token, goes up to n.
 local function deliver(id, n)
-  rows[id] = { id, ME, 0, n }
+  local row = pending(id)
+  row[2], row[3], row[4] = ME, 0, n
   put(delivered, n, id)
 end
 
@@ -147,7 +194,12 @@ local function undue(id) timed[id] = false end
 -- When it is due, as the server or this call has it; nil or false if it does not wait.
 local function due_of(id)
   if timed[id] ~= nil then return timed[id] end
-  return redis.call('ZSCORE', DUE, id)
+  if scores[id] == nil then
+    -- Who asks of one asks of all.
+    if not next(scores) then each_of(asked, 'ZMSCORE', DUE, scores) end
+    if scores[id] == nil then scores[id] = redis.call('ZSCORE', DUE, id) end
+  end
+  return scores[id]
 end
 
 -- ==== the state of one message
@@ -164,16 +216,16 @@ local function parse(text, present)
       '^(%d+) (%d+) (%d+) (%d+) (%S+) (%d+) (%d+) (%d+) (.*)$')
   end
   if f then
-    return { f = tonumber(f), x = tonumber(x), o = tonumber(o), h = tonumber(h), nonce = nonce,
-      b = tonumber(b), alone = tonumber(alone), first = tonumber(first), err = err }
+    -- `+ 0` makes numbers of them, without a call for each.
+    return { f = f + 0, x = x + 0, o = o + 0, h = h + 0, nonce = nonce, b = b + 0, alone = alone + 0,
+      first = first + 0, err = err }
   end
   return { f = 0, x = 0, o = present, h = 0, nonce = '-', b = 0, alone = 0, first = 0, err = '' }
 end
 
 local function written(s)
-  -- An error may hold any byte: '%s' would end at the first that is zero.
-  return string.format('%d %d %d %d ', s.f, s.x, s.o, s.h) .. s.nonce
-    .. string.format(' %d %d %.0f ', s.b, s.alone, s.first) .. s.err
+  return int(s.f) .. ' ' .. int(s.x) .. ' ' .. int(s.o) .. ' ' .. int(s.h) .. ' ' .. s.nonce .. ' ' .. int(s.b)
+    .. ' ' .. int(s.alone) .. ' ' .. int(s.first) .. ' ' .. s.err
 end
 
 local function load(id, present)
@@ -343,10 +395,11 @@ local function write()
     claims = true
   end
   local states_of, without, dues, done = {}, {}, {}, {}
+  local n = 0
   for id in pairs(stated) do
     if texts[id] then
-      states_of[#states_of + 1] = id
-      states_of[#states_of + 1] = texts[id]
+      states_of[n + 1], states_of[n + 2] = id, texts[id]
+      n = n + 2
     else
       without[#without + 1] = id
     end
@@ -360,13 +413,15 @@ local function write()
     end
   end
   -- Where no entry is ours no XCLAIM went first; this removes nothing.
-  if not claims and #states_of > 0 then redis.call('ZREM', DUE, '-') end
+  if not claims and n > 0 then redis.call('ZREM', DUE, '-') end
   in_parts(states_of, function(...) redis.call('HSET', STATE, ...) end)
   in_parts(dues, function(...) redis.call('ZADD', DUE, ...) end)
+  -- What was added must be removed from the PEL whatever becomes of the count.
+  if died > 0 then redis.pcall('HINCRBY', LEDGER, 'dead_lettered', died) end
   in_parts(left, function(...) redis.call('XACK', STREAM, GROUP, ...) end)
   in_parts(done, function(...) redis.call('ZREM', DUE, ...) end)
   in_parts(without, function(...) redis.call('HDEL', STATE, ...) end)
-  held, delivered, stated, timed, left = {}, {}, {}, {}, {}
+  held, delivered, stated, timed, left, scores, died = {}, {}, {}, {}, {}, {}, 0
   local lost_ones = lost_rows
   for id in pairs(lost_ones) do tombs[id] = vanished(id) end
   if next(lost_ones) then
@@ -378,18 +433,20 @@ end
 -- Judges the messages of a call, which stand in ARGV from one place on, so many words each, and writes what came of
 -- it: also what came of those before one that the server refuses to look at. Returns a row for each.
 local function for_each(from, words, judge)
-  local ids, out, at = {}, {}, {}
+  local ids, out = {}, {}
   for i = from, #ARGV, words do ids[#ids + 1] = ARGV[i] end
   foresee(ids)
+  reading, next_read = ids, 1
   local well, failed = pcall(function()
     for i = from, #ARGV, words do
-      out[#out + 1] = judge(i)
-      at[ARGV[i]] = #out
+      out[(i - from) / words + 1] = judge(i)
     end
   end)
   write()
-  for id, row in pairs(tombs) do
-    if at[id] then out[at[id]] = row end
+  if next(tombs) then
+    for i, id in ipairs(ids) do
+      if out[i] then out[i] = tombs[id] or out[i] end
+    end
   end
   if not well then error(failed, 0) end
   return out
