@@ -166,7 +166,7 @@ local function look()
   local least = shortest()
   local near = math.floor(math.min(NEAR, least / 3))
   local left = PAGE
-  local part = math.min(left, 2 * (take - #taken - #dead) + 20)
+  local part = math.min(left, take - #taken - #dead + 20)
   while left > 0 do
     local found = some_rows(least - near, part)
     if examine(found, near) then return end
