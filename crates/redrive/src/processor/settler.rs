@@ -157,9 +157,13 @@ impl Run {
             return false;
         }
         let many = lane.waiting.len().min(most);
-        let ids: Vec<EntryId> = lane.waiting.drain(..many).collect();
+        let mut ids: Vec<EntryId> = lane.waiting.drain(..many).collect();
         if lane.waiting.is_empty() {
             lane.oldest = None;
+        }
+        if part == Part::Settling {
+            // In the order of the list that they are looked up in, together.
+            ids.sort_unstable();
         }
         let batch: Vec<Settlement> = ids
             .into_iter()

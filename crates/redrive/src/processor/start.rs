@@ -99,6 +99,8 @@ impl Run {
         }
         self.quarantine.give_back();
         if !to_begin.is_empty() {
+            // In the order of the list that they are looked up in, together.
+            to_begin.sort_unstable_by_key(|fence| fence.id);
             self.charge(to_begin, Beside::Others);
         }
         self.approach_the_gate(now);

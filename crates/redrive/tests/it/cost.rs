@@ -62,6 +62,7 @@ async fn what_fails_three_times_costs_few_commands_that_are_not_for_many() {
     rig.add(1_000).await;
     let mut looking = rig.server.connect().await;
     let before = commands(&mut looking).await.unwrap();
+    let started = Instant::now();
     let mut processor = Processor::builder(&rig.broker, rig.source())
         .concurrency(100)
         .retry(RetryPolicy::immediate())
@@ -73,14 +74,17 @@ async fn what_fails_three_times_costs_few_commands_that_are_not_for_many() {
     let counted = diff(&before, &commands(&mut looking).await.unwrap());
     let calls = |name: &str| counted.get(name).copied().unwrap_or(0);
     let scripts = calls("eval") + calls("evalsha");
-    let others = together(&counted, &["xrange", "xadd", "hincrby", "zscore"]);
+    let others = together(&counted, &["xadd"]);
     println!("{scripts} scripts, {others} commands beside: {counted:?}");
-    // Two claims that read it, and the copy into the queue.
-    assert!(calls("xrange") <= 4 * MANY, "{counted:?}");
     assert_eq!(calls("xadd"), MANY, "{counted:?}");
+    // What is run again at once stays with its holder: its entry is read for the copy into the queue alone, some
+    // together, and no claim has it.
+    assert!(calls("xrange") < MANY, "{counted:?}");
+    let seconds = started.elapsed().as_secs() + 1;
+    assert!(calls("zrangebyscore") <= 4 * seconds, "{counted:?}");
     // A script calls a dozen for all of its messages; those that it does not find among the rows that come
     // together it looks up one by one. Once there were 53 for each message.
-    assert!(others <= 16 * scripts + 2 * MANY, "{counted:?}");
+    assert!(others <= 12 * scripts + MANY, "{counted:?}");
 }
 
 #[tokio::test]
@@ -117,12 +121,11 @@ async fn a_sweep_over_what_waits_costs_a_few_commands_a_page() {
     let counted = diff(&before, &commands(&mut looking).await.unwrap());
     println!("{counted:?}");
     let calls = |name: &str| counted.get(name).copied().unwrap_or(0);
-    // Whether it waits is asked for each, and nothing else: not its state, not its entry, and all of a page go to
-    // their owner together.
-    assert_eq!(calls("zscore"), u64::from(MANY), "{counted:?}");
-    assert_eq!(calls("xrange"), 0, "{counted:?}");
+    // Nothing is asked for one alone: whether it waits, its state; no entry is read, and all of a page go to their owner
+    // together.
+    assert_eq!(calls("zscore") + calls("xrange"), 0, "{counted:?}");
     let all: u64 = counted.values().sum();
     // A hundred states are looked at for what others acknowledged.
-    assert!(all <= u64::from(MANY) + 400, "{all}: {counted:?}");
+    assert!(all <= 400, "{all}: {counted:?}");
     assert!(rig.pending().await.iter().all(|row| row.2 < 3_600_000));
 }

@@ -136,6 +136,7 @@ local function examine(found, near)
   if till == '' then looked_at = looked_at + last end
   -- Not `foresee`: the rows are here.
   many = math.max(many, #ids)
+  asked, scores = ids, {}
   states(ids)
   reading, next_read = ids, 1
   for place = 1, last do
