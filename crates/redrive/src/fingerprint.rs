@@ -27,6 +27,27 @@ pub(crate) fn fingerprint(kind: Option<&str>, error: &str) -> String {
         .collect()
 }
 
+/// Fingerprints, of which the last is known: in an outage the same error comes again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Fingerprints {
+    kind: Option<String>,
+    error: String,
+    /// Empty before the first.
+    last: String,
+}
+
+impl Fingerprints {
+    /// As [`fingerprint`].
+    pub(crate) fn of(&mut self, kind: Option<&str>, error: &str) -> String {
+        if self.last.is_empty() || self.kind.as_deref() != kind || self.error != error {
+            self.last = fingerprint(kind, error);
+            self.kind = kind.map(str::to_owned);
+            error.clone_into(&mut self.error);
+        }
+        self.last.clone()
+    }
+}
+
 /// The first line of an error that is not blank, trimmed, cut at 8 KiB, with a placeholder for
 /// each UUID, hex ≥ 8, number, quoted string, path and URL query, replaced in this order.
 ///
@@ -130,6 +151,21 @@ mod tests {
 
     /// kind, error, normalised, fingerprint; `\n` and `\\` in an error are escapes.
     const EXAMPLES: &str = include_str!("fingerprint_examples.tsv");
+
+    #[test]
+    fn the_last_one_is_that_of_its_kind_and_error_alone() {
+        let mut fingerprints = Fingerprints::default();
+        for (kind, error) in [
+            (None, "lost"),
+            (None, "lost"),
+            (Some("io"), "lost"),
+            (Some(""), "lost"),
+            (Some(""), "found"),
+            (None, "lost"),
+        ] {
+            assert_eq!(fingerprints.of(kind, error), fingerprint(kind, error));
+        }
+    }
 
     #[test]
     fn the_examples_define_it() {

@@ -14,6 +14,7 @@ use super::walk::{LOOK, Walk};
 use crate::codec::Decode;
 use crate::dead_letter::{DeadLetter, Reason, replay_fields};
 use crate::error::Error;
+use crate::fingerprint::Fingerprints;
 use crate::gate::Gate;
 use crate::groups::{DeadLetterGroups, GroupBy, Tally};
 use crate::handler::Handler;
@@ -364,7 +365,7 @@ impl Shadowing {
         };
         report.selected += 1;
         // As it would be kept in the dead letter that this would become.
-        let fault = fault(&failure);
+        let fault = fault(&failure, &mut Fingerprints::default());
         letter.reason = Some(reason);
         letter.error = Some(fault.error);
         letter.error_kind = fault.kind;

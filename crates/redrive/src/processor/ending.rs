@@ -12,7 +12,7 @@ use super::readiness::{Change, Ticket, Told};
 use super::run::Run;
 use crate::backend::{Failed, Fault, How, Waits};
 use crate::dead_letter::{ERROR_LIMIT, Reason};
-use crate::fingerprint::{clip, fingerprint};
+use crate::fingerprint::{Fingerprints, clip};
 use crate::names::EntryId;
 use crate::outcome::{Failure, Outcome};
 use crate::telemetry;
@@ -42,9 +42,12 @@ impl Run {
                     true => Waits::InTheGroup,
                     false => self.where_it_waits(id, &verdict),
                 };
-                decided(verdict, waits)
+                decided(verdict, waits, &mut self.fingerprints)
             }
-            Ran::Undecodable(error) => (undecodable(&error.to_string()), None),
+            Ran::Undecodable(error) => (
+                undecodable(&error.to_string(), &mut self.fingerprints),
+                None,
+            ),
         };
         // The work is done, or need not be: refusing that would only add a run.
         if how == How::Ack {
@@ -128,19 +131,23 @@ impl Run {
 
     /// Gives a message to whoever takes it next, uncharged.
     pub(super) fn hand_back(&mut self, id: EntryId) {
-        let (how, _) = decided(Verdict::Release, Waits::InTheGroup);
+        let (how, _) = decided(Verdict::Release, Waits::InTheGroup, &mut self.fingerprints);
         self.end(id, how, None);
     }
 }
 
 /// The settlement of a verdict, and why the message was discarded.
-fn decided(verdict: Verdict, waits: Waits) -> (How, Option<String>) {
+fn decided(
+    verdict: Verdict,
+    waits: Waits,
+    fingerprints: &mut Fingerprints,
+) -> (How, Option<String>) {
     let how = match verdict {
         Verdict::Ack => How::Ack,
         Verdict::Discard(reason) => return (How::Ack, Some(reason)),
         Verdict::RetryIn { delay, failure } => How::Retry {
             delay: delay.min(LONGEST_DELAY),
-            fault: fault(&failure),
+            fault: fault(&failure, fingerprints),
             waits,
         },
         Verdict::DeferBy(delay) => How::Defer {
@@ -149,7 +156,7 @@ fn decided(verdict: Verdict, waits: Waits) -> (How, Option<String>) {
         },
         Verdict::DeadLetter { reason, failure } => How::DeadLetter {
             reason,
-            fault: fault(&failure),
+            fault: fault(&failure, fingerprints),
             failed: Failed::Yes,
         },
         Verdict::Release => How::Release,
@@ -157,24 +164,27 @@ fn decided(verdict: Verdict, waits: Waits) -> (How, Option<String>) {
     (how, None)
 }
 
-fn undecodable(error: &str) -> How {
+fn undecodable(error: &str, fingerprints: &mut Fingerprints) -> How {
     How::DeadLetter {
         reason: Reason::Undecodable,
-        fault: fault(&Failure {
-            error: error.to_owned(),
-            kind: None,
-        }),
+        fault: fault(
+            &Failure {
+                error: error.to_owned(),
+                kind: None,
+            },
+            fingerprints,
+        ),
         failed: Failed::No,
     }
 }
 
 /// A failure as it is kept.
-pub(crate) fn fault(failure: &Failure) -> Fault {
+pub(crate) fn fault(failure: &Failure, fingerprints: &mut Fingerprints) -> Fault {
     let error = clip(&failure.error, ERROR_LIMIT).to_owned();
     let kind = failure.kind.as_deref();
     let kind = kind.map(|kind| clip(kind, MOST_KIND).to_owned());
     Fault {
-        fingerprint: fingerprint(kind.as_deref(), &error),
+        fingerprint: fingerprints.of(kind.as_deref(), &error),
         error,
         kind,
     }
@@ -186,17 +196,22 @@ mod tests {
 
     #[test]
     fn an_error_is_cut_between_characters() {
-        let long = fault(&Failure {
+        let failure = Failure {
             error: "é".repeat(5_000) + "!",
             kind: Some("x".repeat(500)),
-        });
+        };
+        let long = fault(&failure, &mut Fingerprints::default());
         assert_eq!(long.error.len(), 8 * 1024);
         assert_eq!(long.kind.map(|kind| kind.len()), Some(256));
     }
 
     #[test]
     fn a_delay_without_end_is_ten_years() {
-        let (how, _) = decided(Verdict::DeferBy(Duration::MAX), Waits::InTheGroup);
+        let (how, _) = decided(
+            Verdict::DeferBy(Duration::MAX),
+            Waits::InTheGroup,
+            &mut Fingerprints::default(),
+        );
         assert_eq!(
             how,
             How::Defer {

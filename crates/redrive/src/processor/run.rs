@@ -40,6 +40,7 @@ use super::totals::Summary;
 use super::turns::Turns;
 use crate::backend::{Backend, Begun, Delivery, Fence, Seat, Settled, Settlement, Tended};
 use crate::error::Error;
+use crate::fingerprint::Fingerprints;
 use crate::gate::Pass;
 use crate::names::{EntryId, IdMap, ProcessToken, Source};
 use crate::telemetry;
@@ -81,6 +82,7 @@ pub(super) struct Run {
     /// How many are being charged at the moment, in one call.
     pub(super) beginning: usize,
     pub(super) crew: Crew,
+    pub(super) fingerprints: Fingerprints,
     /// What handlers have said, to be looked at one by one; kept for its room.
     pub(super) ended: Vec<(EntryId, Ran)>,
     pub(super) acks: Lane,
@@ -203,6 +205,7 @@ impl Run {
             turns: Turns::new(options.ordered_by.clone()),
             beginning: 0,
             crew: Crew::new(),
+            fingerprints: Fingerprints::default(),
             ended: Vec::new(),
             acks: Lane::default(),
             others: Lane::default(),

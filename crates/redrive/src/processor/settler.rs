@@ -138,7 +138,10 @@ impl Run {
 
     /// Sends other ends than acks, unless they wait for the answer to a charge. Answers whether it did.
     pub(super) fn send_others(&mut self, now: Instant) -> bool {
-        let waited = self.others.flush_at().is_some_and(|flush_at| flush_at <= now);
+        let waited = self
+            .others
+            .flush_at()
+            .is_some_and(|flush_at| flush_at <= now);
         if self.holds_back() && !waited {
             return false;
         }
@@ -148,7 +151,9 @@ impl Run {
     /// Whether other ends than acks wait for the answer to a charge. A broker answers both together when they come
     /// together, and has nothing to do until the next ones come; so it has these while the next runs are under way.
     fn holds_back(&self) -> bool {
-        self.beginning > 0 && self.others.waiting.len() < MOST_SETTLED && !self.quarantine.is_occupied()
+        self.beginning > 0
+            && self.others.waiting.len() < MOST_SETTLED
+            && !self.quarantine.is_occupied()
     }
 
     fn send_lane(&mut self, part: Part, most: usize) -> bool {
