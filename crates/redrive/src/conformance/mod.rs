@@ -103,6 +103,7 @@ macro_rules! every_test {
                 a_consumer_finds_again_what_it_has_lost_track_of,
                 one_sweep_reaches_the_last_of_ten_thousand,
                 rounds_take_no_more_than_asked_and_leave_nothing_out,
+                what_is_looked_at_together_keeps_its_own_bytes,
                 two_rounds_at_once_never_take_the_same,
                 state_left_by_foreign_acks_is_cleaned,
                 state_of_others_is_cleaned_while_some_are_pending,

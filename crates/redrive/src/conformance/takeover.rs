@@ -1,11 +1,16 @@
 //! Taking over what others left behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Lab;
-use super::room::{FOREIGN_LEASE, HOUR, LEASE, Room, begin, retry, settle, sweep, taken};
-use crate::backend::{Begun, Charge, Cursor, Lease};
+use super::room::{
+    FOREIGN_LEASE, HOUR, LEASE, Room, begin, dead_letter, died, field, retry, settle, settlement,
+    started, sweep, taken, user_fields,
+};
+use crate::backend::{Begun, Beside, Charge, Cursor, Lease};
+use crate::dead_letter::Reason;
+use crate::message::Fields;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -108,6 +113,60 @@ pub(super) async fn rounds_take_no_more_than_asked_and_leave_nothing_out(lab: &d
     }
     assert_eq!(cursor, None);
     assert_eq!(taken(&sweep(&*b, 3).await), []);
+}
+
+/// Light entries and heavy ones, some of which others acknowledged, and some of which are gone.
+pub(super) async fn what_is_looked_at_together_keeps_its_own_bytes(lab: &dyn Lab) {
+    let room = Room::new(lab);
+    let (a, b) = (room.join("a").await, room.join("b").await);
+    let bytes = |number: usize| {
+        let size = if number % 7 == 3 { 6_000 } else { 20 };
+        Fields::from_iter([("n", number.to_string()), ("pad", "x".repeat(size))])
+    };
+    let entries: Vec<Fields> = (0..60).map(bytes).collect();
+    let added = room.backend().append(room.stream(), &entries).await;
+    let added = added.unwrap();
+    assert_eq!(a.receive(100, None).await.unwrap().len(), 60);
+    let (mut alive, mut gone) = (BTreeMap::new(), BTreeSet::new());
+    for (number, id) in added.into_iter().enumerate() {
+        room.expire(id).await;
+        match number % 10 {
+            4 => lab.foreign_ack(&room.source, id).await,
+            5 | 6 => {
+                lab.trim(room.stream(), id).await;
+                gone.insert(id);
+            }
+            _ => _ = alive.insert(id, bytes(number)),
+        }
+    }
+
+    let round = sweep(&*b, 100).await;
+    let dead: BTreeSet<_> = round.dead.iter().map(|died| died.id).collect();
+    assert_eq!(dead, gone);
+    let fences: Vec<_> = round.taken.iter().map(|one| one.lease.fence).collect();
+    let took = round.taken.into_iter();
+    let took: BTreeMap<_, _> = took.map(|one| (one.lease.fence.id, one.fields)).collect();
+    assert_eq!(took, alive);
+
+    let begun = b.begin(&fences, Beside::Others, "nonce").await.unwrap();
+    let begun = begun.into_iter().zip(&fences);
+    // The last ones first: what is looked up together need not come in order.
+    let mut ends: Vec<_> = begun
+        .map(|(begun, fence)| settlement(started(begun, fence.id).0, dead_letter("no")))
+        .collect();
+    ends.reverse();
+    for settled in b.settle(&ends).await.unwrap() {
+        assert_eq!(died(&settled).reason, Reason::Rejected);
+    }
+    let letters = room.dead_letters().await;
+    let own = letters.iter().filter(|letter| {
+        let id = field(&letter.fields, "redrive-id");
+        let alive = alive.iter().find(|(alive, _)| alive.to_string() == id);
+        alive.is_some_and(|(_, bytes)| user_fields(letter) == *bytes)
+    });
+    assert_eq!(own.count(), alive.len());
+    assert_eq!(letters.len(), alive.len() + gone.len());
+    room.assert_nothing_pending().await;
 }
 
 pub(super) async fn two_rounds_at_once_never_take_the_same(lab: &dyn Lab) {

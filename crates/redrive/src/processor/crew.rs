@@ -44,8 +44,9 @@ pub(super) struct Crew {
     behind_since: Option<Instant>,
     /// How many had been taken, and since when there have been no more.
     taken: (u64, Option<Instant>),
-    /// Since when runs that are quick have been under way.
+    /// Since when runs that are quick have been under way, as far as they do not wait for something.
     quick_since: Option<Instant>,
+    aside: usize,
 }
 
 /// Where the run and its hands meet.
@@ -68,6 +69,8 @@ struct Inside {
     taken: u64,
     /// How many runs in a row have waited for nothing.
     quick: u32,
+    /// How many runs wait for something.
+    aside: usize,
     hands: JoinSet<()>,
 }
 
@@ -93,6 +96,7 @@ impl Crew {
             behind_since: None,
             taken: (0, None),
             quick_since: None,
+            aside: 0,
         }
     }
 
@@ -134,6 +138,7 @@ impl Crew {
             stuck: over(self.taken.1, LOOK_AGAIN),
         });
         let few = !self.next.is_empty() && self.next.len() <= FEW;
+        self.aside = inside.aside;
         self.quick_since = match inside.quick {
             QUICK.. if self.next.is_empty() => self.quick_since,
             QUICK.. => Some(now),
@@ -153,7 +158,7 @@ impl Crew {
     /// Whether what runs is about to end: the last runs waited for nothing, and these have just begun.
     pub(super) fn is_about_to_end(&self, now: Instant) -> bool {
         let just_begun = |since: Instant| now.saturating_duration_since(since) < LOOK_AGAIN;
-        self.running > 0 && self.quick_since.is_some_and(just_begun)
+        self.running > self.aside && self.quick_since.is_some_and(just_begun)
     }
 
     /// When to look whether the hands get on, if nothing is heard of them before.
@@ -174,6 +179,7 @@ impl Crew {
     pub(super) fn take_ended(&mut self, into: &mut Vec<(EntryId, Ran)>) {
         let mut inside = self.floor.inside();
         std::mem::swap(&mut inside.ended, into);
+        self.aside = inside.aside;
         if inside.quick < QUICK {
             self.quick_since = None;
         }
@@ -273,6 +279,7 @@ impl Floor {
         if inside.free == 0 && !inside.waiting.is_empty() {
             self.call(&mut inside);
         }
+        inside.aside += 1;
         let were_quick = std::mem::take(&mut inside.quick) >= QUICK;
         let tells = were_quick || !inside.ended.is_empty();
         drop(inside);
@@ -282,7 +289,9 @@ impl Floor {
     }
 
     fn come_back(&self) {
-        self.inside().free += 1;
+        let mut inside = self.inside();
+        inside.aside -= 1;
+        inside.free += 1;
     }
 
     /// Tells what has ended, before others have their turn.

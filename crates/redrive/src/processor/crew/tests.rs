@@ -75,6 +75,44 @@ async fn quick_ones_are_done_by_one_hand_in_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_some_that_wait_for_nothing_the_next_are_about_to_end() {
+    let mut crew = Crew::new();
+    for number in 0..u64::from(QUICK) {
+        crew.push(work(number, async |_| Outcome::Ack));
+    }
+    let now = Instant::now();
+    crew.set_to_work(now);
+    assert!(!crew.is_about_to_end(now));
+    until_ended(&mut crew, QUICK as usize).await;
+
+    crew.push(work(100, async |_| Outcome::Ack));
+    crew.set_to_work(now);
+    assert!(crew.is_about_to_end(now));
+    // Its thread is blocked, who knows for how long.
+    assert!(!crew.is_about_to_end(now + LOOK_AGAIN));
+    until_ended(&mut crew, 1).await;
+    assert!(!crew.is_about_to_end(now));
+
+    let (open, opened) = tokio::sync::oneshot::channel::<()>();
+    let opened = Arc::new(Mutex::new(Some(opened)));
+    crew.push(work(101, move |_| {
+        let opened = opened.lock().unwrap().take();
+        async {
+            let _ = opened.unwrap().await;
+            Outcome::Ack
+        }
+    }));
+    crew.set_to_work(now);
+    assert!(crew.is_about_to_end(now));
+    // Told that this one waits, though nothing has ended.
+    tokio::time::timeout(SOON, crew.news()).await.unwrap();
+    crew.take_ended(&mut Vec::new());
+    assert!(!crew.is_about_to_end(now));
+    open.send(()).unwrap();
+    until_ended(&mut crew, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_that_wait_do_so_at_once() {
     let mut crew = Crew::new();
     let began = Instant::now();

@@ -196,6 +196,36 @@ async fn a_message_that_is_due_at_once_is_run_again_at_once() {
     assert!(last < 2 * SECOND, "{last:?}");
 }
 
+/// What is about to end is waited for before the next are charged; what waits for something itself is not.
+#[tokio::test(start_paused = true)]
+async fn one_that_takes_long_keeps_no_retry_waiting() {
+    const SLOW: u32 = 50;
+    let lab = Lab::with(100).await;
+    let log = Log::new();
+    let seen = log.clone();
+    let mut worker = lab
+        .worker()
+        .concurrency(2)
+        .retry(RetryPolicy::immediate())
+        .breaker(Breaker::Off)
+        .build(move |message: Message<u32>| {
+            seen.note(&message);
+            let (number, attempt) = (*message, message.attempt());
+            async move {
+                if number == SLOW {
+                    tokio::time::sleep(60 * SECOND).await;
+                }
+                attempt == 2
+            }
+        })
+        .unwrap();
+    let totals = worker.run_until_idle().await.unwrap();
+    assert_eq!((totals.succeeded, totals.retried), (100, 100));
+    let others = log.all().into_iter().filter(|run| run.number != SLOW);
+    let last = others.map(|run| run.at).max().unwrap();
+    assert!(last < SECOND, "{last:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_more_is_held_than_there_are_slots_and_no_more_runs_than_may() {
     let lab = Lab::with(60).await;
