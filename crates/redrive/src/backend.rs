@@ -58,7 +58,9 @@ pub(crate) trait Backend: Books + AuditLog + Send + Sync + 'static {
     /// How many entries a stream has; a missing stream has none.
     async fn length(&self, stream: &StreamKey) -> Result<u64, Error>;
 
-    /// Puts dead letters back, each once however often it is asked, and answers in this order.
+    /// Puts dead letters back, each once however often it is asked, and answers in this order: for all, or
+    /// for the first of them, where something fails behind one that is answered. What is not answered may
+    /// have been put back.
     async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error>;
 
     /// Begins a campaign, or goes on with it, and answers up to where the queue is selected from.

@@ -11,9 +11,10 @@ use super::options::ReplayOptions;
 use super::order::order;
 use super::patience::Patience;
 use super::report::{Books, Progress};
+use super::single::Asked;
 use super::walk::{STEP, Step, Walk};
 use super::{DeadLetterQueue, not_found};
-use crate::backend::{Replay, Replayed};
+use crate::backend::Replay;
 use crate::dead_letter::DeadLetter;
 use crate::error::Error;
 use crate::names::EntryId;
@@ -81,7 +82,13 @@ impl Prepared {
         selection: &Selection,
         options: &ReplayOptions,
     ) -> Result<Self, Error> {
-        let walk = Walk::start(&queue, selection).await?;
+        let mut patience = Patience::default();
+        let walk = loop {
+            match Walk::start(&queue, selection).await {
+                Ok(walk) => break walk,
+                Err(error) => patience.with(error).await?,
+            }
+        };
         Ok(Self {
             queue: queue.clone(),
             progress: walk.progress(),
@@ -145,7 +152,7 @@ impl Prepared {
     /// # Cancel safety
     ///
     /// Dropped, it goes on where it was; the orders may have been carried out.
-    pub(super) async fn carry_out(&mut self) -> Result<(Vec<Replayed>, bool), Error> {
+    pub(super) async fn carry_out(&mut self) -> Asked {
         let orders = self.chunk.as_ref().map(|chunk| Arc::clone(&chunk.orders));
         let (queue, orders) = (self.queue.clone(), orders.unwrap_or_default());
         let mut asking = std::pin::pin!(queue.ask(&orders));
@@ -156,7 +163,7 @@ impl Prepared {
             tokio::select! {
                 biased;
                 () = self.arrive(), if self.reading.is_some() => self.take_over(),
-                answered = &mut asking => return answered,
+                asked = &mut asking => return asked,
             }
         }
     }

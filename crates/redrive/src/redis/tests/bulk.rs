@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use redis::{Value, cmd, pipe};
-use redrive_testkit::Server;
+use redrive_testkit::{Fault, Moment, Proxy, Server, Target};
 
 use crate::backend::Backend;
 use crate::members::Deletion;
 use crate::names::Source;
 use crate::names::{GroupName, StreamKey};
-use crate::redis::{Redis, Tls};
+use crate::redis::{Redis, Tls, scripts};
 use crate::{Broker, ReplayOptions, Selection};
 
 type Plain = redis::aio::MultiplexedConnection;
@@ -92,6 +92,42 @@ async fn a_replay_is_two_commands_a_message_and_some_for_a_hundred() {
         .await
         .unwrap();
     assert_eq!(length, 1_001);
+}
+
+/// The bug: five calls put back what one step takes, and where the answer to one of them was lost all five were
+/// asked again, six times at most. So where every second answer was lost a replay came to no end.
+#[tokio::test]
+async fn a_lost_answer_costs_a_replay_one_call_and_not_the_step() {
+    let server = Server::start().await;
+    let mut plain = server.connect().await;
+    let proxy = Proxy::in_front_of(&server);
+    proxy.name_script(scripts::REPLAY.text(), "replay");
+    let broker = Broker::connect(proxy.url()).await.unwrap();
+    let queue = broker.dead_letters(StreamKey::new("orders:dlq").unwrap());
+    // The server knows the script.
+    buried(&mut plain, 1).await;
+    let all = Selection::all();
+    let options = ReplayOptions::default();
+    queue.replay_many(&all, &options).await.unwrap();
+    buried(&mut plain, 1_200).await;
+    let second = |nth: u64| {
+        let target = Target::nth("EVALSHA replay", 2 * nth);
+        proxy.arm(target, Moment::Executed, Fault::Reset)
+    };
+    let lost: Vec<_> = (1..=20).map(second).collect();
+    let report = queue.replay_many(&all, &options).await.unwrap();
+    let struck = lost.iter().filter(|lost| lost.has_struck()).count();
+    assert!(struck >= 6, "{struck}");
+    assert_eq!(
+        (report.replayed, report.already, report.failed),
+        (1_200, 0, 0)
+    );
+    let length: u64 = cmd("XLEN")
+        .arg("orders")
+        .query_async(&mut plain)
+        .await
+        .unwrap();
+    assert_eq!(length, 1_201);
 }
 
 /// The bug: a group with a million pending kept the server from everybody else while it was deleted.
