@@ -210,7 +210,7 @@ async fn replay_some(
             .arg(went(order))
             .number(order.fields.len() * 2);
         for (name, value) in order.fields.pairs() {
-            call.arg(name.clone()).arg(value.clone());
+            call.slice(name).slice(value);
         }
     }
     let answer = link.eval(&scripts::REPLAY, &call, DOING).await?;
