@@ -50,6 +50,19 @@ pub(crate) trait Backend: Books + AuditLog + Send + Sync + 'static {
     /// while all together weigh no more than [`PAGE_WEIGHT`]. Empty only where there is none.
     async fn page(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error>;
 
+    /// As [`page`](Self::page), for who goes from the oldest on and takes out what it has passed, all but so many
+    /// entries that are left there. A broker that can tell beforehand that what comes is light answers as
+    /// many as the range allows, which together weigh no more than [`LIGHT_WEIGHT`]; else no more than
+    /// [`PAGE_LENGTH`].
+    async fn page_behind(
+        &self,
+        stream: &StreamKey,
+        range: IdRange,
+        _left: u64,
+    ) -> Result<Vec<Entry>, Error> {
+        self.page(stream, range.of_a_page()).await
+    }
+
     /// The entries of these ids, `None` for what is not there: of the first, and of those behind it
     /// as in [`page`](Self::page). Answers in this order, for as many as it looked at.
     async fn named(&self, stream: &StreamKey, ids: &[EntryId])
@@ -58,7 +71,9 @@ pub(crate) trait Backend: Books + AuditLog + Send + Sync + 'static {
     /// How many entries a stream has; a missing stream has none.
     async fn length(&self, stream: &StreamKey) -> Result<u64, Error>;
 
-    /// Puts dead letters back, each once however often it is asked, and answers in this order.
+    /// Puts dead letters back, each once however often it is asked, and answers in this order: for all, or
+    /// for the first of them, where something fails behind one that is answered. What is not answered may
+    /// have been put back.
     async fn replay(&self, dlq: &StreamKey, orders: &[Replay]) -> Result<Vec<Replayed>, Error>;
 
     /// Begins a campaign, or goes on with it, and answers up to where the queue is selected from.
@@ -328,6 +343,10 @@ pub(crate) struct Entry {
 
 /// What the entries of a page weigh at most, in bytes; one that is heavier comes alone.
 pub(crate) const PAGE_WEIGHT: usize = 1 << 20;
+/// How many entries a page has at most that is weighed entry by entry.
+pub(crate) const PAGE_LENGTH: usize = 100;
+/// What the entries of a page take at most, in bytes at the server, that is not weighed entry by entry.
+pub(crate) const LIGHT_WEIGHT: u64 = 5 << 20;
 /// What a field weighs beside its bytes: thousands of small ones are work as well.
 pub(crate) const FIELD_WEIGHT: usize = 128;
 
@@ -344,4 +363,14 @@ pub(crate) struct IdRange {
     pub(crate) high: EntryId,
     pub(crate) order: Order,
     pub(crate) limit: usize,
+}
+
+impl IdRange {
+    /// No more of it than a page has that is weighed entry by entry.
+    pub(crate) fn of_a_page(self) -> Self {
+        Self {
+            limit: self.limit.min(PAGE_LENGTH),
+            ..self
+        }
+    }
 }

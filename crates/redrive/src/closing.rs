@@ -99,6 +99,16 @@ impl Backend for Closing<dyn Backend> {
         self.unless_closed(self.inner.named(stream, ids)).await
     }
 
+    async fn page_behind(
+        &self,
+        stream: &StreamKey,
+        range: IdRange,
+        left: u64,
+    ) -> Result<Vec<Entry>, Error> {
+        self.unless_closed(self.inner.page_behind(stream, range, left))
+            .await
+    }
+
     async fn length(&self, stream: &StreamKey) -> Result<u64, Error> {
         self.unless_closed(self.inner.length(stream)).await
     }

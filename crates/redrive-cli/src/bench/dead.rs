@@ -13,7 +13,7 @@ use super::Bench;
 use super::drain::{late, middle, rate, whole};
 use super::load::{Payload, Work, fill};
 use super::raw;
-use super::row::{Round, Row, Target, Unit, number};
+use super::row::{Cost, Round, Row, Target, Unit, number};
 use super::server::failed;
 use crate::failure::Failure;
 
@@ -54,22 +54,14 @@ pub(crate) async fn dead_lettering(bench: &mut Bench) -> Result<Vec<Row>, Failur
                 handled.one();
                 async { Outcome::retry("the bank did not answer") }
             })?;
-        let before = bench.server.meter(&mut bench.plain).await?;
-        let began = Instant::now();
         let running = timeout(OVER_WITHIN, processor.run_until(work.over()));
-        let totals = running.await.map_err(|_| late(&work))??;
+        let (ended, took, cost) = metered(bench, many, running).await?;
+        let totals = ended.map_err(|_| late(&work))??;
         rounds.push(Round {
-            redrive: began.elapsed().as_secs_f64(),
+            redrive: took.as_secs_f64(),
             raw: Some(raw),
         });
-        costs.push(
-            bench
-                .server
-                .meter(&mut bench.plain)
-                .await?
-                .since(before)
-                .for_each(many as f64),
-        );
+        costs.push(cost);
         whole("redrive", totals.dead_lettered, many)?;
         bench.server.clean().await?;
     }
@@ -112,24 +104,15 @@ pub(crate) async fn replay(bench: &mut Bench) -> Result<Vec<Row>, Failure> {
             let raw = rate(many, began.elapsed());
             whole("the raw loop", moved, many)?;
             let queue = bench.broker.dead_letters(format!("{stream}:dlq").parse()?);
-            let before = bench.server.meter(&mut bench.plain).await?;
-            let began = Instant::now();
-            let report = queue
-                .replay_many(&Selection::all(), &ReplayOptions::default())
-                .await?;
+            let (selection, options) = (Selection::all(), ReplayOptions::default());
+            let replaying = queue.replay_many(&selection, &options);
+            let (report, took, cost) = metered(bench, many, replaying).await?;
             rounds.push(Round {
-                redrive: rate(many, began.elapsed()),
+                redrive: rate(many, took),
                 raw: Some(raw),
             });
-            costs.push(
-                bench
-                    .server
-                    .meter(&mut bench.plain)
-                    .await?
-                    .since(before)
-                    .for_each(many as f64),
-            );
-            whole("the replay", report.replayed, many)?;
+            costs.push(cost);
+            whole("the replay", report?.replayed, many)?;
             bench.server.clean().await?;
         }
         let row = Row::of_rates(name, what, rounds).cost(middle(&costs));
@@ -139,6 +122,20 @@ pub(crate) async fn replay(bench: &mut Bench) -> Result<Vec<Row>, Failure> {
         });
     }
     Ok(rows)
+}
+
+/// What comes of some work, how long it takes, and what the server does for each of so many messages.
+async fn metered<W: Future>(
+    bench: &mut Bench,
+    many: u64,
+    work: W,
+) -> Result<(W::Output, Duration, Cost), Failure> {
+    let before = bench.server.meter(&mut bench.plain).await?;
+    let began = Instant::now();
+    let ended = work.await;
+    let took = began.elapsed();
+    let spent = bench.server.meter(&mut bench.plain).await?.since(before);
+    Ok((ended, took, spent.for_each(many as f64)))
 }
 
 /// Makes dead letters of all that is in the stream.

@@ -87,8 +87,8 @@ fn has_all(stored: &Fields, names: &[&str]) -> bool {
 
 fn native(letter: DeadLetter, user_fields: usize) -> DeadLetter {
     let (user, about) = letter.stored.pairs().split_at(user_fields);
-    let about = About(about);
-    let (fields, body) = match about.get(field::PACKED) {
+    let about = Native::of(about);
+    let (fields, body) = match about.packed {
         Some(packed) if user.is_empty() => match unpack(packed) {
             Some(fields) => (fields, Body::Whole),
             None => (
@@ -101,33 +101,84 @@ fn native(letter: DeadLetter, user_fields: usize) -> DeadLetter {
     };
     DeadLetter {
         layout: DeadLetterLayout::Native,
-        stream: about.stream(field::STREAM),
-        group: about
-            .get(field::GROUP)
-            .and_then(|name| GroupName::new(std::str::from_utf8(name).ok()?).ok()),
-        original_id: about.id(field::ID),
-        reason: about
-            .text(field::REASON)
-            .and_then(|name| Reason::from_stored(&name)),
-        error: about.text(field::ERROR),
-        error_kind: about.text(field::ERROR_KIND),
-        fingerprint: about
-            .text(field::FINGERPRINT)
+        stream: stream(about.stream),
+        group: utf8(about.group).and_then(|name| GroupName::new(name).ok()),
+        original_id: id(about.id),
+        reason: utf8(about.reason).and_then(Reason::from_stored),
+        error: text(about.error),
+        error_kind: text(about.error_kind),
+        fingerprint: utf8(about.fingerprint)
             .filter(|text| text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit()))
+            .map(str::to_owned)
             .unwrap_or_default(),
-        attempts: about.number(field::ATTEMPTS),
-        crashes: about.number(field::CRASHES),
+        attempts: about.attempts.and_then(|digits| number(digits)),
+        crashes: about.crashes.and_then(|digits| number(digits)),
         replays: about
-            .number(field::REPLAYS)
+            .replays
+            .and_then(|digits| number(digits))
             .map_or(0, |replays| u32::try_from(replays).unwrap_or(u32::MAX)),
-        consumer: about.text(field::CONSUMER),
-        first_at_ms: about.number(field::FIRST_AT),
-        dead_at_ms: about.number(field::DEAD_AT),
-        campaign: about.text(field::CAMPAIGN),
-        replayed_from: about.id(field::REPLAYED_FROM),
+        consumer: text(about.consumer),
+        first_at_ms: about.first_at.and_then(|digits| number(digits)),
+        dead_at_ms: about.dead_at.and_then(|digits| number(digits)),
+        campaign: text(about.campaign),
+        replayed_from: id(about.replayed_from),
         fields,
         body,
         ..letter
+    }
+}
+
+/// What a native dead letter says, in one walk through its fields: a replay reads nothing else. Of a name that is
+/// there twice the last counts.
+#[derive(Default)]
+struct Native<'a> {
+    stream: Option<&'a Bytes>,
+    group: Option<&'a Bytes>,
+    id: Option<&'a Bytes>,
+    reason: Option<&'a Bytes>,
+    error: Option<&'a Bytes>,
+    error_kind: Option<&'a Bytes>,
+    fingerprint: Option<&'a Bytes>,
+    attempts: Option<&'a Bytes>,
+    crashes: Option<&'a Bytes>,
+    replays: Option<&'a Bytes>,
+    consumer: Option<&'a Bytes>,
+    first_at: Option<&'a Bytes>,
+    dead_at: Option<&'a Bytes>,
+    campaign: Option<&'a Bytes>,
+    replayed_from: Option<&'a Bytes>,
+    packed: Option<&'a Bytes>,
+}
+
+impl<'a> Native<'a> {
+    fn of(pairs: &'a [(Bytes, Bytes)]) -> Self {
+        let mut said = Self::default();
+        for (name, value) in pairs {
+            let Ok(name) = std::str::from_utf8(name) else {
+                continue;
+            };
+            let place = match name {
+                field::STREAM => &mut said.stream,
+                field::GROUP => &mut said.group,
+                field::ID => &mut said.id,
+                field::REASON => &mut said.reason,
+                field::ERROR => &mut said.error,
+                field::ERROR_KIND => &mut said.error_kind,
+                field::FINGERPRINT => &mut said.fingerprint,
+                field::ATTEMPTS => &mut said.attempts,
+                field::CRASHES => &mut said.crashes,
+                field::REPLAYS => &mut said.replays,
+                field::CONSUMER => &mut said.consumer,
+                field::FIRST_AT => &mut said.first_at,
+                field::DEAD_AT => &mut said.dead_at,
+                field::CAMPAIGN => &mut said.campaign,
+                field::REPLAYED_FROM => &mut said.replayed_from,
+                field::PACKED => &mut said.packed,
+                _ => continue,
+            };
+            *place = Some(value);
+        }
+        said
     }
 }
 
@@ -238,8 +289,7 @@ impl About<'_> {
     }
 
     fn text(&self, name: &str) -> Option<String> {
-        let value = self.get(name).filter(|value| !value.is_empty())?;
-        Some(String::from_utf8_lossy(value).into_owned())
+        text(self.get(name))
     }
 
     fn number(&self, name: &str) -> Option<u64> {
@@ -247,13 +297,30 @@ impl About<'_> {
     }
 
     fn id(&self, name: &str) -> Option<EntryId> {
-        EntryId::from_bytes(self.get(name)?)
+        id(self.get(name))
     }
 
-    /// Not made valid UTF-8: a replay would go to another stream.
     fn stream(&self, name: &str) -> Option<StreamKey> {
-        StreamKey::new(std::str::from_utf8(self.get(name)?).ok()?).ok()
+        stream(self.get(name))
     }
+}
+
+fn text(value: Option<&Bytes>) -> Option<String> {
+    let value = value.filter(|value| !value.is_empty())?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+fn utf8(value: Option<&Bytes>) -> Option<&str> {
+    std::str::from_utf8(value?).ok()
+}
+
+fn id(value: Option<&Bytes>) -> Option<EntryId> {
+    EntryId::from_bytes(value?)
+}
+
+/// Not made valid UTF-8: a replay would go to another stream.
+fn stream(value: Option<&Bytes>) -> Option<StreamKey> {
+    StreamKey::new(utf8(value)?).ok()
 }
 
 /// Decimal digits and nothing else.

@@ -172,7 +172,13 @@ impl Course {
             ended: None,
         };
         let backend = queue.broker.backend();
-        let known = backend.campaign(&queue.stream, &course.plan.name).await?;
+        let mut patience = Patience::default();
+        let known = loop {
+            match backend.campaign(&queue.stream, &course.plan.name).await {
+                Ok(known) => break known,
+                Err(error) => patience.with(error).await?,
+            }
+        };
         // It goes on where it was. One that is new begins with the first that it puts back.
         if let Some(known) = known {
             // What will be refused does not begin.

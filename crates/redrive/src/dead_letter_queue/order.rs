@@ -18,6 +18,24 @@ pub(super) async fn order(
     queue: &StreamKey,
     options: &ReplayOptions,
 ) -> Result<Replay, Error> {
+    // What cannot be put back is refused before anybody's code sees it.
+    let unchanged = as_is(letter, queue, options)?;
+    if options.leaves_as_is() {
+        return Ok(unchanged);
+    }
+    let fields = dead_letter::migrated(letter, repaired(letter, options).await?)?;
+    Ok(Replay {
+        fields: in_campaign(letter, fields, options),
+        ..unchanged
+    })
+}
+
+/// What puts it back as it is.
+pub(super) fn as_is(
+    letter: &DeadLetter,
+    queue: &StreamKey,
+    options: &ReplayOptions,
+) -> Result<Replay, Error> {
     let target = options
         .target
         .clone()
@@ -28,24 +46,20 @@ pub(super) async fn order(
     if target == *queue {
         return Err(refused(letter, "its target is the dead-letter queue itself").hint(ANOTHER));
     }
-    // What cannot be put back is refused before anybody's code sees it.
-    let unchanged = dead_letter::replay_fields(letter)?;
-    let fields = if options.leaves_as_is() {
-        unchanged
-    } else {
-        dead_letter::migrated(letter, repaired(letter, options).await?)?
-    };
-    let fields = match &options.campaign {
-        Some(name) => dead_letter::of_campaign(letter, fields, name.as_str()),
-        None => fields,
-    };
     Ok(Replay {
         dead_letter: letter.id,
         target,
-        fields,
+        fields: in_campaign(letter, dead_letter::replay_fields(letter)?, options),
         keep: options.keep,
         campaign: options.enlisted(letter),
     })
+}
+
+fn in_campaign(letter: &DeadLetter, fields: Fields, options: &ReplayOptions) -> Fields {
+    match &options.campaign {
+        Some(name) => dead_letter::of_campaign(letter, fields, name.as_str()),
+        None => fields,
+    }
 }
 
 /// The message's own fields after the patches, then what is set, then the migration.

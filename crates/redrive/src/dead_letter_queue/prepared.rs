@@ -3,17 +3,19 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
 
 use super::options::ReplayOptions;
-use super::order::order;
+use super::order::{as_is, order};
 use super::patience::Patience;
 use super::report::{Books, Progress};
+use super::single::Asked;
 use super::walk::{STEP, Step, Walk};
 use super::{DeadLetterQueue, not_found};
-use crate::backend::{Replay, Replayed};
+use crate::backend::{Keep, Replay, Replayed};
 use crate::dead_letter::DeadLetter;
 use crate::error::Error;
 use crate::names::EntryId;
@@ -21,10 +23,12 @@ use crate::selection::Selection;
 
 /// How many orders are carried out together.
 const TOGETHER: usize = 500;
-/// How many are got ready while others are carried out, and about how many bytes of them: so that the
+/// More are read while so many, or about so many bytes of them, are ready and others are carried out: the
 /// broker does not wait for us.
 const AHEAD: usize = TOGETHER - STEP;
 const AHEAD_BYTES: usize = 1024 * 1024;
+/// How many are read at once where that costs the broker little.
+const PAGE: usize = 400;
 /// How many dead letters a migration gets together, and about how many bytes of them.
 const MIGRATED: usize = 1_000;
 const MIGRATED_BYTES: usize = 1024 * 1024;
@@ -44,6 +48,8 @@ pub(super) struct Prepared {
     /// What is to be carried out now. May have reached the broker.
     pub(super) chunk: Option<Chunk>,
     progress: Progress,
+    /// How many of those that were read are not in the queue any more.
+    gone: Arc<AtomicU64>,
     pub(super) books: Books,
 }
 
@@ -81,8 +87,19 @@ impl Prepared {
         selection: &Selection,
         options: &ReplayOptions,
     ) -> Result<Self, Error> {
-        let walk = Walk::start(&queue, selection).await?;
+        let mut patience = Patience::default();
+        let mut walk = loop {
+            match Walk::start(&queue, selection).await {
+                Ok(walk) => break walk,
+                Err(error) => patience.with(error).await?,
+            }
+        };
+        let gone = Arc::new(AtomicU64::new(0));
+        if options.keep == Keep::Remove {
+            walk.takes_out(Arc::clone(&gone));
+        }
         Ok(Self {
+            gone,
             queue: queue.clone(),
             progress: walk.progress(),
             reader: Some(Box::new(Reader {
@@ -145,7 +162,7 @@ impl Prepared {
     /// # Cancel safety
     ///
     /// Dropped, it goes on where it was; the orders may have been carried out.
-    pub(super) async fn carry_out(&mut self) -> Result<(Vec<Replayed>, bool), Error> {
+    pub(super) async fn carry_out(&mut self) -> Asked {
         let orders = self.chunk.as_ref().map(|chunk| Arc::clone(&chunk.orders));
         let (queue, orders) = (self.queue.clone(), orders.unwrap_or_default());
         let mut asking = std::pin::pin!(queue.ask(&orders));
@@ -156,7 +173,12 @@ impl Prepared {
             tokio::select! {
                 biased;
                 () = self.arrive(), if self.reading.is_some() => self.take_over(),
-                answered = &mut asking => return answered,
+                asked = &mut asking => {
+                    let is_gone = |answer: &&Replayed| !matches!(answer, Replayed::Refused(_));
+                    let gone = asked.answers.iter().filter(is_gone).count();
+                    self.gone.fetch_add(gone as u64, Ordering::Relaxed);
+                    return asked;
+                }
             }
         }
     }
@@ -301,11 +323,18 @@ impl Reader {
     /// The orders of what is read next: a page, or as much as a migration takes together. Where it
     /// failed it goes on where it was.
     async fn next(&mut self) -> Page {
+        let options = &self.options;
+        // What is read long before it is put back may have changed, or gone.
+        let is_slow = options.rate.is_some() || options.canary.is_some();
+        let most = match is_slow || options.migrates_payloads() {
+            true => STEP,
+            false => PAGE,
+        };
         while !self.is_enough() {
             let mut patience = Patience::default();
             // Nothing is counted twice: until it answers, it has not moved.
             let page = loop {
-                match self.walk.page(&self.queue, self.left, STEP).await {
+                match self.walk.page(&self.queue, self.left, most).await {
                     Ok(page) => break page,
                     Err(error) => patience.with(error).await?,
                 }
@@ -319,12 +348,15 @@ impl Reader {
         if self.pages == 0 {
             return Ok(None);
         }
-        // All at once: a migration may take them together.
-        let mut orders = Vec::with_capacity(self.page.len());
-        for found in &self.page {
-            orders.push(self.made(found));
-        }
-        let orders = join_all(orders).await;
+        let orders = if self.options.leaves_as_is() {
+            self.page
+                .iter()
+                .map(|found| self.made_as_is(found))
+                .collect()
+        } else {
+            // All at once: a migration may take them together.
+            join_all(self.page.iter().map(|found| self.made(found))).await
+        };
         self.pages = 0;
         let page = std::mem::take(&mut self.page);
         let made = page.into_iter().zip(orders).map(|(found, order)| {
@@ -354,8 +386,18 @@ impl Reader {
     /// The order of one of the page; `None` where it is left out.
     async fn made(&self, found: &Step) -> Option<Result<Replay, Error>> {
         match found {
+            Ok(letter) if !self.options.leaves_out(letter) => {
+                Some(order(letter, &self.queue.stream, &self.options).await)
+            }
+            _ => self.made_as_is(found),
+        }
+    }
+
+    /// As [`made`](Self::made), where nothing is repaired.
+    fn made_as_is(&self, found: &Step) -> Option<Result<Replay, Error>> {
+        match found {
             Ok(letter) if self.options.leaves_out(letter) => None,
-            Ok(letter) => Some(order(letter, &self.queue.stream, &self.options).await),
+            Ok(letter) => Some(as_is(letter, &self.queue.stream, &self.options)),
             Err(missing) => Some(
                 self.queue
                     .again(*missing, &self.options)

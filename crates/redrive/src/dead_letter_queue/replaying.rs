@@ -1,10 +1,12 @@
 //! A bulk replay step by step, at its rate.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::course::{CampaignWatch, Course, Finished, LOOK};
 use super::options::ReplayOptions;
-use super::prepared::{Prepared, Slot};
+use super::prepared::{Chunk, Prepared, Slot};
 use super::recording::Recording;
 use super::report::{Progress, ReplayReport, ReplayResult};
 use super::{DeadLetterQueue, not_found};
@@ -179,18 +181,24 @@ impl Replaying {
             self.asked = false;
         }
         let before = std::mem::replace(&mut self.asked, true);
-        let (answers, again) = this.carry_out().await?;
+        let asked = this.carry_out().await;
+        let again_from = if before { Some(0) } else { asked.again_from };
         let chunk = this.chunk.take().unwrap_or_default();
-        let mut answers = chunk.orders.iter().zip(answers);
-        let asked_again = before || again;
-        for slot in chunk.slots {
+        let answered = asked.answers.len();
+        let mut answers = chunk.orders.iter().zip(asked.answers).enumerate();
+        let mut slots = chunk.slots.into_iter();
+        let mut unanswered = Vec::new();
+        while let Some(slot) = slots.next() {
             match slot {
                 Slot::Skipped(id) => this.books.skipped(id),
                 Slot::Failed(id, error) => this.books.fail(id, &error),
                 Slot::Ordered(_) => {
-                    let Some((order, answer)) = answers.next() else {
-                        break;
+                    let Some((at, (order, answer))) = answers.next() else {
+                        unanswered.push(slot);
+                        unanswered.extend(slots.by_ref());
+                        continue;
                     };
+                    let asked_again = again_from.is_some_and(|from| at >= from);
                     let id = order.dead_letter;
                     match answer {
                         Replayed::Added(new) => this.books.added(id, new),
@@ -206,6 +214,15 @@ impl Replaying {
         if let Some(course) = &mut self.course {
             course.replayed = course.before + this.books.report.replayed;
             course.selected = this.books.report.selected;
+        }
+        if let Some(error) = asked.failed {
+            // What was answered is done; the rest may have reached the broker, and is asked again.
+            let rest = chunk.orders.get(answered..).unwrap_or_default();
+            this.chunk = Some(Chunk {
+                slots: unanswered,
+                orders: Arc::new(rest.to_vec()),
+            });
+            return Err(error);
         }
         Ok(Some(this.progress()))
     }

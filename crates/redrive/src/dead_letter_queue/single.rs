@@ -40,13 +40,13 @@ impl DeadLetterQueue {
             // There is nothing to change: only its receipt is looked for.
             None => self.again(id, options).ok_or_else(|| not_found(id))?,
         };
-        let answered = self.ask(std::slice::from_ref(&order)).await;
-        let replayed = answered.and_then(|(mut answers, _)| match answers.pop() {
-            Some(Replayed::Added(new)) => Ok((new, 1)),
-            Some(Replayed::Already(new)) => Ok((new, 0)),
-            Some(Replayed::Refused(error)) => Err(error),
-            Some(Replayed::NotFound) | None => Err(not_found(id)),
-        });
+        let mut asked = self.ask(std::slice::from_ref(&order)).await;
+        let replayed = match (asked.answers.pop(), asked.failed) {
+            (Some(Replayed::Added(new)), _) => Ok((new, 1)),
+            (Some(Replayed::Already(new)), _) => Ok((new, 0)),
+            (Some(Replayed::Refused(error)), _) | (None, Some(error)) => Err(error),
+            (Some(Replayed::NotFound) | None, _) => Err(not_found(id)),
+        };
         let done = replayed.as_ref().map_or(0, |(_, done)| *done);
         let failed = u64::from(replayed.is_err());
         let counts = [
@@ -78,17 +78,49 @@ impl DeadLetterQueue {
         StreamKey::new(name).ok()
     }
 
-    /// Asks for replays until there is an answer; says whether it had to ask again.
-    pub(super) async fn ask(&self, orders: &[Replay]) -> Result<(Vec<Replayed>, bool), Error> {
-        if orders.is_empty() {
-            return Ok((Vec::new(), false));
-        }
+    /// Asks for replays until there is an answer to each. What is answered is not asked again, and each answer
+    /// is a reason to be patient anew.
+    pub(super) async fn ask(&self, orders: &[Replay]) -> Asked {
+        let mut asked = Asked::default();
         let mut patience = Patience::default();
-        loop {
-            match self.broker.backend().replay(&self.stream, orders).await {
-                Ok(answers) => return Ok((answers, patience.was_tried())),
-                Err(error) => patience.with(error).await?,
+        while let Some(rest) = orders.get(asked.answers.len()..)
+            && !rest.is_empty()
+        {
+            match self.broker.backend().replay(&self.stream, rest).await {
+                Ok(some) => {
+                    let is_all = some.len() >= rest.len();
+                    patience = Patience::default();
+                    asked.answers.extend(some);
+                    if !is_all {
+                        asked.in_doubt();
+                    }
+                }
+                Err(error) => {
+                    asked.in_doubt();
+                    if let Err(error) = patience.with(error).await {
+                        asked.failed = Some(error);
+                        return asked;
+                    }
+                }
             }
         }
+        asked
+    }
+}
+
+/// What came of asking for replays.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// Of the first of them, or all.
+    pub(super) answers: Vec<Replayed>,
+    /// From which on they may have been carried out before they were answered: an answer was lost.
+    pub(super) again_from: Option<usize>,
+    /// Why the rest has no answers.
+    pub(super) failed: Option<Error>,
+}
+
+impl Asked {
+    fn in_doubt(&mut self) {
+        self.again_from.get_or_insert(self.answers.len());
     }
 }

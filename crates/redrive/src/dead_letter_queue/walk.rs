@@ -1,10 +1,12 @@
 //! The way through what is selected: page by page, in its order, never more than a page in memory.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::DeadLetterQueue;
 use super::report::Progress;
-use crate::backend::IdRange;
+use crate::backend::{Entry, IdRange};
 use crate::dead_letter::{DeadLetter, read};
 use crate::error::Error;
 use crate::names::EntryId;
@@ -25,6 +27,8 @@ const HEAVY: usize = 16 << 10;
 pub(super) struct Walk {
     selection: Selection,
     rest: Rest,
+    /// How many of those that were looked at are not there any more, where whoever walks takes them out.
+    gone: Option<Arc<AtomicU64>>,
     progress: Progress,
 }
 
@@ -37,6 +41,9 @@ enum Rest {
     Range(EntryId, EntryId),
     Nothing,
 }
+
+/// What is there, or an id that was named and is not.
+type Looked = Result<Entry, EntryId>;
 
 /// What matches, or an id that was named and is not there.
 pub(super) type Step = Result<DeadLetter, EntryId>;
@@ -73,8 +80,14 @@ impl Walk {
         Ok(Self {
             selection: selection.clone(),
             rest,
+            gone: None,
             progress: Progress { examined: 0, total },
         })
+    }
+
+    /// What it looks at is taken out of the queue, and counted here then.
+    pub(super) fn takes_out(&mut self, gone: Arc<AtomicU64>) {
+        self.gone = Some(gone);
     }
 
     /// Goes no further than this one: what died later is not its own.
@@ -113,13 +126,12 @@ impl Walk {
         };
         let backend = queue.broker.backend();
         // And what is left of a range when this page is done with: until then nothing has moved.
-        let (page, rest): (Vec<Step>, Option<Rest>) = match &self.rest {
+        let (page, rest): (Vec<Looked>, Option<Rest>) = match &self.rest {
             Rest::Ids(ids) if !ids.is_empty() => {
                 let some: Vec<EntryId> = ids.iter().copied().take(limit).collect();
                 let found = backend.named(&queue.stream, &some).await?;
                 let found = found.into_iter().zip(some);
-                let page =
-                    found.map(|(found, id)| found.map(|one| read(one.id, one.fields)).ok_or(id));
+                let page = found.map(|(found, id)| found.ok_or(id));
                 (page.collect(), None)
             }
             Rest::Range(low, high) if *low <= *high => {
@@ -130,7 +142,14 @@ impl Walk {
                     order,
                     limit,
                 };
-                let found = backend.page(&queue.stream, range).await?;
+                let found = match (&self.gone, order) {
+                    (Some(gone), Order::Oldest) => {
+                        let gone = gone.load(Ordering::Relaxed);
+                        let left = self.progress.examined.saturating_sub(gone);
+                        backend.page_behind(&queue.stream, range, left).await?
+                    }
+                    _ => backend.page(&queue.stream, range).await?,
+                };
                 let rest = match found.last().map(|last| last.id) {
                     // The lowest and the highest id of all have nothing beyond them.
                     None | Some(EntryId::MAX | EntryId::MIN) => Rest::Nothing,
@@ -139,8 +158,7 @@ impl Walk {
                         Order::Newest => Rest::Range(*low, last.predecessor()),
                     },
                 };
-                let page = found.into_iter().map(|one| Ok(read(one.id, one.fields)));
-                (page.collect(), Some(rest))
+                (found.into_iter().map(Ok).collect(), Some(rest))
             }
             Rest::Ids(_) | Rest::Range(..) | Rest::Nothing => return Ok(None),
         };
@@ -150,13 +168,11 @@ impl Walk {
         }
         let looked_at = page.len();
         let mut matching = Vec::with_capacity(page.len());
-        for step in page {
-            let size = step.as_ref().map_or(0, DeadLetter::size);
-            if step
-                .as_ref()
-                .map_or(true, |letter| self.selection.matches(letter))
-            {
-                matching.push(step);
+        for looked in page {
+            let size = looked.as_ref().map_or(0, |one| one.fields.size());
+            match looked.map(|one| read(one.id, one.fields)) {
+                Ok(letter) if !self.selection.matches(&letter) => {}
+                step => matching.push(step),
             }
             // Decoding may take long, and whoever asks for an end meanwhile is to be heard.
             if size > HEAVY {

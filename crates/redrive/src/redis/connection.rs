@@ -1,6 +1,7 @@
 //! Connections: where to, with which credentials, and what happens when one breaks.
 
 use std::fmt;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -328,14 +329,17 @@ impl Link {
 #[derive(Default)]
 pub(super) struct Call {
     keys: Vec<String>,
-    args: Vec<bytes::Bytes>,
+    /// One behind the other: a call may have thousands.
+    args: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
 }
 
 impl Call {
     pub(super) fn new(keys: impl IntoIterator<Item = String>) -> Self {
         Self {
             keys: keys.into_iter().collect(),
-            args: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -346,33 +350,42 @@ impl Call {
     }
 
     pub(super) fn arg(&mut self, arg: impl Into<bytes::Bytes>) -> &mut Self {
-        self.args.push(arg.into());
+        self.slice(&arg.into())
+    }
+
+    pub(super) fn slice(&mut self, arg: &[u8]) -> &mut Self {
+        self.args.extend_from_slice(arg);
+        self.ends.push(self.args.len());
         self
     }
 
     pub(super) fn number(&mut self, number: impl fmt::Display) -> &mut Self {
-        self.arg(number.to_string())
+        // A vector takes whatever is written.
+        let _ = write!(self.args, "{number}");
+        self.ends.push(self.args.len());
+        self
     }
 
-    fn fill(&self, command: &mut Cmd) {
+    fn packed(&self, name: &str, script: &str) -> Cmd {
+        let keys: usize = self.keys.iter().map(String::len).sum();
+        let bytes = name.len() + script.len() + keys + self.args.len();
+        let mut command = Cmd::with_capacity(self.keys.len() + self.ends.len() + 3, bytes + 8);
+        command.arg(name).arg(script);
         command.arg(self.keys.len()).arg(&self.keys);
-        for arg in &self.args {
-            command.arg(arg.as_ref());
+        let mut begin = 0;
+        for end in &self.ends {
+            command.arg(self.args.get(begin..*end).unwrap_or_default());
+            begin = *end;
         }
+        command
     }
 
     fn by_hash(&self, script: &Script) -> Cmd {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(script.hash());
-        self.fill(&mut command);
-        command
+        self.packed("EVALSHA", script.hash())
     }
 
     pub(super) fn by_text(&self, script: &Script) -> Cmd {
-        let mut command = redis::cmd("EVAL");
-        command.arg(script.text());
-        self.fill(&mut command);
-        command
+        self.packed("EVAL", script.text())
     }
 }
 

@@ -15,6 +15,7 @@ mod import;
 mod inspect;
 mod keeping;
 mod keys;
+mod light;
 mod look;
 mod members;
 mod milestones;
@@ -86,6 +87,7 @@ const LOAD: (usize, usize) = (1_000, 1 << 20);
 pub(crate) struct Redis {
     address: Address,
     link: Link,
+    light: light::Light,
 }
 
 impl Redis {
@@ -94,7 +96,11 @@ impl Redis {
         let address = Address::parse(url, tls)?;
         let link = Link::new(address.clone());
         capability::require(&link).await?;
-        Ok(Self { address, link })
+        Ok(Self {
+            light: light::Light::new(address.clone()),
+            address,
+            link,
+        })
     }
 }
 
@@ -140,6 +146,15 @@ impl Backend for Redis {
 
     async fn page(&self, stream: &StreamKey, range: IdRange) -> Result<Vec<Entry>, Error> {
         page::page(&self.link, stream, range).await
+    }
+
+    async fn page_behind(
+        &self,
+        stream: &StreamKey,
+        range: IdRange,
+        left: u64,
+    ) -> Result<Vec<Entry>, Error> {
+        self.light.page(&self.link, stream, range, left).await
     }
 
     async fn named(

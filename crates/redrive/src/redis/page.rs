@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::names::{EntryId, StreamKey};
 use crate::selection::Order;
 
-const DOING: &str = "reading entries";
+pub(super) const DOING: &str = "reading entries";
 
 /// How many are read at once where the user may not use scripts, and nothing bounds their size.
 const PLAIN: usize = 10;

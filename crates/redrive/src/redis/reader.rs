@@ -1,4 +1,4 @@
-//! Blocked reads, on a connection of their own.
+//! Reads whose replies are read here: blocked ones, and those of many entries, on a connection of their own.
 
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,21 +13,24 @@ use super::asking::{Asking, Behind};
 use super::connection::{ANSWER, Address, Reign};
 use super::era::{Era, Since};
 use super::errors::{self, After};
-use super::received::{Reading, Shelf};
+use super::received::{self, Reading, Shape, Shelf};
 use super::socket::{Owned, Whose};
-use super::{resp, wire};
-use crate::backend::Entry;
+use super::{page, resp};
+use crate::backend::{Entry, IdRange};
 use crate::error::Error;
+use crate::names::StreamKey;
 
-/// The one connection for blocked reads. While a read is under way the connection is out of its
+const DOING: &str = "receiving messages";
+
+/// One connection for reads. While a read is under way the connection is out of its
 /// place: a read that is given up, or ends in doubt, takes its connection with it, and the next one
 /// makes its own.
 pub(super) struct Reader {
     address: Address,
     era: Era,
     idle: Mutex<Idle>,
-    /// The connection's id at the server, for ending a wait; 0 where it is not known.
-    client_id: AtomicI64,
+    /// The connection's id at the server, for ending a wait; 0 where it is not known. `None` where nobody asks.
+    client_id: Option<AtomicI64>,
 }
 
 #[derive(Default)]
@@ -45,13 +48,49 @@ enum Connection {
 }
 
 impl Reader {
+    /// For blocked reads.
     pub(super) fn new(address: Address, era: Era) -> Self {
         Self {
             address,
             era,
             idle: Mutex::default(),
-            client_id: AtomicI64::new(0),
+            client_id: Some(AtomicI64::new(0)),
         }
+    }
+
+    /// For reads that nobody has to end.
+    pub(super) fn of_entries(address: Address) -> Self {
+        Self {
+            address,
+            era: Era::default(),
+            idle: Mutex::default(),
+            client_id: None,
+        }
+    }
+
+    /// What an `XRANGE` brings of a range that goes from the oldest on, whatever its size.
+    pub(super) async fn entries(
+        &self,
+        stream: &StreamKey,
+        range: IdRange,
+    ) -> Result<Vec<Entry>, Error> {
+        let (low, high) = (range.low.to_string(), range.high.to_string());
+        let limit = range.limit.to_string();
+        let words = [
+            b"XRANGE",
+            stream.as_str().as_bytes(),
+            low.as_bytes(),
+            high.as_bytes(),
+            b"COUNT",
+            limit.as_bytes(),
+        ];
+        let read = self.ask(&words, Shape::Entries, ANSWER, page::DOING, |entry| entry);
+        read.await.map_err(|error| error.during(stream))
+    }
+
+    /// Lets go of the connection: nothing will be read for a while.
+    pub(super) async fn hang_up(&self) {
+        self.idle.lock().await.connection = None;
     }
 
     /// What comes of an `XREADGROUP`, given in its words; `make` makes of an entry what is wanted.
@@ -59,6 +98,18 @@ impl Reader {
         &self,
         words: &[&[u8]],
         block: Duration,
+        make: impl Fn(Entry) -> T,
+    ) -> Result<Vec<T>, Error> {
+        let patience = block.saturating_add(ANSWER);
+        self.ask(words, Shape::Streams, patience, DOING, make).await
+    }
+
+    async fn ask<T>(
+        &self,
+        words: &[&[u8]],
+        shape: Shape,
+        patience: Duration,
+        doing: &'static str,
         make: impl Fn(Entry) -> T,
     ) -> Result<Vec<T>, Error> {
         let mut idle = self.idle.lock().await;
@@ -75,16 +126,15 @@ impl Reader {
             }
             _ => {
                 let since = self.era.now();
-                let (connection, reign) = self.connect().await?;
+                let (connection, reign) = self.connect(doing).await?;
                 (connection, reign, since)
             }
         };
-        let patience = block.saturating_add(ANSWER);
         let (answer, behind) = match &mut connection {
             Connection::Ours(asking) => {
                 packed.clear();
                 resp::write_command(packed, words);
-                let mut reading = Reading::new(shelf, make);
+                let mut reading = Reading::new(shelf, shape, make);
                 match timeout(patience, asking.ask(packed, &mut reading)).await {
                     Ok(Ok((answer, behind))) => (Ok(answer), behind),
                     Ok(Err(error)) => (Err(error), Behind::Nothing),
@@ -98,7 +148,7 @@ impl Reader {
                 connection.set_response_timeout(patience);
                 let answer = ask_library(connection, words).await;
                 let entries = answer.map(|reply| {
-                    wire::read_reply(reply).map(|all| all.into_iter().map(make).collect())
+                    received::read(shape, reply).map(|all| all.into_iter().map(make).collect())
                 });
                 (entries, Behind::Nothing)
             }
@@ -112,7 +162,7 @@ impl Reader {
             After::Keep => *place = Some((connection, reign, since)),
             After::Rebuild => self.era.end(since),
         }
-        answer.map_err(|cause| self.address.error(cause, "receiving messages"))?
+        answer.map_err(|cause| self.address.error(cause, doing))?
     }
 
     /// Whether a read is under way.
@@ -122,7 +172,8 @@ impl Reader {
 
     /// The connection's id at the server; 0 where it is not known.
     pub(super) fn client_id(&self) -> i64 {
-        self.client_id.load(Ordering::Relaxed)
+        let id = self.client_id.as_ref();
+        id.map_or(0, |id| id.load(Ordering::Relaxed))
     }
 
     /// Whether its connection is one of ours; `None` while there is none.
@@ -133,26 +184,28 @@ impl Reader {
         Some(matches!(connection, Connection::Ours(_)))
     }
 
-    async fn connect(&self) -> Result<(Connection, Reign), Error> {
+    async fn connect(&self, doing: &'static str) -> Result<(Connection, Reign), Error> {
         let (mut connected, reign) = self.address.connect(Whose::Ours).await?;
-        let id = cmd("CLIENT")
-            .arg("ID")
-            .query_async(&mut connected.connection)
-            .await;
-        let id = match id {
-            Ok(id) => id,
-            // Else no wait of this connection could be ended, for want of an answer just now.
-            Err(cause) if errors::sort(&cause).0.is_transient() => {
-                return Err(self.address.error(cause, "receiving messages"));
-            }
-            Err(_) => 0,
-        };
+        if let Some(known) = &self.client_id {
+            let id = cmd("CLIENT")
+                .arg("ID")
+                .query_async(&mut connected.connection)
+                .await;
+            let id = match id {
+                Ok(id) => id,
+                // Else no wait of this connection could be ended, for want of an answer just now.
+                Err(cause) if errors::sort(&cause).0.is_transient() => {
+                    return Err(self.address.error(cause, doing));
+                }
+                Err(_) => 0,
+            };
+            known.store(id, Ordering::Relaxed);
+        }
         let connection = match connected.owned().await {
             Ok(Owned::Ours(socket)) => Connection::Ours(Asking::new(socket)),
             Ok(Owned::Library(connection)) => Connection::Library(connection),
-            Err(cause) => return Err(self.address.error(cause, "receiving messages")),
+            Err(cause) => return Err(self.address.error(cause, doing)),
         };
-        self.client_id.store(id, Ordering::Relaxed);
         Ok((connection, reign))
     }
 }

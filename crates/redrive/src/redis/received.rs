@@ -24,11 +24,21 @@ pub(super) struct Shelf {
     places: Vec<Range<usize>>,
 }
 
+/// What a reply looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// That of `XREADGROUP`: streams, of which one has entries.
+    Streams,
+    /// That of `XRANGE`: entries.
+    Entries,
+}
+
 /// A reply to a read, as far as it has been read; `make` makes of an entry what is wanted.
 ///
 /// What does not look as it always does is left until it is whole, and then read by the client library.
 pub(super) struct Reading<'s, T, F> {
     shelf: &'s mut Shelf,
+    shape: Shape,
     make: F,
     entries: Vec<T>,
     /// Where that begins which has not been read yet.
@@ -41,9 +51,10 @@ pub(super) struct Reading<'s, T, F> {
 }
 
 impl<'s, T, F: Fn(Entry) -> T> Reading<'s, T, F> {
-    pub(super) fn new(shelf: &'s mut Shelf, make: F) -> Self {
+    pub(super) fn new(shelf: &'s mut Shelf, shape: Shape, make: F) -> Self {
         Self {
             shelf,
+            shape,
             make,
             entries: Vec::new(),
             at: 0,
@@ -83,7 +94,7 @@ impl<'s, T, F: Fn(Entry) -> T> Reading<'s, T, F> {
                     self.entries.extend(entry.map(&self.make));
                     left - 1
                 }),
-                None => walk.head().inspect(|many| {
+                None => walk.head(self.shape).inspect(|many| {
                     // None is shorter than this, however many there are said to be.
                     self.entries.reserve((*many).min(arrived.len() / 16));
                 }),
@@ -126,10 +137,18 @@ impl<'s, T, F: Fn(Entry) -> T> Reading<'s, T, F> {
         if matches!(value, Value::Push { .. }) {
             return Ok(None);
         }
-        let entries = wire::read_reply(value.extract_error()?);
+        let entries = read(self.shape, value.extract_error()?);
         Ok(Some(entries.map(|entries| {
             entries.into_iter().map(&self.make).collect()
         })))
+    }
+}
+
+/// The entries of a whole reply as the client library has read it.
+pub(super) fn read(shape: Shape, reply: Value) -> Result<Vec<Entry>, Error> {
+    match shape {
+        Shape::Streams => wire::read_reply(reply),
+        Shape::Entries => wire::entries(reply),
     }
 }
 
@@ -163,9 +182,12 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// What stands before the entries; answers how many there are.
-    fn head(&mut self) -> Result<usize, Stop> {
+    fn head(&mut self, shape: Shape) -> Result<usize, Stop> {
         if self.nil() {
             return Ok(0);
+        }
+        if shape == Shape::Entries {
+            return self.list();
         }
         match self.header()? {
             (b'%', 1) => {}

@@ -24,13 +24,31 @@ pub(super) const CALL_BYTES: usize = 4 << 20;
 /// How often a large entry is tried when others try the same one.
 pub(super) const TRIES: usize = 10;
 
+/// Answers for as many as there were answers, where something fails behind the first.
 pub(super) async fn replay(
     link: &Link,
     dlq: &StreamKey,
     orders: &[Replay],
 ) -> Result<Vec<Replayed>, Error> {
-    let today = today(link).await?;
     let mut answers = Vec::with_capacity(orders.len());
+    let replayed = replay_all(link, dlq, orders, &mut answers).await;
+    // It will fail again, and be told then, or not.
+    if answers.is_empty() {
+        replayed?;
+    }
+    Ok(answers)
+}
+
+async fn replay_all(
+    link: &Link,
+    dlq: &StreamKey,
+    orders: &[Replay],
+    answers: &mut Vec<Replayed>,
+) -> Result<(), Error> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    let today = today(link).await?;
     for some in orders.chunk_by(|one, next| !is_large(one) && !is_large(next)) {
         if let [large] = some
             && is_large(large)
@@ -54,7 +72,7 @@ pub(super) async fn replay(
             answers.extend(some);
         }
     }
-    Ok(answers)
+    Ok(())
 }
 
 fn is_large(order: &Replay) -> bool {
@@ -192,7 +210,7 @@ async fn replay_some(
             .arg(went(order))
             .number(order.fields.len() * 2);
         for (name, value) in order.fields.pairs() {
-            call.arg(name.clone()).arg(value.clone());
+            call.slice(name).slice(value);
         }
     }
     let answer = link.eval(&scripts::REPLAY, &call, DOING).await?;

@@ -74,6 +74,7 @@ scripts! {
     CAMPAIGN_NOTE = new "campaign_note.lua";
     UNDO = new "undo.lua";
     PAGE = new "page.lua";
+    WEIGH = new "weigh.lua";
     NAMED = new "named.lua";
     IMPORT = new "import.lua";
     IMPORT_RESERVE = new "import_reserve.lua";

@@ -93,6 +93,7 @@ const LIFE: [(&str, &[&str]); 9] = [
             "XRANGE",
             "XREVRANGE",
             "EVALSHA page",
+            "EVALSHA weigh",
             "EVALSHA named",
             "ZCARD",
             "ZMSCORE",

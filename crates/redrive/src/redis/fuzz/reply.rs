@@ -11,7 +11,7 @@ use redrive_testkit::{fuzz, fuzz_bytes, pieces};
 use super::value::{SECRET, any_value, bulk, nearly_right, read_reply};
 use crate::backend::Entry;
 use crate::error::Error;
-use crate::redis::received::{Reading, Shelf};
+use crate::redis::received::{self, Reading, Shape, Shelf};
 use crate::redis::resp::{NoReply, Scan, write_command};
 use crate::redis::wire;
 
@@ -26,27 +26,28 @@ fn said(read: Result<Result<Vec<Entry>, Error>, RedisError>) -> Said {
 }
 
 /// As it was before replies were read here.
-fn by_the_library(reply: &[u8]) -> Said {
+fn by_the_library(reply: &[u8], shape: Shape) -> Said {
     let value = redis::parse_redis_value(reply).and_then(Value::extract_error);
-    said(value.map(wire::read_reply))
+    said(value.map(|value| received::read(shape, value)))
 }
 
 /// What is read of a reply that arrives in pieces which end at these places, and where it ends; without what a server
 /// says unasked. `None` before its end has come.
-fn by_us(bytes: &[u8], cuts: &[usize]) -> Result<Option<(usize, Said)>, NoReply> {
+fn by_us(bytes: &[u8], cuts: &[usize], shape: Shape) -> Result<Option<(usize, Said)>, NoReply> {
     let mut shelf = Shelf::default();
-    let first = read_in(bytes, cuts, &mut shelf);
+    let first = read_in(bytes, cuts, shape, &mut shelf);
     // What the shelf holds by now changes nothing.
-    assert_eq!(first, read_in(bytes, cuts, &mut shelf));
+    assert_eq!(first, read_in(bytes, cuts, shape, &mut shelf));
     first
 }
 
 fn read_in(
     bytes: &[u8],
     cuts: &[usize],
+    shape: Shape,
     shelf: &mut Shelf,
 ) -> Result<Option<(usize, Said)>, NoReply> {
-    let mut reading = Reading::new(shelf, |entry| entry);
+    let mut reading = Reading::new(shelf, shape, |entry| entry);
     let mut begin = 0;
     for place in places(bytes, cuts) {
         while let Some(arrived) = bytes.get(begin..place)
@@ -188,36 +189,50 @@ fn fuzz_of_replies_read_from_bytes_says_what_the_library_says() {
         Some((reply, cuts.into_iter().map(usize::from).collect()))
     };
     fuzz_bytes("replies", &replies(), read, |(bytes, cuts)| {
-        let found_end = found(&bytes, &cuts);
-        prop_assert_eq!(found_end, found(&bytes, &[]), "cut at {:?}", cuts);
-        if let Ok(Some(end)) = found_end {
-            prop_assert!(end <= bytes.len());
-            prop_assert_eq!(by_the_library(&bytes[..end]), by_the_library(&bytes));
-        } else {
-            prop_assert!(by_the_library(&bytes).is_err());
-        }
-        let mut begin = 0;
-        // Said unasked.
-        while bytes[begin..].first() == Some(&b'>')
-            && let Ok(Some(end)) = found(&bytes[begin..], &[])
-            && let Ok(Value::Push { .. }) = redis::parse_redis_value(&bytes[begin..])
-        {
-            begin += end;
-        }
-        let rest = &bytes[begin..];
-        let theirs = by_the_library(rest);
-        match by_us(&bytes, &cuts) {
-            Ok(Some((end, ours))) => {
-                prop_assert_eq!(found(rest, &[]), Ok(Some(end - begin)));
-                prop_assert_eq!(ours, theirs);
-            }
-            none => {
-                prop_assert!(theirs.is_err(), "{:?}", theirs);
-                prop_assert_eq!(none.map(drop), found(rest, &[]).map(drop));
-            }
+        for shape in [Shape::Streams, Shape::Entries] {
+            says_what_the_library_says(&bytes, &cuts, shape)?;
         }
         Ok(())
     });
+}
+
+fn says_what_the_library_says(
+    bytes: &[u8],
+    cuts: &[usize],
+    shape: Shape,
+) -> Result<(), TestCaseError> {
+    let found_end = found(bytes, cuts);
+    prop_assert_eq!(found_end, found(bytes, &[]), "cut at {:?}", cuts);
+    if let Ok(Some(end)) = found_end {
+        prop_assert!(end <= bytes.len());
+        prop_assert_eq!(
+            by_the_library(&bytes[..end], shape),
+            by_the_library(bytes, shape)
+        );
+    } else {
+        prop_assert!(by_the_library(bytes, shape).is_err());
+    }
+    let mut begin = 0;
+    // Said unasked.
+    while bytes[begin..].first() == Some(&b'>')
+        && let Ok(Some(end)) = found(&bytes[begin..], &[])
+        && let Ok(Value::Push { .. }) = redis::parse_redis_value(&bytes[begin..])
+    {
+        begin += end;
+    }
+    let rest = &bytes[begin..];
+    let theirs = by_the_library(rest, shape);
+    match by_us(bytes, cuts, shape) {
+        Ok(Some((end, ours))) => {
+            prop_assert_eq!(found(rest, &[]), Ok(Some(end - begin)));
+            prop_assert_eq!(ours, theirs);
+        }
+        none => {
+            prop_assert!(theirs.is_err(), "{:?}", theirs);
+            prop_assert_eq!(none.map(drop), found(rest, &[]).map(drop));
+        }
+    }
+    Ok(())
 }
 
 /// A right reply is read here, not handed to the library: all entries in both protocols, and what follows is left.
@@ -231,10 +246,43 @@ fn fuzz_of_right_replies_finds_every_entry() {
         bytes.extend_from_slice(b"+NEXT\r\n");
         prop_assert_eq!(found(&bytes, &cuts), Ok(Some(whole)));
         let known = wire::read_reply(reply).unwrap();
-        prop_assert_eq!(by_us(&bytes, &cuts), Ok(Some((whole, Ok(Ok(known))))));
+        let shape = Shape::Streams;
+        prop_assert_eq!(
+            by_us(&bytes, &cuts, shape),
+            Ok(Some((whole, Ok(Ok(known)))))
+        );
         for cut in 0..whole {
             prop_assert_eq!(found(&bytes[..cut], &[]), Ok(None));
-            prop_assert_eq!(by_us(&bytes[..cut], &cuts), Ok(None));
+            prop_assert_eq!(by_us(&bytes[..cut], &cuts, shape), Ok(None));
+        }
+        Ok(())
+    });
+}
+
+/// So are the entries of a range, which stand in no stream.
+#[test]
+fn fuzz_of_right_ranges_finds_every_entry() {
+    let cases = (read_reply(), any::<bool>(), vec(any::<usize>(), 0..4));
+    fuzz("right ranges", &cases, |(reply, resp3, cuts)| {
+        let known = wire::read_reply(reply).unwrap();
+        let row = |entry: &Entry| {
+            let fields = entry.fields.iter();
+            let words = fields.flat_map(|(name, value)| [bulk(name), bulk(value)]);
+            let id = bulk(entry.id.to_string());
+            Value::Array(vec![id, Value::Array(words.collect())])
+        };
+        let mut bytes = Vec::new();
+        let range = Value::Array(known.iter().map(row).collect());
+        sent(&range, resp3, &mut bytes);
+        let whole = bytes.len();
+        bytes.extend_from_slice(b"+NEXT\r\n");
+        let shape = Shape::Entries;
+        prop_assert_eq!(
+            by_us(&bytes, &cuts, shape),
+            Ok(Some((whole, Ok(Ok(known)))))
+        );
+        for cut in 0..whole {
+            prop_assert_eq!(by_us(&bytes[..cut], &cuts, shape), Ok(None));
         }
         Ok(())
     });
@@ -271,14 +319,18 @@ fn what_lies_about_its_length_takes_no_memory_and_is_none() {
         &deep,
     ] {
         assert_eq!(found(lie.as_bytes(), &[]), Err(NoReply), "{lie}");
-        assert_eq!(by_us(lie.as_bytes(), &[]), Err(NoReply), "{lie}");
+        assert_eq!(
+            by_us(lie.as_bytes(), &[], Shape::Streams),
+            Err(NoReply),
+            "{lie}"
+        );
     }
     let endless = vec![b'+'; 2 << 20];
     assert_eq!(found(&endless, &[]), Err(NoReply));
     // A list of a thousand million values that never come.
     assert_eq!(found(b"*1000000000\r\n$1\r\na\r\n", &[]), Ok(None));
     let secret = format!("*1\r\n${}\r\n{SECRET}\r\n", SECRET.len());
-    let Ok(Some((_, Ok(Err(error))))) = by_us(secret.as_bytes(), &[]) else {
+    let Ok(Some((_, Ok(Err(error))))) = by_us(secret.as_bytes(), &[], Shape::Streams) else {
         panic!("not read as one to something else");
     };
     assert!(!error.contains(SECRET), "{error}");
@@ -301,6 +353,9 @@ fn a_reply_that_comes_in_many_pieces_is_looked_at_once() {
     let begun = std::time::Instant::now();
     assert_eq!(found(&bytes, &cuts), Ok(Some(bytes.len())));
     let known = wire::read_reply(reply).unwrap();
-    assert_eq!(by_us(&large, &cuts), Ok(Some((large.len(), Ok(Ok(known))))));
+    assert_eq!(
+        by_us(&large, &cuts, Shape::Streams),
+        Ok(Some((large.len(), Ok(Ok(known)))))
+    );
     assert!(begun.elapsed() < std::time::Duration::from_secs(20));
 }

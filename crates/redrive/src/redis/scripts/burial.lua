@@ -180,10 +180,10 @@ local function drop_oldest()
     return gone
   end
   -- Whole nodes first and no more than so many a call: a queue that has long been too long goes bit by bit.
-  if MOST > 0 and trim('MAXLEN', '~', int(MOST), 'LIMIT', 10000) < 9000 and OVERFLOW == 'drop' then
+  if MOST > 0 and trim('MAXLEN', '~', int(MOST), 'LIMIT', 5000) < 4500 and OVERFLOW == 'drop' then
     trim('MAXLEN', '=', int(MOST))
   end
-  if AGE > 0 and NOW > AGE and trim('MINID', '~', int(NOW - AGE), 'LIMIT', 10000) < 9000 then
+  if AGE > 0 and NOW > AGE and trim('MINID', '~', int(NOW - AGE), 'LIMIT', 5000) < 4500 then
     trim('MINID', '=', int(NOW - AGE))
   end
   local length = BYTES > 0 and redis.pcall('XLEN', DLQ)
