@@ -1,6 +1,9 @@
 //! What the library and the commands tell while they work: one line an event, on stderr.
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::configuration;
 use crate::failure::Failure;
@@ -45,6 +48,10 @@ pub(crate) fn start(globals: &Globals, usual: Usual) -> Result<(), Failure> {
         .with_writer(|| stderr::Log)
         // Told by eprintln!, which panics where nobody reads.
         .log_internal_errors(false)
+        .finish()
+        // No handler of ours tells anything itself. A span for each message, written out for nobody, would cost more
+        // than its request.
+        .with(filter_fn(|told| !told.is_span()))
         .try_init()
         .map_err(|error| Failure::new(format!("starting to log: {error}")))
 }

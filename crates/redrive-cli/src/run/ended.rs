@@ -40,7 +40,11 @@ impl Reason {
 
 impl Ended {
     pub(crate) fn timed_out(limit: Duration) -> Self {
-        let text = format!("timed out after {}", Shown(limit));
+        let text = match limit.subsec_millis() {
+            0 => format!("timed out after {}", Shown(limit)),
+            // As the library tells it: 1.5s, which reads better than what can be typed.
+            _ => format!("timed out after {limit:?}"),
+        };
         Self::Fail(Reason::new(text, "timeout"), None)
     }
 
@@ -83,5 +87,20 @@ impl From<Reason> for Failure {
         failure.error = reason.error;
         failure.kind = Some(reason.kind);
         failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_out_is_told_as_people_write_it() {
+        for (ms, told) in [(400, "400ms"), (1_500, "1.5s"), (90_000, "1m30s")] {
+            let Ended::Fail(reason, None) = Ended::timed_out(Duration::from_millis(ms)) else {
+                panic!("{ms}")
+            };
+            assert_eq!(reason.error, format!("timed out after {told}"));
+        }
     }
 }

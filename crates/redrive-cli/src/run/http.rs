@@ -1,25 +1,26 @@
 //! A server as handler: one request for each message, over connections that are kept.
 
+mod connections;
+
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
+    AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use redrive::Source;
 use tokio::time::timeout;
 
+use self::connections::{Connections, Connector, Lost, Open};
 use crate::configuration::show::without_secrets;
-use crate::failure::{Failure, with_causes};
+use crate::failure::Failure;
 use crate::run::delivery::{Delivery, Form};
 use crate::run::ended::{ERROR_LIMIT, Ended, Reason, over};
 use crate::run::retry_after;
@@ -27,12 +28,11 @@ use crate::run::retry_after;
 /// How long a connection may take to be made; at most half of the time-out, so that a server that
 /// is not there is not taken for a slow one.
 const TO_CONNECT: Duration = Duration::from_secs(10);
-/// How long an unused connection is kept: less than servers keep one, so that few requests meet
-/// one that is just being closed.
-const KEPT: Duration = Duration::from_secs(4);
 /// How much of an answer is read so that its connection can be used again, and for how long.
 const READ_AT_MOST: usize = 64 * 1024;
 const READ_FOR: Duration = Duration::from_secs(1);
+/// Room for all headers of a request.
+const MOST_HEADERS: usize = 12;
 
 const ID: HeaderName = HeaderName::from_static("redrive-id");
 const STREAM: HeaderName = HeaderName::from_static("redrive-stream");
@@ -44,20 +44,22 @@ const DEAD_LETTER: HeaderName = HeaderName::from_static("redrive-dead-letter");
 /// Where messages are posted to.
 #[derive(Debug)]
 pub(crate) struct Server {
-    client: Connections,
-    uri: Uri,
+    connections: Connections,
+    /// Path and query: what a request asks for.
+    path: Uri,
     /// Scheme, host and port: what may be said of the URL.
     origin: String,
     /// The same in each request.
     headers: HeaderMap,
+    names: Names,
 }
 
-/// The pools of connections. Neither looks at the environment for a proxy, follows a redirect, or
-/// sends a request twice.
-#[derive(Debug)]
-enum Connections {
-    Plain(Client<HttpConnector, Full<Bytes>>),
-    Tls(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
+/// Where the names of stream and group come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    /// They are the same in each request.
+    Known,
+    OfMessage,
 }
 
 impl Server {
@@ -67,14 +69,19 @@ impl Server {
         source: &Source,
         limit: Option<Duration>,
     ) -> Result<Self, Failure> {
-        let server = Self::for_any(url, limit)?;
-        for name in [source.stream.as_str(), source.group.as_str()] {
-            if HeaderValue::from_bytes(name.as_bytes()).is_err() {
-                return Err(Failure::usage(format!(
+        let mut server = Self::for_any(url, limit)?;
+        server.names = Names::Known;
+        for (header, name) in [
+            (STREAM, source.stream.as_str()),
+            (GROUP, source.group.as_str()),
+        ] {
+            let value = HeaderValue::from_bytes(name.as_bytes()).map_err(|_| {
+                Failure::usage(format!(
                     "the name {name:?} cannot stand in a header of a request"
                 ))
-                .hint("names with control characters can be handled by a command"));
-            }
+                .hint("names with control characters can be handled by a command")
+            })?;
+            server.headers.insert(header, value);
         }
         Ok(server)
     }
@@ -99,23 +106,23 @@ impl Server {
         };
         let origin = format!("{scheme}://{place}");
         let path = given.path_and_query().map_or("/", |path| path.as_str());
-        let uri = format!("{origin}{path}")
+        let to: Uri = format!("{origin}{path}")
             .parse()
             .map_err(|_| refused("it is not a URL"))?;
+        let path = given.path_and_query().cloned();
+        let path = path.map_or_else(|| Uri::from_static("/"), Uri::from);
 
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            USER_AGENT,
-            HeaderValue::from_static(concat!("redrive/", env!("CARGO_PKG_VERSION"))),
-        );
+        let agent = concat!("redrive/", env!("CARGO_PKG_VERSION"));
+        let mut headers = HeaderMap::with_capacity(MOST_HEADERS);
+        let host = host(&to).ok_or_else(|| refused("its host is not text"))?;
+        headers.insert(HOST, host);
+        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
         if let Some(user) = user {
-            headers.insert(
-                AUTHORIZATION,
-                basic(user).ok_or_else(|| refused("its user is not text"))?,
-            );
+            let value = basic(user).ok_or_else(|| refused("its user is not text"))?;
+            headers.insert(AUTHORIZATION, value);
         }
-        let client = match scheme {
-            "http" => Connections::Plain(pool().build(connector(limit))),
+        let connector = match scheme {
+            "http" => Connector::Plain(connector(limit)),
             "https" => {
                 let tls = HttpsConnectorBuilder::new().with_native_roots();
                 let tls = tls.map_err(|error| {
@@ -123,15 +130,16 @@ impl Server {
                         .hint("install them, the package is often called ca-certificates")
                 })?;
                 let tls = tls.https_only().enable_http1();
-                Connections::Tls(pool().build(tls.wrap_connector(connector(limit))))
+                Connector::Tls(tls.wrap_connector(connector(limit)))
             }
             _ => return Err(refused("it begins with neither http:// nor https://")),
         };
         Ok(Self {
-            client,
-            uri,
+            connections: Connections::new(connector, to),
+            path,
             origin,
             headers,
+            names: Names::OfMessage,
         })
     }
 
@@ -150,28 +158,45 @@ impl Server {
         let request = self.request(delivery);
         let answer = tokio::select! {
             biased;
-            answer = self.client.send(request) => answer,
+            answer = self.connections.send(request) => answer,
             () = cancelled => return Ended::cancelled(),
             limit = over(limit) => return Ended::timed_out(limit),
         };
         match answer {
-            Ok(answer) => judged(answer).await,
+            Ok((answer, open)) => self.judged(answer, open).await,
             // Nothing was sent: it says nothing of the message.
-            Err(error) if error.is_connect() => {
-                Ended::Unavailable(format!("connecting to {}: {}", self.origin, why(&error)))
+            Err(Lost::Unconnected(why)) => {
+                Ended::Unavailable(format!("connecting to {}: {why}", self.origin))
             }
             // It may have been handled, or have been the death of the server: that is charged.
-            Err(error) => {
-                let text = format!("no answer from {}: {}", self.origin, why(&error));
+            Err(Lost::Unanswered(why)) => {
+                let text = format!("no answer from {}: {why}", self.origin);
                 Ended::Fail(Reason::new(text, "connection"), None)
             }
         }
     }
 
+    /// What an answer says of its message.
+    async fn judged(&self, answer: Response<Incoming>, mut open: Box<Open>) -> Ended {
+        let (head, body) = answer.into_parts();
+        let text = match body.is_end_stream() {
+            true => Vec::new(),
+            false => read(body, &mut open).await,
+        };
+        self.connections.keep(open);
+        if head.status.is_success() {
+            return Ended::Ack;
+        }
+        let after = head.headers.get(RETRY_AFTER);
+        let after = after.and_then(|value| value.to_str().ok());
+        let after = after.and_then(|value| retry_after::delay(value, SystemTime::now()));
+        failed(head.status, &text, after)
+    }
+
     fn request(&self, delivery: &Delivery) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(delivery.body.bytes.clone()));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
+        *request.uri_mut() = self.path.clone();
         let mut headers = self.headers.clone();
         headers.insert(
             CONTENT_TYPE,
@@ -186,8 +211,12 @@ impl Server {
         let dead_letter = delivery.dead_letter.map(|id| id.to_string());
         let dead_letter = dead_letter.and_then(text);
         // What cannot stand in a header is left out.
-        let stream = text(delivery.stream.to_string());
-        let group = text(delivery.group.to_string());
+        let name = |name: &str| match self.names {
+            Names::Known => None,
+            Names::OfMessage => HeaderValue::from_bytes(name.as_bytes()).ok(),
+        };
+        let stream = name(delivery.stream.as_str());
+        let group = name(delivery.group.as_str());
         let trace = delivery.trace.clone();
         let trace = trace.and_then(|trace| HeaderValue::from_maybe_shared(trace).ok());
         for (name, value) in [
@@ -206,21 +235,18 @@ impl Server {
     }
 }
 
-impl Connections {
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
-        match self {
-            Self::Plain(client) => client.request(request).await,
-            Self::Tls(client) => client.request(request).await,
-        }
-    }
-}
-
-fn pool() -> hyper_util::client::legacy::Builder {
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(KEPT);
-    builder
+/// The host and port of a URL as a header.
+fn host(to: &Uri) -> Option<HeaderValue> {
+    let usual = match to.scheme_str() {
+        Some("https") => 443,
+        _ => 80,
+    };
+    let name = to.host()?;
+    let text = match to.port_u16() {
+        Some(port) if port != usual => format!("{name}:{port}"),
+        _ => name.to_owned(),
+    };
+    HeaderValue::try_from(text).ok()
 }
 
 fn connector(limit: Option<Duration>) -> HttpConnector {
@@ -257,19 +283,6 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     decoded
 }
 
-/// What an answer says of its message.
-async fn judged(answer: Response<Incoming>) -> Ended {
-    let (head, body) = answer.into_parts();
-    let text = read(body).await;
-    if head.status.is_success() {
-        return Ended::Ack;
-    }
-    let after = head.headers.get(RETRY_AFTER);
-    let after = after.and_then(|value| value.to_str().ok());
-    let after = after.and_then(|value| retry_after::delay(value, SystemTime::now()));
-    failed(head.status, &text, after)
-}
-
 /// What a status other than success says.
 fn failed(status: StatusCode, body: &[u8], after: Option<Duration>) -> Ended {
     let mut text = format!("status {status}");
@@ -287,10 +300,10 @@ fn failed(status: StatusCode, body: &[u8], after: Option<Duration>) -> Ended {
 }
 
 /// The beginning of a body. Reads on, within bounds, so that the connection can be used again.
-async fn read(mut body: Incoming) -> Vec<u8> {
+async fn read(mut body: Incoming, open: &mut Open) -> Vec<u8> {
     let (mut beginning, mut seen) = (Vec::new(), 0);
     let reading = async {
-        while let Some(Ok(frame)) = body.frame().await {
+        while let Some(frame) = open.part(&mut body).await {
             let Some(data) = frame.data_ref() else {
                 continue;
             };
@@ -306,11 +319,6 @@ async fn read(mut body: Incoming) -> Vec<u8> {
     beginning
 }
 
-/// Why a request got no answer, without what the client says in front of it.
-fn why(error: &Error) -> String {
-    std::error::Error::source(error).map_or_else(|| with_causes(error), with_causes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,12 +329,28 @@ mod tests {
     }
 
     #[test]
+    fn the_host_is_told_with_a_port_that_is_not_the_usual_one() {
+        for (url, told) in [
+            ("http://host:80/", "host"),
+            ("http://host:443/", "host:443"),
+            ("https://host:443/", "host"),
+            ("https://[::1]:80/", "[::1]:80"),
+        ] {
+            assert_eq!(host(&url.parse().unwrap()).unwrap(), told, "{url}");
+        }
+    }
+
+    #[test]
     fn a_url_is_taken_apart_and_its_secrets_are_kept() {
         let plain = server("http://127.0.0.1:8080").unwrap();
-        assert_eq!(plain.uri, "http://127.0.0.1:8080/");
+        assert_eq!(plain.path, "/");
+        assert_eq!(plain.headers[HOST], "127.0.0.1:8080");
+        let query = server("http://host?token=b").unwrap();
+        assert_eq!(query.path.to_string(), "/?token=b");
         let secret = server("http://us%40er:se%3Acret@host/a?token=b").unwrap();
-        assert_eq!(secret.uri, "http://host/a?token=b");
+        assert_eq!(secret.path, "/a?token=b");
         assert_eq!(secret.origin, "http://host");
+        assert_eq!(secret.headers[HOST], "host");
         let value = secret.headers[AUTHORIZATION].to_str().unwrap();
         let value = STANDARD
             .decode(value.strip_prefix("Basic ").unwrap())

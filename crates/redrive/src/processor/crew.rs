@@ -329,7 +329,7 @@ async fn hand(floor: Arc<Floor>) {
             }
             Poll::Pending => {
                 floor.step_aside();
-                let ran = run.await;
+                let ran = execution::waiting(run.as_mut()).await;
                 floor.come_back();
                 now = Instant::now();
                 turn = (now, 0);

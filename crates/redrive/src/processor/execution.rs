@@ -1,7 +1,9 @@
 //! One run of the handler on one message: decoded, timed, its panics caught.
 
 use std::any::Any;
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -104,11 +106,22 @@ async fn run_in_span(work: Work, now: Instant) -> Ran {
     if let Poll::Ready(outcome) = poll!(handling.as_mut()) {
         return Ran::Spoke(outcome);
     }
+    let handling = waiting(handling.as_mut());
     let ended = match work.timeout.map(|limit| (limit, now.checked_add(limit))) {
         Some((limit, Some(end))) => timeout_at(end, handling).await.map_err(|_| limit),
         _ => Ok(handling.await),
     };
     Ran::Spoke(ended.unwrap_or_else(timed_out))
+}
+
+/// Awaits what this task has just polled, and what waits: it knows whom to wake, so it is not polled again before.
+pub(super) async fn waiting<F: Future + ?Sized>(mut polled: Pin<&mut F>) -> F::Output {
+    let mut is_woken = false;
+    let next = poll_fn(|cx| match std::mem::replace(&mut is_woken, true) {
+        true => polled.as_mut().poll(cx),
+        false => Poll::Pending,
+    });
+    next.await
 }
 
 fn timed_out(limit: Duration) -> Outcome {

@@ -25,11 +25,72 @@ async fn a_server_gets_each_message_over_connections_that_are_kept() {
     handled.sort_unstable();
     assert_eq!(handled, (1..=200).collect::<Vec<_>>());
     let connections = target.connections.load(Ordering::SeqCst);
-    // More than run at once: the next request may start to connect before a connection is free.
     assert!(
-        connections <= 20,
-        "{connections} connections for 200 requests"
+        connections <= 4,
+        "{connections} connections for 200 requests, 4 at once"
     );
+}
+
+/// A server may close a connection between two requests. What comes next goes over a new one: nothing fails.
+#[tokio::test]
+async fn a_connection_that_was_closed_meanwhile_fails_nothing() {
+    let mut rig = Rig::start().await;
+    let target = Target::start_hasty(|_| status("200 OK", "", "thank you")).await;
+    let run = rig.run(&["--max-attempts", "1", "-o", "json", "--http", &target.url()]);
+    for n in 1..=5 {
+        // The one before it is closed before this is added.
+        eventually(SOON, "a connection closed", async || {
+            target.closed.load(Ordering::SeqCst) == n - 1
+        })
+        .await;
+        rig.add(1).await;
+    }
+    eventually(SOON, "all handled", async || target.asked().len() == 5).await;
+    run.signal(Signal::TERM);
+    let ended = run.ended().await;
+    assert_eq!(totals(&ended), [5, 0, 0, 0, 0, 0, 0], "{}", ended.stderr);
+    assert_eq!(target.connections.load(Ordering::SeqCst), 5);
+}
+
+/// However the end of an answer is told, the connection is used again, unless the server wants it closed.
+#[tokio::test]
+async fn a_connection_is_used_again_after_an_answer_in_chunks() {
+    let chunks = "HTTP/1.1 500 Internal Server Error\r\ntransfer-encoding: chunked\r\n\r\n4\r\nno s\r\n7\r\nuch day\r\n0\r\n\r\n";
+    for (answer, connections, told) in [
+        (chunks.to_owned(), 1, "no such day"),
+        (
+            chunks.replace("\r\n\r\n4", "\r\nconnection: close\r\n\r\n4"),
+            3,
+            "no such day",
+        ),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            1,
+            "",
+        ),
+    ] {
+        let mut rig = Rig::start().await;
+        rig.add(1).await;
+        let target = Target::start(move |_| Some(answer.clone())).await;
+        let args = ["--max-attempts", "3", "--http", &target.url()];
+        let ended = rig.drain(&args).await;
+        assert_eq!(totals(&ended)[5], 1, "{}", ended.stderr);
+        let error = rig.only_dead().await("redrive-error");
+        assert_eq!(
+            error
+                .trim_end_matches([':', ' '])
+                .strip_prefix("status 500 Internal Server Error"),
+            Some(
+                if told.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {told}")
+                }
+                .as_str()
+            )
+        );
+        assert_eq!(target.connections.load(Ordering::SeqCst), connections);
+    }
 }
 
 #[tokio::test]

@@ -27,10 +27,19 @@ impl Asked {
     }
 }
 
+/// What becomes of a connection after an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Listen,
+    Close,
+}
+
 /// An HTTP server that answers with what it is given, and remembers.
 pub(super) struct Target {
     pub(super) port: u16,
     pub(super) connections: Arc<AtomicUsize>,
+    /// How many of them were closed.
+    pub(super) closed: Arc<AtomicUsize>,
     pub(super) asked: Arc<Mutex<Vec<Asked>>>,
     serving: tokio::task::JoinHandle<()>,
 }
@@ -44,25 +53,48 @@ impl Target {
         Self::on(listener, answer)
     }
 
+    /// One that closes each connection after an answer, without having said so.
+    pub(super) async fn start_hasty(
+        answer: impl Fn(&Asked) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serving(listener, answer, Then::Close)
+    }
+
     pub(super) fn on(
         listener: TcpListener,
         answer: impl Fn(&Asked) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
+        Self::serving(listener, answer, Then::Listen)
+    }
+
+    fn serving(
+        listener: TcpListener,
+        answer: impl Fn(&Asked) -> Option<String> + Send + Sync + 'static,
+        then: Then,
+    ) -> Self {
         let port = listener.local_addr().unwrap().port();
         let connections = Arc::new(AtomicUsize::new(0));
+        let closed = Arc::new(AtomicUsize::new(0));
         let asked = Arc::new(Mutex::new(Vec::new()));
         let answer = Arc::new(answer);
         let (counted, noted) = (Arc::clone(&connections), Arc::clone(&asked));
+        let ended = Arc::clone(&closed);
         let serving = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::SeqCst);
                 let (answer, noted) = (Arc::clone(&answer), Arc::clone(&noted));
-                tokio::spawn(async move { serve(connection, &*answer, &noted).await });
+                let ended = Arc::clone(&ended);
+                tokio::spawn(async move {
+                    serve(connection, &*answer, &noted, then).await;
+                    ended.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
         Self {
             port,
             connections,
+            closed,
             asked,
             serving,
         }
@@ -87,6 +119,7 @@ async fn serve(
     mut connection: TcpStream,
     answer: &(dyn Fn(&Asked) -> Option<String> + Send + Sync),
     noted: &Mutex<Vec<Asked>>,
+    then: Then,
 ) {
     let mut buffer = Vec::new();
     loop {
@@ -114,6 +147,9 @@ async fn serve(
         noted.lock().unwrap().push(asked.clone());
         let Some(text) = answer(&asked) else { return };
         if connection.write_all(text.as_bytes()).await.is_err() {
+            return;
+        }
+        if then == Then::Close {
             return;
         }
     }
