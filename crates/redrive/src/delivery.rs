@@ -212,7 +212,8 @@ pub(crate) enum How {
     /// One failure recorded; due again after the delay.
     Retry {
         delay: Duration,
-        fault: Fault,
+        /// In a place of its own: hardly any message fails, and every one is moved about.
+        fault: Box<Fault>,
         waits: Waits,
     },
     /// Nothing charged; due again after the delay.
@@ -220,7 +221,7 @@ pub(crate) enum How {
     /// Given up. `charge` says whether the run that ended it is a recorded failure.
     DeadLetter {
         reason: Reason,
-        fault: Fault,
+        fault: Box<Fault>,
         failed: Failed,
     },
     /// Handed back: nothing charged, due at once.

@@ -15,12 +15,14 @@ static OF_PROCESS: LazyLock<Gate> = LazyLock::new(Gate::default);
 pub(crate) struct Gate(Arc<RwLock<()>>);
 
 /// The right to run one handler. Given back when it is dropped: so it belongs into the task of the
-/// handler, and ends when that really ends.
-#[derive(Debug)]
+/// handler, and ends when that really ends. Clones are one pass, which ends with the last of them.
+#[derive(Clone, Debug)]
 pub(crate) enum Pass {
-    /// Others may run beside it.
-    Shared { _inside: OwnedRwLockReadGuard<()> },
-    /// Nobody else runs. Clones are one pass, which ends with the last of them.
+    /// Others may run beside it; those that start together have clones of one.
+    Shared {
+        _inside: Arc<OwnedRwLockReadGuard<()>>,
+    },
+    /// Nobody else runs.
     Alone {
         _inside: Arc<OwnedRwLockWriteGuard<()>>,
     },
@@ -45,7 +47,9 @@ impl Gate {
     /// A pass beside others, unless somebody is alone or waits to be.
     pub(crate) fn try_enter(&self) -> Option<Pass> {
         let inside = Arc::clone(&self.0).try_read_owned().ok()?;
-        Some(Pass::Shared { _inside: inside })
+        Some(Pass::Shared {
+            _inside: Arc::new(inside),
+        })
     }
 
     /// A pass beside others, when nobody is alone any more.
@@ -55,7 +59,7 @@ impl Gate {
     /// Dropping this future gives up its place, and nothing else.
     pub(crate) async fn enter(self) -> Pass {
         Pass::Shared {
-            _inside: self.0.read_owned().await,
+            _inside: Arc::new(self.0.read_owned().await),
         }
     }
 
@@ -72,14 +76,9 @@ impl Gate {
 }
 
 impl Pass {
-    /// The same pass once more, if it is one alone.
-    pub(crate) fn again(&self) -> Option<Self> {
-        match self {
-            Self::Shared { .. } => None,
-            Self::Alone { _inside } => Some(Self::Alone {
-                _inside: Arc::clone(_inside),
-            }),
-        }
+    /// Whether nobody else runs.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self, Self::Alone { .. })
     }
 }
 
@@ -105,7 +104,7 @@ mod tests {
         assert!(gate.try_enter().is_none());
         assert!(at_once(gate.clone().enter()).is_none());
         assert!(at_once(gate.clone().enter_alone()).is_none());
-        let again = alone.again().unwrap();
+        let again = alone.clone();
         drop(alone);
         assert!(gate.try_enter().is_none());
         drop(again);

@@ -33,6 +33,20 @@
 //! # Ok::<(), redrive::Error>(()) })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! What happens is logged with [`tracing`](https://docs.rs/tracing), and counted with
+//! [`metrics`](https://docs.rs/metrics): an application that installs a recorder before it runs a processor sees
+//! `redrive_messages_succeeded_total` and some thirty others.
+//!
+//! ```
+//! use metrics_exporter_prometheus::PrometheusBuilder;
+//!
+//! let prometheus = PrometheusBuilder::new().install_recorder()?;
+//! // Later, for whoever asks:
+//! let page = prometheus.render();
+//! # assert_eq!(page, "");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #[cfg(test)]
 #[cfg(not(fuzzing_libfuzzer))]
@@ -145,3 +159,8 @@ pub struct DeadLettersPage;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/doctor.md")]
 pub struct DoctorPage;
+
+/// The program of the page about metrics, likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/metrics.md")]
+pub struct MetricsPage;

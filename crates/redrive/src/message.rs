@@ -110,12 +110,52 @@ pub struct Lineage {
 #[derive(Debug)]
 pub(crate) struct Envelope {
     pub(crate) id: EntryId,
-    pub(crate) source: Source,
+    pub(crate) source: Arc<Source>,
     pub(crate) attempt: u32,
     pub(crate) age: Duration,
     pub(crate) fields: Fields,
-    pub(crate) lineage: Lineage,
+    /// `None` where it is empty, as it nearly always is: an envelope is made for each message, and a small one
+    /// is had quickly.
+    pub(crate) lineage: Option<Box<Lineage>>,
     pub(crate) cancel: Cancel,
+}
+
+/// Envelopes whose runs are over, to be used for others: each message has one, and memory that lives as long as a
+/// message is held is not had quickly.
+#[derive(Debug, Default)]
+pub(crate) struct Envelopes(Vec<Arc<Envelope>>);
+
+impl Envelopes {
+    /// How many are kept. They hold nothing of what they were used for.
+    const MOST: usize = 256;
+
+    pub(crate) fn make(&mut self, envelope: Envelope) -> Arc<Envelope> {
+        if let Some(mut spare) = self.0.pop()
+            && let Some(inside) = Arc::get_mut(&mut spare)
+        {
+            *inside = envelope;
+            return spare;
+        }
+        Arc::new(envelope)
+    }
+
+    /// One that is no longer needed here. Whose message a handler has given to somebody is left to them.
+    pub(crate) fn put_away(&mut self, mut envelope: Arc<Envelope>) {
+        if self.0.len() < Self::MOST
+            && let Some(inside) = Arc::get_mut(&mut envelope)
+        {
+            inside.fields = Fields::default();
+            inside.lineage = None;
+            inside.cancel = Cancel::default();
+            self.0.push(envelope);
+        }
+    }
+}
+
+impl Envelope {
+    pub(crate) fn lineage_mut(&mut self) -> &mut Lineage {
+        self.lineage.get_or_insert_default()
+    }
 }
 
 /// Says that a run no longer counts. Hardly any run is told, and hardly any handler asks: the token is
@@ -202,7 +242,12 @@ impl<T> Message<T> {
     /// What the message has been through: empty unless it was replayed.
     #[must_use]
     pub fn lineage(&self) -> &Lineage {
-        &self.envelope.lineage
+        static NONE: Lineage = Lineage {
+            replayed_from: None,
+            replays: 0,
+            campaign: None,
+        };
+        self.envelope.lineage.as_deref().unwrap_or(&NONE)
     }
 
     /// Resolves when this run no longer counts: its lease was lost to another consumer, or the

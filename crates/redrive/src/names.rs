@@ -109,37 +109,44 @@ pub(crate) type IdRoom = [u8; 41];
 fn leading_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     /// So many digits are below the largest number, whatever they are.
     const SAFE: usize = 19;
-    let is_digit = |byte: &&u8| byte.is_ascii_digit();
-    let many = bytes.iter().take_while(is_digit).count();
-    let (digits, behind) = bytes.split_at_checked(many)?;
-    let value = |byte: &u8| u64::from(byte - b'0');
-    let number = match many {
-        0 => return None,
-        1..=SAFE => digits
-            .iter()
-            .fold(0, |number, digit| number * 10 + value(digit)),
-        _ => digits.iter().try_fold(0_u64, |number, digit| {
-            number.checked_mul(10)?.checked_add(value(digit))
-        })?,
-    };
-    Some((number, behind))
+    let digit = |byte: &u8| Some(u64::from(byte.wrapping_sub(b'0'))).filter(|digit| *digit < 10);
+    let (mut number, mut many) = (0_u64, 0);
+    for next in bytes.iter().take(SAFE).map_while(digit) {
+        number = number * 10 + next;
+        many += 1;
+    }
+    if many == SAFE {
+        for next in bytes.iter().skip(SAFE).map_while(digit) {
+            number = number.checked_mul(10)?.checked_add(next)?;
+            many += 1;
+        }
+    }
+    let behind = bytes.get(many..)?;
+    (many > 0).then_some((number, behind))
 }
 
 /// Writes a number in front of `end`, and answers where it begins.
 fn write_number(room: &mut IdRoom, end: usize, mut number: u64) -> usize {
-    let digit = |number: u64| b'0' + (number % 10) as u8;
+    /// All that two digits can be: dividing is what takes long.
+    const TWO: [[u8; 2]; 100] = {
+        let mut two = [[0; 2]; 100];
+        let mut number = 0;
+        while number < 100 {
+            two[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+            number += 1;
+        }
+        two
+    };
     let mut at = end;
-    // Two at a time: dividing is what takes long.
     while number >= 10 {
-        let two = number % 100;
+        let two = TWO[(number % 100) as usize];
         number /= 100;
         at -= 2;
-        room[at] = digit(two / 10);
-        room[at + 1] = digit(two);
+        room[at..at + 2].copy_from_slice(&two);
     }
     if number > 0 || at == end {
         at -= 1;
-        room[at] = digit(number);
+        room[at] = b'0' + (number % 10) as u8;
     }
     at
 }

@@ -10,6 +10,7 @@ mod load;
 mod meter;
 mod process;
 mod raw;
+mod recorder;
 mod recovery;
 mod report;
 mod row;
@@ -165,6 +166,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let began = Instant::now();
     let mut signals = Signals::listen()?;
+    recorder::install()?;
     let server = match url {
         Some(_) if args.server.is_some() => {
             return Err(Failure::usage(

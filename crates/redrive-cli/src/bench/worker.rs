@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::Bench;
 use super::load::Work;
+use super::recorder;
 use crate::failure::Failure;
 
 /// Beyond what a worker needs to take what it is to take.
@@ -37,6 +38,7 @@ pub(crate) struct WorkerArgs {
 pub(crate) async fn work(args: WorkerArgs) -> Result<(), Failure> {
     let mut url = String::new();
     std::io::stdin().read_line(&mut url)?;
+    recorder::install()?;
     let broker = Broker::connect(url.trim()).await?;
     let source = Source {
         stream: args.stream,

@@ -43,7 +43,7 @@ pub(super) enum Body {
 }
 
 impl Text {
-    pub(super) fn fault(self) -> Fault {
+    pub(super) fn fault(self) -> Box<Fault> {
         let error = match self {
             Self::Plain | Self::Unsorted => "no route".to_owned(),
             Self::Empty => String::new(),
@@ -51,11 +51,11 @@ impl Text {
             Self::Trimmed => "trimmed: no".to_owned(),
             Self::Long => format!("x{}", "€ \n".repeat(400)),
         };
-        Fault {
+        Box::new(Fault {
             error,
             kind: (!matches!(self, Self::Unsorted)).then(|| "Kind".to_owned()),
             fingerprint: "0123456789abcdef".to_owned(),
-        }
+        })
     }
 }
 

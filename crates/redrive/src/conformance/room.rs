@@ -201,12 +201,12 @@ pub(super) fn numbered(number: usize) -> Fields {
     [("number", number.to_string())].into_iter().collect()
 }
 
-pub(super) fn fault(error: &str) -> Fault {
-    Fault {
+pub(super) fn fault(error: &str) -> Box<Fault> {
+    Box::new(Fault {
         error: error.to_owned(),
         kind: Some("Kind".to_owned()),
         fingerprint: FINGERPRINT.to_owned(),
-    }
+    })
 }
 
 pub(super) fn retry(delay: Duration, error: &str) -> How {

@@ -97,7 +97,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::AttemptsExhausted,
         Self::CrashLoop,
         Self::Rejected,

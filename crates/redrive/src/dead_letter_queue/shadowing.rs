@@ -292,9 +292,15 @@ impl Shadowing {
     fn run(&mut self, letter: DeadLetter, fields: &Fields) {
         let (runner, timeout) = (self.runner.clone(), self.options.timeout);
         let id = letter.original_id.unwrap_or(letter.id);
-        let mut envelope = envelope(id, self.source(&letter), 1, Duration::ZERO, fields);
+        let mut envelope = envelope(
+            id,
+            Arc::new(self.source(&letter)),
+            1,
+            Duration::ZERO,
+            fields,
+        );
         // Of a layout without a lineage nothing else says which it is.
-        envelope.lineage.replayed_from = Some(letter.id);
+        envelope.lineage_mut().replayed_from = Some(letter.id);
         envelope.cancel = self.cancel.child_token().into();
         let envelope = Arc::new(envelope);
         self.runs.spawn(async move {

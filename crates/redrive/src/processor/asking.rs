@@ -46,7 +46,7 @@ impl Run {
         }
         self.asked = Some(call);
         let seat = Arc::clone(&self.seat);
-        let source = self.plan.source.clone();
+        let meters = Arc::clone(self.tell.meters());
         let kept = match call {
             Call::CountPending => self.brim.kept().clone(),
             _ => BTreeSet::new(),
@@ -55,7 +55,7 @@ impl Run {
             match call {
                 Call::Tend { max, cursor } => {
                     let answer = seat.tend(max, cursor).await;
-                    Answer::Tended(max, restoring(&*seat, &source, answer).await)
+                    Answer::Tended(max, restoring(&*seat, &meters, answer).await)
                 }
                 Call::Read { max, block } => {
                     let answer = seat.receive(max, block).await;
@@ -64,7 +64,7 @@ impl Run {
                         block,
                         is_ahead: false,
                     };
-                    Answer::Read(reading, restoring(&*seat, &source, answer).await)
+                    Answer::Read(reading, restoring(&*seat, &meters, answer).await)
                 }
                 Call::CountPending => Answer::Counted(seat.pending(&kept).await),
             }
@@ -93,7 +93,7 @@ impl Run {
         let max = free.min(self.plan.options.batch);
         self.ahead = Some(max);
         let seat = Arc::clone(&self.seat);
-        let source = self.plan.source.clone();
+        let meters = Arc::clone(self.tell.meters());
         self.calls.push(Box::pin(async move {
             let answer = seat.receive(max, None).await;
             let reading = Reading {
@@ -101,7 +101,7 @@ impl Run {
                 block: None,
                 is_ahead: true,
             };
-            Answer::Read(reading, restoring(&*seat, &source, answer).await)
+            Answer::Read(reading, restoring(&*seat, &meters, answer).await)
         }));
     }
 

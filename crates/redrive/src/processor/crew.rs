@@ -61,7 +61,7 @@ struct Floor {
 #[derive(Default)]
 struct Inside {
     waiting: VecDeque<Work>,
-    ended: Vec<(EntryId, Ran)>,
+    ended: Vec<Ended>,
     /// Hands that will look for work again without anything that they wait for.
     free: usize,
     /// Those of them that were called and have not come yet.
@@ -72,6 +72,13 @@ struct Inside {
     /// How many runs wait for something.
     aside: usize,
     hands: JoinSet<()>,
+}
+
+/// A handler that has ended, what came of it, and how long it took.
+pub(super) struct Ended {
+    pub(super) id: EntryId,
+    pub(super) ran: Ran,
+    pub(super) took: Duration,
 }
 
 /// What is there to do.
@@ -176,7 +183,7 @@ impl Crew {
     }
 
     /// Takes all that has ended.
-    pub(super) fn take_ended(&mut self, into: &mut Vec<(EntryId, Ran)>) {
+    pub(super) fn take_ended(&mut self, into: &mut Vec<Ended>) {
         let mut inside = self.floor.inside();
         std::mem::swap(&mut inside.ended, into);
         self.aside = inside.aside;
@@ -252,7 +259,7 @@ impl Floor {
     }
 
     /// The next piece of work. Without one, who has waited for it is gone.
-    fn next(&self, ended: Option<(EntryId, Ran)>, has_waited: bool) -> Option<Work> {
+    fn next(&self, ended: Option<Ended>, has_waited: bool) -> Option<Work> {
         let mut inside = self.inside();
         if ended.is_some() {
             inside.quick = inside.quick.saturating_add(1);
@@ -295,7 +302,7 @@ impl Floor {
     }
 
     /// Tells what has ended, before others have their turn.
-    fn tell(&self, ended: (EntryId, Ran)) {
+    fn tell(&self, ended: Ended) {
         self.inside().ended.push(ended);
         self.news.notify_one();
     }
@@ -320,7 +327,7 @@ async fn hand(floor: Arc<Floor>) {
             continue;
         };
         has_waited = false;
-        let id = work.envelope.id;
+        let (id, began) = (work.envelope.id, now);
         let mut run = std::pin::pin!(execution::run(work, now));
         let ran = match poll!(run.as_mut()) {
             Poll::Ready(ran) => {
@@ -336,14 +343,19 @@ async fn hand(floor: Arc<Floor>) {
                 ran
             }
         };
+        let last = Ended {
+            id,
+            ran,
+            took: now - began,
+        };
         turn.1 += 1;
         if turn.1 >= MOST_IN_A_TURN || now - turn.0 >= LONGEST_TURN {
-            floor.tell((id, ran));
+            floor.tell(last);
             yield_now().await;
             now = Instant::now();
             turn = (now, 0);
         } else {
-            ended = Some((id, ran));
+            ended = Some(last);
         }
     }
 }

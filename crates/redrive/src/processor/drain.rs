@@ -134,7 +134,7 @@ impl Run {
         let mut cut_off: Vec<EntryId> = cut_off.map(|(id, _)| *id).collect();
         cut_off.sort_unstable();
         if !cut_off.is_empty() {
-            telemetry::cut_off(&self.plan.source, cut_off.len());
+            self.tell.cut_off(cut_off.len());
         }
         for id in cut_off {
             self.summary.totals.cut_off += 1;

@@ -8,14 +8,15 @@ use super::breaker::RUNS;
 use super::drain::Stop;
 use super::execution::Ran;
 use super::held::{Stage, Standing};
-use super::readiness::{Change, Ticket, Told};
+use super::intake::Intake;
+use super::readiness::{Change, Told};
 use super::run::Run;
+use super::turns::Turns;
 use crate::backend::{Failed, Fault, How, Waits};
 use crate::dead_letter::{ERROR_LIMIT, Reason};
 use crate::fingerprint::{Fingerprints, clip};
 use crate::names::EntryId;
 use crate::outcome::{Failure, Outcome};
-use crate::telemetry;
 use crate::verdict::{History, Verdict, judge};
 
 /// How much of an error's kind is kept, in bytes.
@@ -26,12 +27,20 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 86_400);
 impl Run {
     /// A handler has returned.
     pub(super) fn spoke(&mut self, id: EntryId, ran: Ran, now: Instant) {
-        let Some(held) = self.held.get(&id) else {
+        let Some(mut held) = self.held.get_mut(&id) else {
             return;
         };
         let (history, standing) = (held.history, held.standing);
         if let &Stage::Running(ticket, _) = &held.stage {
-            self.learn(ticket, standing, history, &ran, now);
+            let told = told(&ran, standing, history);
+            let change = self.readiness.learn(ticket, told, now, fastrand::f64());
+            if let Some(change) = change {
+                self.pace_changed(change, &ran);
+                let Some(still) = self.held.get_mut(&id) else {
+                    return;
+                };
+                held = still;
+            }
         }
         let (how, discarded) = match ran {
             Ran::Spoke(outcome) => {
@@ -40,7 +49,7 @@ impl Run {
                 let verdict = judge(outcome, history, policy, fastrand::f64());
                 let waits = match for_others || self.stop.is_some() {
                     true => Waits::InTheGroup,
-                    false => self.where_it_waits(id, &verdict),
+                    false => where_it_waits(&self.turns, &self.intake, id, &verdict),
                 };
                 decided(verdict, waits, &mut self.fingerprints)
             }
@@ -51,10 +60,13 @@ impl Run {
         };
         // The work is done, or need not be: refusing that would only add a run.
         if how == How::Ack {
-            return self.end(id, how, discarded);
+            if let Some(envelope) = held.ends(how, discarded) {
+                self.envelopes.put_away(envelope);
+            }
+            return self.acks.push(id);
         }
         if standing == Standing::Lost {
-            telemetry::stale(&self.plan.source, id);
+            self.tell.stale(id);
             return self.release_slot(id);
         }
         // It was told to stop: what it says of that is not the message's fault.
@@ -64,46 +76,20 @@ impl Run {
         self.end(id, how, None);
     }
 
-    /// With an order by key, what is run again stays here, and keeps its place. So does what is run
-    /// again at once: nobody need look for it, and its bytes are here.
-    fn where_it_waits(&self, id: EntryId, verdict: &Verdict) -> Waits {
-        let at_once = matches!(verdict, Verdict::RetryIn { delay, .. } if delay.is_zero());
-        if self.turns.has_key(id) || at_once && self.intake.goes_on() {
-            Waits::WithHolder
-        } else {
-            Waits::InTheGroup
-        }
-    }
-
-    /// What a run tells of whether handlers can run, and whether what runs works.
-    fn learn(
-        &mut self,
-        ticket: Ticket,
-        standing: Standing,
-        history: History,
-        ran: &Ran,
-        now: Instant,
-    ) {
-        let source = &self.plan.source;
-        let (told, reason) = match ran {
-            Ran::Spoke(Outcome::Unavailable { reason }) => (Told::CannotRun, reason.as_str()),
-            // It was interrupted: how it ended says nothing of the others.
-            Ran::Spoke(Outcome::Retry { .. }) if standing == Standing::Lost => (Told::Nothing, ""),
-            Ran::Spoke(Outcome::Retry { .. }) if history.failures > 0 => (Told::FailedAgain, ""),
-            Ran::Spoke(Outcome::Retry { .. }) => (Told::Failed, ""),
-            Ran::Spoke(_) => (Told::Answered, ""),
-            Ran::Undecodable(_) => (Told::Nothing, ""),
-        };
-        let Some(change) = self.readiness.learn(ticket, told, now, fastrand::f64()) else {
-            return;
+    /// What this run told has changed how much is started and asked for.
+    fn pace_changed(&mut self, change: Change, ran: &Ran) {
+        let tell = &mut self.tell;
+        let reason = match ran {
+            Ran::Spoke(Outcome::Unavailable { reason }) => reason.as_str(),
+            _ => "",
         };
         match change {
-            Change::CannotRun { pause } => telemetry::unavailable(source, pause, reason),
+            Change::CannotRun { pause } => tell.unavailable(pause, reason),
             Change::Opened { failed, pause } => {
-                telemetry::breaker_opened(source, failed, RUNS, pause);
+                tell.breaker_opened(failed, RUNS, pause);
             }
-            Change::RunsAgain { after } => return telemetry::available_again(source, after),
-            Change::Closed { after } => return telemetry::breaker_closed(source, after),
+            Change::RunsAgain { after } => return tell.available_again(after),
+            Change::Closed { after } => return tell.breaker_closed(after),
         }
         // What was asked before would bring more than may run.
         self.wake();
@@ -133,6 +119,30 @@ impl Run {
     pub(super) fn hand_back(&mut self, id: EntryId) {
         let (how, _) = decided(Verdict::Release, Waits::InTheGroup, &mut self.fingerprints);
         self.end(id, how, None);
+    }
+}
+
+/// With an order by key, what is run again stays here, and keeps its place. So does what is run
+/// again at once: nobody need look for it, and its bytes are here.
+fn where_it_waits(turns: &Turns, intake: &Intake, id: EntryId, verdict: &Verdict) -> Waits {
+    let at_once = matches!(verdict, Verdict::RetryIn { delay, .. } if delay.is_zero());
+    if turns.has_key(id) || at_once && intake.goes_on() {
+        Waits::WithHolder
+    } else {
+        Waits::InTheGroup
+    }
+}
+
+/// What a run tells of whether handlers can run, and whether what runs works.
+fn told(ran: &Ran, standing: Standing, history: History) -> Told {
+    match ran {
+        Ran::Spoke(Outcome::Unavailable { .. }) => Told::CannotRun,
+        // It was interrupted: how it ended says nothing of the others.
+        Ran::Spoke(Outcome::Retry { .. }) if standing == Standing::Lost => Told::Nothing,
+        Ran::Spoke(Outcome::Retry { .. }) if history.failures > 0 => Told::FailedAgain,
+        Ran::Spoke(Outcome::Retry { .. }) => Told::Failed,
+        Ran::Spoke(_) => Told::Answered,
+        Ran::Undecodable(_) => Told::Nothing,
     }
 }
 
@@ -179,15 +189,15 @@ fn undecodable(error: &str, fingerprints: &mut Fingerprints) -> How {
 }
 
 /// A failure as it is kept.
-pub(crate) fn fault(failure: &Failure, fingerprints: &mut Fingerprints) -> Fault {
+pub(crate) fn fault(failure: &Failure, fingerprints: &mut Fingerprints) -> Box<Fault> {
     let error = clip(&failure.error, ERROR_LIMIT).to_owned();
     let kind = failure.kind.as_deref();
     let kind = kind.map(|kind| clip(kind, MOST_KIND).to_owned());
-    Fault {
+    Box::new(Fault {
         fingerprint: fingerprints.of(kind.as_deref(), &error),
         error,
         kind,
-    }
+    })
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::codec::{Decode, DecodeError};
 use crate::dead_letter::split_lineage;
 use crate::gate::Pass;
 use crate::handler::Handler;
-use crate::message::{Cancel, Envelope, Fields, Message};
+use crate::message::{Cancel, Envelope, Fields, Lineage, Message};
 use crate::names::{EntryId, Source};
 use crate::outcome::{Failure, Outcome};
 use crate::telemetry;
@@ -62,7 +62,7 @@ pub(crate) struct Work {
 /// A message as it comes to its handler, whose fields are those of its entry.
 pub(crate) fn envelope(
     id: EntryId,
-    source: Source,
+    source: Arc<Source>,
     attempt: u32,
     age: Duration,
     fields: &Fields,
@@ -74,7 +74,7 @@ pub(crate) fn envelope(
         attempt,
         age,
         fields,
-        lineage,
+        lineage: (lineage != Lineage::default()).then(|| Box::new(lineage)),
         cancel: Cancel::default(),
     }
 }

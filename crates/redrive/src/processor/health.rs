@@ -8,8 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind};
-use crate::names::Source;
-use crate::telemetry;
+use crate::telemetry::{Level, Meters, Share};
 
 /// The ways a run talks to the broker. They fail and heal apart: out of memory, a server refuses
 /// dead letters and takes acks.
@@ -43,23 +42,33 @@ pub(crate) enum Writes {
 /// last has healed: never one per try. And likewise whether it takes writes.
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
-    source: Source,
+    meters: Arc<Meters>,
     state: Arc<Mutex<State>>,
     writes: watch::Sender<Writes>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     failing: BTreeSet<Part>,
     last: Option<Error>,
     refused_since: Option<Instant>,
+    /// What is shown of it.
+    fails: Share,
+    refuses: Share,
 }
 
 impl Health {
-    pub(crate) fn new(source: Source) -> Self {
+    pub(crate) fn new(meters: Arc<Meters>) -> Self {
+        let state = State {
+            failing: BTreeSet::new(),
+            last: None,
+            refused_since: None,
+            fails: meters.share(Level::BrokerFails),
+            refuses: meters.share(Level::BrokerRefuses),
+        };
         Self {
-            source,
-            state: Arc::default(),
+            meters,
+            state: Arc::new(Mutex::new(state)),
             writes: watch::Sender::new(Writes::Taken),
         }
     }
@@ -73,7 +82,8 @@ impl Health {
         }
         let mut state = self.lock();
         if state.failing.is_empty() {
-            telemetry::failing(&self.source, &error);
+            state.fails.set(1);
+            self.meters.failing(&error);
         }
         state.failing.insert(part);
         state.last = Some(error);
@@ -85,7 +95,8 @@ impl Health {
         let mut state = self.lock();
         if state.refused_since.is_none() {
             state.refused_since = Some(Instant::now());
-            telemetry::writes_refused(&self.source, &error);
+            state.refuses.set(1);
+            self.meters.writes_refused(&error);
             self.writes.send_replace(Writes::Refused);
         }
         state.last = Some(error);
@@ -95,7 +106,8 @@ impl Health {
     pub(crate) fn writes_taken(&self) {
         let mut state = self.lock();
         if let Some(since) = state.refused_since.take() {
-            telemetry::writes_taken(&self.source, since.elapsed());
+            state.refuses.set(0);
+            self.meters.writes_taken(since.elapsed());
             self.writes.send_replace(Writes::Taken);
         }
     }
@@ -108,8 +120,7 @@ impl Health {
     pub(crate) fn well(&self, part: Part) {
         let mut state = self.lock();
         if state.failing.remove(&part) && state.failing.is_empty() {
-            state.last = None;
-            telemetry::healed(&self.source);
+            state.heal(&self.meters);
         }
     }
 
@@ -117,8 +128,8 @@ impl Health {
     pub(crate) fn all_well(&self) {
         let mut state = self.lock();
         if !state.failing.is_empty() {
-            *state = State::default();
-            telemetry::healed(&self.source);
+            state.failing.clear();
+            state.heal(&self.meters);
         }
     }
 
@@ -129,6 +140,14 @@ impl Health {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn heal(&mut self, meters: &Meters) {
+        self.last = None;
+        self.fails.set(0);
+        meters.healed();
     }
 }
 

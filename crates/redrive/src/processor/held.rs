@@ -8,6 +8,7 @@ use crate::backend::{Charge, Delivery, Fence, How, Lease, Settlement};
 use crate::gate::Pass;
 use crate::message::{Envelope, Fields};
 use crate::names::EntryId;
+use crate::retry::RetryPolicy;
 use crate::verdict::History;
 
 /// A message in this run's hands. It takes a slot until it is removed.
@@ -27,7 +28,7 @@ pub(crate) struct Held {
     pub(crate) tombstone: Option<EntryId>,
     /// A newer delivery of the same entry, which came while this one was not yet at its end. An
     /// id is never held twice: it is looked at when this one has ended.
-    pub(crate) again: Option<Delivery>,
+    pub(crate) again: Option<Box<Delivery>>,
     /// The right to run its handler: handed to the task that does, or, where it runs alone, kept
     /// with it until its end is confirmed.
     pub(crate) pass: Option<Pass>,
@@ -91,8 +92,15 @@ impl Held {
 
     /// The pass of the task that runs it.
     pub(crate) fn pass_of_its_task(&mut self) -> Option<Pass> {
-        let again = self.pass.as_ref().and_then(Pass::again);
-        again.or_else(|| self.pass.take())
+        match &self.pass {
+            Some(pass) if pass.is_alone() => Some(pass.clone()),
+            _ => self.pass.take(),
+        }
+    }
+
+    /// Whether one more crash of it would be too many.
+    pub(crate) fn is_suspect(&self, policy: &RetryPolicy) -> bool {
+        self.history.crashes.saturating_add(1) >= policy.max_crashes
     }
 
     /// Tells its handler, if one runs, that this run of the message no longer counts.
@@ -123,6 +131,18 @@ impl Held {
         };
         self.token = delivery.lease.fence.token;
         self.lease = Some(delivery.lease);
+    }
+
+    /// How it ends: to be sent. Answers the envelope of its run, if it ran.
+    pub(crate) fn ends(&mut self, how: How, discarded: Option<String>) -> Option<Arc<Envelope>> {
+        let ending = Ending {
+            how: Some(how),
+            discarded,
+        };
+        match std::mem::replace(&mut self.stage, Stage::Settling(ending)) {
+            Stage::Running(_, envelope) => Some(envelope),
+            _ => None,
+        }
     }
 
     /// What to send for its end, if that is not under way.
@@ -160,7 +180,7 @@ impl Held {
         if let Some(again) = self.again.take()
             && again.lease.fence.token > self.token
         {
-            self.adopt(again);
+            self.adopt(*again);
         }
     }
 

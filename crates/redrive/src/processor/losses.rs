@@ -29,7 +29,7 @@ impl Losses {
 impl Run {
     /// The lease of a message that was held here is no longer ours.
     pub(super) fn lost(&mut self, id: EntryId) {
-        telemetry::lease_lost(&self.plan.source, id);
+        self.tell.lease_lost(id);
         self.summary.totals.leases_lost += 1;
         self.losses.untold += 1;
         self.losses

@@ -1,6 +1,6 @@
 //! The options of a processor: each with its default, all checked together.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -261,10 +261,11 @@ impl<C> ProcessorBuilder<C> {
                 .hint("the documentation of `ProcessorOptions` names each option's range"));
         }
         let plan = Plan {
-            source: self.source,
+            source: Arc::new(self.source),
             token: ProcessToken::random(),
             options,
             runner: Runner::new(self.codec, handler),
+            meters: OnceLock::new(),
         };
         Ok(Processor::new(self.backend, plan))
     }

@@ -10,7 +10,6 @@ use super::spilling;
 use crate::backend::Died;
 use crate::dead_letter::Reason;
 use crate::names::EntryId;
-use crate::telemetry;
 
 /// What is known of a queue with a limit.
 #[derive(Debug, Default)]
@@ -63,7 +62,7 @@ impl Brim {
 impl Run {
     /// A message was to be given up, and stays pending because the queue is full.
     pub(super) fn keep_for_room(&mut self, id: EntryId) {
-        telemetry::kept(&self.plan.source, id);
+        self.tell.kept(id);
         self.brim.found = Some(Queue::Full);
         self.spilling.wake();
         // Where the queue spills there is room again soon, unless it cannot.
@@ -83,10 +82,10 @@ impl Run {
         let Some(limit) = &options.dead_letter_limit else {
             return;
         };
-        let (source, dlq) = (&self.plan.source, &options.dead_letters);
+        let (tell, dlq) = (&mut self.tell, &options.dead_letters);
         let dropped = std::mem::take(&mut self.brim.dropped);
         if dropped > 0 {
-            telemetry::dropped(source, dlq, dropped);
+            tell.dropped(dlq, dropped);
         }
         let Some(found) = self.brim.found.take() else {
             return;
@@ -100,8 +99,8 @@ impl Run {
         }
         self.brim.queue = found;
         match found {
-            Queue::Full => telemetry::queue_full(source, dlq, limit),
-            Queue::HasRoom => telemetry::queue_has_room(source, dlq),
+            Queue::Full => tell.queue_full(dlq, limit),
+            Queue::HasRoom => tell.queue_has_room(dlq),
         }
     }
 }

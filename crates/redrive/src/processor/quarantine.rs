@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::held::{Held, Stage};
+use super::held::Stage;
 use super::readiness::Pace;
-use super::run::{Answer, Run};
+use super::run::{Answer, Calls, Run};
 use crate::backend::Beside;
 use crate::gate::{Gate, Pass};
 use crate::names::EntryId;
@@ -76,6 +76,17 @@ impl Quarantine {
         }
     }
 
+    /// A pass for handlers beside others. If there is none now, the run is woken when there is.
+    pub(super) fn enter(&mut self, calls: &mut Calls) -> Option<Pass> {
+        let pass = self.entered.take().or_else(|| self.gate.try_enter());
+        if pass.is_none() && !self.entering {
+            self.entering = true;
+            let gate = self.gate.clone();
+            calls.push(Box::pin(async { Answer::Entered(gate.enter().await) }));
+        }
+        pass
+    }
+
     /// A pass that came and was not used is given back.
     pub(super) fn give_back(&mut self) {
         self.entered = None;
@@ -83,25 +94,6 @@ impl Quarantine {
 }
 
 impl Run {
-    /// Whether one more crash of this message would be too many.
-    pub(super) fn is_suspect(&self, held: &Held) -> bool {
-        held.history.crashes.saturating_add(1) >= self.plan.options.retry.max_crashes
-    }
-
-    /// A pass for a handler beside others. If there is none now, the run is woken when there is.
-    pub(super) fn enter(&mut self) -> Option<Pass> {
-        let quarantine = &mut self.quarantine;
-        let pass = quarantine.entered.take();
-        let pass = pass.or_else(|| quarantine.gate.try_enter());
-        if pass.is_none() && !quarantine.entering {
-            quarantine.entering = true;
-            let gate = quarantine.gate.clone();
-            self.calls
-                .push(Box::pin(async { Answer::Entered(gate.enter().await) }));
-        }
-        pass
-    }
-
     pub(super) fn entered(&mut self, pass: Pass) {
         self.quarantine.entering = false;
         self.quarantine.entered = Some(pass);

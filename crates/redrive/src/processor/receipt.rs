@@ -1,5 +1,6 @@
 //! Taking in what the broker answers: messages, each held once, and what is said of held ones.
 
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,10 +10,10 @@ use super::health::Part;
 use super::held::{Held, Stage, Standing};
 use super::leases::Report;
 use super::run::Run;
-use crate::backend::{Delivery, Died, Renewed, Restored, Seat, Tended};
+use crate::backend::{Charge, Delivery, Died, Renewed, Restored, Seat, Tended};
 use crate::error::{Error, ErrorKind};
-use crate::names::{EntryId, Source};
-use crate::telemetry;
+use crate::names::EntryId;
+use crate::telemetry::{self, Meters};
 
 /// Ids from before this time, 2001-09-09, are numbers that a producer chose, not times.
 const FIRST_TIME_MS: u64 = 1_000_000_000_000;
@@ -44,7 +45,7 @@ fn age(id: EntryId, server_ms: u64) -> Duration {
 /// Creates the group again when an answer says that it is gone.
 pub(super) async fn restoring<T>(
     seat: &dyn Seat,
-    source: &Source,
+    meters: &Meters,
     answer: Result<T, Error>,
 ) -> Result<T, Error> {
     if let Err(error) = &answer
@@ -52,7 +53,7 @@ pub(super) async fn restoring<T>(
     {
         // Of several that find it gone one has created it, and says so.
         if seat.restore().await? == Restored::Created {
-            telemetry::group_restored(source);
+            meters.group_restored();
         }
     }
     answer
@@ -127,24 +128,27 @@ impl Run {
         self.summary.totals.dead_lettered += 1;
         self.brim.died(died);
         self.spilling.wake();
-        telemetry::died(&self.plan.source, died, None);
+        self.tell.died(died, None);
     }
 
     // Not inlined: `make counts` knows it by its name.
     #[inline(never)]
     fn receive(&mut self, deliveries: Vec<Delivery>, origin: Origin) {
         let mut now = None;
+        if let (Origin::Read, Some(oldest)) = (origin, deliveries.first()) {
+            let now = *now.get_or_insert_with(|| self.present());
+            let oldest = age(oldest.lease.fence.id, now.server_ms);
+            self.tell.read(deliveries.len() as u64, oldest);
+        }
         for delivery in deliveries {
             let id = delivery.lease.fence.id;
             self.brim.lets_go(id);
-            if self.held.contains_key(&id) {
+            let now = *now.get_or_insert_with(|| self.present());
+            if let Some(delivery) = self.hold(delivery, now) {
                 self.meet_again(delivery, origin);
-            } else {
-                if origin == Origin::Claimed {
-                    self.summary.taken += 1;
-                }
-                let now = *now.get_or_insert_with(|| self.present());
-                self.hold(delivery, now);
+            } else if origin == Origin::Claimed {
+                self.summary.taken += 1;
+                self.tell.taken_over();
             }
         }
     }
@@ -157,17 +161,22 @@ impl Run {
         }
     }
 
-    fn hold(&mut self, delivery: Delivery, now: Present) {
-        let id = delivery.lease.fence.id;
-        self.leases.insert(delivery.lease.fence);
+    /// Holds a message, unless it is held already: then it comes back.
+    fn hold(&mut self, delivery: Delivery, now: Present) -> Option<Delivery> {
+        let fence = delivery.lease.fence;
+        let id = fence.id;
+        let Entry::Vacant(place) = self.held.entry(id) else {
+            return Some(delivery);
+        };
         self.turns.join(id, &delivery.fields);
-        self.held
-            .insert(id, Held::new(delivery, age(id, now.server_ms)));
+        place.insert(Held::new(delivery, age(id, now.server_ms)));
+        self.leases.insert(fence);
         if now.hands_back {
             self.hand_back(id);
         } else if self.turns.may_start(id) {
             self.queue.push_back(id);
         }
+        None
     }
 
     /// The same entry, while an earlier delivery of it is still here.
@@ -197,29 +206,42 @@ impl Run {
             Stage::Running(..) if ours => {
                 held.standing = Standing::Lost;
                 held.cancel();
-                held.again = Some(delivery);
+                held.again = Some(Box::new(delivery));
                 self.leases.insert(fence);
                 return self.lost(fence.id);
             }
             Stage::Running(..) | Stage::Beginning => {}
         }
-        held.again = Some(delivery);
+        held.again = Some(Box::new(delivery));
         self.leases.insert(fence);
     }
 
     /// A held message is at its end. If a newer delivery of it has come, that is next; else the next
     /// one of its key.
     pub(super) fn release_slot(&mut self, id: EntryId) {
+        let held = self.held.remove(&id);
+        self.let_go(id);
+        if let Some(again) = held.and_then(|held| held.again) {
+            if again.lease.fence.charge == Charge::TakenOver {
+                self.tell.taken_over();
+            }
+            self.hold(*again, self.present());
+        }
+    }
+
+    /// Nothing beside what is held knows of this one any more.
+    pub(super) fn let_go(&mut self, id: EntryId) {
         self.no_longer_refused(id);
         self.leases.remove(id);
         self.quarantine.leave(id);
         self.queue.extend(self.turns.leave(id));
-        if let Some(again) = self.held.remove(&id).and_then(|held| held.again) {
-            self.hold(again, self.present());
-        }
     }
 
     pub(super) fn no_longer_refused(&mut self, id: EntryId) {
+        // Nearly always: not worth looking it up.
+        if self.refused.is_empty() {
+            return;
+        }
         if self.refused.remove(&id).is_some() && self.refused.is_empty() {
             self.refusals.reset();
             self.health.well(Part::Refused);
@@ -243,7 +265,7 @@ impl Run {
                 if let Some(held) = self.held.get_mut(&id) {
                     held.tombstone = Some(tombstone);
                     self.leases.remove(id);
-                    telemetry::trimmed(&self.plan.source, id, tombstone);
+                    self.tell.trimmed(id, tombstone);
                 }
             }
             Renewed::Lost | Renewed::Gone if self.leases.is_current(fence) => self.lose(id),

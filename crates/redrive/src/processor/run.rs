@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,9 +20,9 @@ use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 
 use super::asking::Reading;
-use super::crew::{Crew, Load};
+use super::crew::{Crew, Ended, Load};
 use super::drain::Stop;
-use super::execution::{Ran, Runner};
+use super::execution::Runner;
 use super::health::{Backoff, Health, Part, Writes};
 use super::held::{Held, Sent};
 use super::intake::{Call, Extent, Intake, Next};
@@ -42,17 +42,28 @@ use crate::backend::{Backend, Begun, Delivery, Fence, Seat, Settled, Settlement,
 use crate::error::Error;
 use crate::fingerprint::Fingerprints;
 use crate::gate::Pass;
+use crate::message::Envelopes;
 use crate::names::{EntryId, IdMap, ProcessToken, Source};
-use crate::telemetry;
+use crate::telemetry::{self, Meters, Teller};
 
 /// What all runs of one processor have in common.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) source: Source,
+    /// Shared by all messages in hand.
+    pub(crate) source: Arc<Source>,
     /// Of this processor, whichever of its runs it is.
     pub(crate) token: ProcessToken,
     pub(crate) options: ProcessorOptions,
     pub(crate) runner: Runner,
+    /// Made by the first run: until then a recorder can be installed.
+    pub(crate) meters: OnceLock<Arc<Meters>>,
+}
+
+impl Plan {
+    fn meters(&self) -> Arc<Meters> {
+        let make = || Meters::new(Arc::clone(&self.source));
+        Arc::clone(self.meters.get_or_init(make))
+    }
 }
 
 /// What the broker has answered.
@@ -70,6 +81,9 @@ pub(super) enum Answer {
     EnteredAlone(Option<Pass>),
 }
 
+/// What the broker has been asked and has not answered.
+pub(super) type Calls = FuturesUnordered<BoxFuture<'static, Answer>>;
+
 /// The state of a run. Dropping it is a crash: its tasks and its keeper end, nothing is handed
 /// back.
 pub(super) struct Run {
@@ -83,8 +97,9 @@ pub(super) struct Run {
     pub(super) beginning: usize,
     pub(super) crew: Crew,
     pub(super) fingerprints: Fingerprints,
+    pub(super) envelopes: Envelopes,
     /// What handlers have said, to be looked at one by one; kept for its room.
-    pub(super) ended: Vec<(EntryId, Ran)>,
+    pub(super) ended: Vec<Ended>,
     pub(super) acks: Lane,
     pub(super) others: Lane,
     /// What the broker refused, one by one, and when to ask again; `None` once asked again.
@@ -92,7 +107,7 @@ pub(super) struct Run {
     pub(super) refusals: Backoff,
     /// Acks under way for deliveries whose work another one had already done.
     pub(super) acked_again: usize,
-    pub(super) calls: FuturesUnordered<BoxFuture<'static, Answer>>,
+    pub(super) calls: Calls,
     pub(super) intake: Intake,
     /// The question that intake has under way.
     pub(super) asked: Option<Call>,
@@ -115,6 +130,7 @@ pub(super) struct Run {
     pub(super) spilling: Spilling,
     pub(super) losses: Losses,
     pub(super) summary: Summary,
+    pub(super) tell: Teller,
     pub(super) stop: Option<Stop>,
     pub(super) fatal: Option<Error>,
 }
@@ -128,7 +144,7 @@ pub(crate) async fn run<S: Future<Output = ()>>(
     summary: &mut Summary,
 ) -> Result<(), Error> {
     let mut signal = std::pin::pin!(signal);
-    let health = Health::new(plan.source.clone());
+    let health = Health::new(plan.meters());
     let joined = join_unless(signal.as_mut(), plan, backend, &health).await;
     let Some(seat) = joined.map_err(|error| error.during(&plan.source))? else {
         return Ok(());
@@ -206,6 +222,7 @@ impl Run {
             beginning: 0,
             crew: Crew::new(),
             fingerprints: Fingerprints::default(),
+            envelopes: Envelopes::default(),
             ended: Vec::new(),
             acks: Lane::default(),
             others: Lane::default(),
@@ -230,6 +247,7 @@ impl Run {
             spilling: Spilling::default(),
             losses: Losses::default(),
             summary: Summary::default(),
+            tell: Teller::new(plan.meters()),
             stop: None,
             fatal: None,
             seat,
@@ -270,6 +288,8 @@ impl Run {
             if self.is_over() {
                 return self.fatal.take().map_or(Ok(()), Err);
             }
+            self.tell.holds(self.held.len(), self.crew.running());
+            self.tell.hand_over();
             let wake_at = self.wake_at(now);
             // In this order: what ends a message comes before what could bring it again.
             tokio::select! {

@@ -1,21 +1,22 @@
 //! Ending messages at the broker: acks together, everything else in arrays, each until answered.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::health::{Backoff, Health, Part};
-use super::held::{Ending, Sent, Stage};
+use super::held::{Ending, Held, Sent, Stage};
 use super::intake::Call;
 use super::receipt::restoring;
 use super::run::{Answer, Run};
 use super::start::all_of;
 use crate::backend::{Died, Failed, How, Seat, Settled, Settlement};
 use crate::error::Error;
-use crate::names::{EntryId, Source};
-use crate::telemetry;
+use crate::names::EntryId;
+use crate::telemetry::Meters;
 
 /// How long a first ack waits for others.
 const ACK_WAIT: Duration = Duration::from_millis(5);
@@ -42,7 +43,7 @@ impl Lane {
         Some(oldest + ACK_WAIT)
     }
 
-    fn push(&mut self, id: EntryId) {
+    pub(super) fn push(&mut self, id: EntryId) {
         self.oldest.get_or_insert_with(Instant::now);
         self.waiting.push_back(id);
     }
@@ -51,7 +52,7 @@ impl Lane {
 /// Settles, asking until it is answered.
 async fn send(
     seat: Arc<dyn Seat>,
-    source: Source,
+    meters: Arc<Meters>,
     part: Part,
     batch: Vec<Settlement>,
     health: Health,
@@ -60,7 +61,7 @@ async fn send(
     let mut sent = Sent::AtMostOnce;
     loop {
         let answer = seat.settle(&batch).await;
-        match restoring(&*seat, &source, answer).await {
+        match restoring(&*seat, &meters, answer).await {
             Err(error) if error.kind().is_transient() => {
                 health.failing(part, error);
                 tokio::time::sleep(backoff.pause()).await;
@@ -94,10 +95,7 @@ impl Run {
         };
         self.lane(part).push(id);
         if let Some(held) = self.held.get_mut(&id) {
-            held.stage = Stage::Settling(Ending {
-                how: Some(how),
-                discarded,
-            });
+            held.ends(how, discarded);
         }
     }
 
@@ -157,30 +155,33 @@ impl Run {
     }
 
     fn send_lane(&mut self, part: Part, most: usize) -> bool {
-        let lane = self.lane(part);
+        // By itself, so that what is held can be looked up beside it.
+        let lane = match part {
+            Part::Acks => &mut self.acks,
+            _ => &mut self.others,
+        };
         if lane.busy || lane.waiting.is_empty() {
             return false;
         }
         let many = lane.waiting.len().min(most);
-        let mut ids: Vec<EntryId> = lane.waiting.drain(..many).collect();
+        let mut batch: Vec<Settlement> = Vec::with_capacity(many);
+        for id in lane.waiting.drain(..many) {
+            batch.extend(self.held.get_mut(&id).and_then(Held::settlement));
+        }
         if lane.waiting.is_empty() {
             lane.oldest = None;
         }
         if part == Part::Settling {
             // In the order of the list that they are looked up in, together.
-            ids.sort_unstable();
+            batch.sort_unstable_by_key(|settlement| settlement.lease.fence.id);
         }
-        let batch: Vec<Settlement> = ids
-            .into_iter()
-            .filter_map(|id| self.held.get_mut(&id)?.settlement())
-            .collect();
         if batch.is_empty() {
             return false;
         }
-        self.lane(part).busy = true;
+        lane.busy = true;
         self.calls.push(Box::pin(send(
             Arc::clone(&self.seat),
-            self.plan.source.clone(),
+            Arc::clone(self.tell.meters()),
             part,
             batch,
             self.health.clone(),
@@ -215,6 +216,9 @@ impl Run {
 
     fn settled_one(&mut self, settlement: Settlement, sent: Sent, answer: Settled) {
         let id = settlement.lease.fence.id;
+        if let (How::Ack, Settled::Done) = (&settlement.how, &answer) {
+            return self.acked(id);
+        }
         let Some(held) = self.held.get_mut(&id) else {
             return;
         };
@@ -231,15 +235,13 @@ impl Run {
             }
             // What was trimmed has ended with its bytes; anything else is run again from here.
             Settled::Done if settlement.how.keeps() && settlement.lease.tombstone.is_none() => {
-                self.count(id, &settlement.how, None, None);
+                self.count(id, &settlement.how, None);
                 self.stay(settlement);
             }
             answer => {
-                let Stage::Settling(ending) = &mut held.stage else {
-                    return;
-                };
-                let discarded = ending.discarded.take();
-                self.confirmed(id, &settlement.how, sent, answer, discarded);
+                if matches!(held.stage, Stage::Settling(_)) {
+                    self.confirmed(id, &settlement.how, sent, answer);
+                }
             }
         }
     }
@@ -274,19 +276,11 @@ impl Run {
     }
 
     /// The broker has confirmed an end: only now it is counted and said.
-    fn confirmed(
-        &mut self,
-        id: EntryId,
-        how: &How,
-        sent: Sent,
-        answer: Settled,
-        discarded: Option<String>,
-    ) {
-        let source = &self.plan.source;
+    fn confirmed(&mut self, id: EntryId, how: &How, sent: Sent, answer: Settled) {
         let died = match answer {
-            _ if *how == How::Ack => None,
+            _ if *how == How::Ack => return self.acked(id),
             Settled::Stale => {
-                telemetry::stale(source, id);
+                self.tell.stale(id);
                 // Not known before: no renewal had come in between.
                 if self.is_ours(id) {
                     self.lost(id);
@@ -294,12 +288,12 @@ impl Run {
                 return self.release_slot(id);
             }
             Settled::Gone if sent == Sent::AtMostOnce => {
-                telemetry::gone(source, id);
+                self.tell.gone(id);
                 return self.release_slot(id);
             }
             Settled::Full => {
                 if is_failure(how) {
-                    self.summary.totals.failed += 1;
+                    self.failed();
                 }
                 self.keep_for_room(id);
                 return self.release_slot(id);
@@ -311,9 +305,8 @@ impl Run {
             }
             _ => None,
         };
-        self.count(id, how, died.as_ref(), discarded);
+        self.count(id, how, died.as_ref());
         match how {
-            How::Ack => self.acked(id),
             How::Retry { delay, .. } | How::Defer { delay, .. } => {
                 self.intake.due_in(*delay, Instant::now());
                 self.release_slot(id);
@@ -323,57 +316,75 @@ impl Run {
                 self.intake.due_in(Duration::ZERO, Instant::now());
                 self.release_slot(id);
             }
-            How::DeadLetter { .. } => self.release_slot(id),
+            How::Ack | How::DeadLetter { .. } => self.release_slot(id),
         }
     }
 
-    fn count(&mut self, id: EntryId, how: &How, died: Option<&Died>, discarded: Option<String>) {
-        let source = &self.plan.source;
+    fn failed(&mut self) {
+        self.summary.totals.failed += 1;
+        self.tell.failed();
+    }
+
+    fn count(&mut self, id: EntryId, how: &How, died: Option<&Died>) {
+        if is_failure(how) {
+            self.failed();
+        }
+        let tell = &mut self.tell;
         let totals = &mut self.summary.totals;
         let error = match how {
             How::Retry { fault, .. } | How::DeadLetter { fault, .. } => Some(&*fault.error),
             How::Ack | How::Defer { .. } | How::Release => None,
         };
-        if is_failure(how) {
-            totals.failed += 1;
-        }
         if let Some(died) = died {
             totals.dead_lettered += 1;
-            return telemetry::died(source, died, error);
+            return tell.died(died, error);
         }
-        match (how, discarded) {
-            (How::Ack, Some(reason)) => {
-                totals.discarded += 1;
-                telemetry::discarded(source, id, &reason);
-            }
-            (How::Ack, None) => {
-                totals.succeeded += 1;
-                telemetry::succeeded(source, id);
-            }
-            (How::Retry { delay, fault, .. }, _) => {
+        match how {
+            // Counted where it is let go.
+            How::Ack => {}
+            How::Retry { delay, fault, .. } => {
                 totals.retried += 1;
-                telemetry::retried(source, id, *delay, &fault.error);
+                tell.retried(id, *delay, &fault.error);
             }
-            (How::Defer { delay, .. }, _) => {
+            How::Defer { delay, .. } => {
                 totals.deferred += 1;
-                telemetry::deferred(source, id, *delay);
+                tell.deferred(id, *delay);
             }
-            (How::DeadLetter { reason, fault, .. }, _) => {
+            How::DeadLetter { reason, fault, .. } => {
                 totals.dead_lettered += 1;
-                telemetry::died_unseen(source, id, *reason, &fault.error);
+                tell.died_unseen(id, *reason, &fault.error);
             }
-            (How::Release, _) => {
+            How::Release => {
                 totals.released += 1;
-                telemetry::released(source, id);
+                tell.released(id);
             }
         }
     }
 
     /// Done. What came again meanwhile is done as well: another run of it would only repeat.
     fn acked(&mut self, id: EntryId) {
-        let again = self.held.get_mut(&id).and_then(|held| held.again.take());
-        self.release_slot(id);
-        if let Some(again) = again {
+        let Entry::Occupied(held) = self.held.entry(id) else {
+            return;
+        };
+        if !matches!(held.get().stage, Stage::Settling(_)) {
+            return;
+        }
+        let held = held.remove();
+        self.let_go(id);
+        match held.stage {
+            Stage::Settling(Ending {
+                discarded: Some(reason),
+                ..
+            }) => {
+                self.summary.totals.discarded += 1;
+                self.tell.discarded(id, &reason);
+            }
+            _ => {
+                self.summary.totals.succeeded += 1;
+                self.tell.succeeded(id);
+            }
+        }
+        if let Some(again) = held.again {
             let seat = Arc::clone(&self.seat);
             let settlement = Settlement {
                 lease: again.lease,

@@ -18,7 +18,6 @@ use crate::delivery::SPILL_PAUSE;
 use crate::error::Error;
 use crate::names::{EntryId, StreamKey};
 use crate::spill::SpillTo;
-use crate::telemetry;
 
 /// How many are written and removed together at most; fewer where they are large.
 const BATCH: usize = 100;
@@ -155,12 +154,12 @@ impl Run {
 
     pub(super) fn spilled(&mut self, spilled: Spilled) {
         self.spilling.under_way = None;
-        let (source, dlq) = (&self.plan.source, &self.plan.options.dead_letters);
+        let (tell, dlq) = (&mut self.tell, &self.plan.options.dead_letters);
         if spilled.count > 0 {
-            telemetry::spilled(source, dlq, spilled.count);
+            tell.spilled(dlq, spilled.count);
         }
         if spilled.written && std::mem::take(&mut self.spilling.failing) {
-            telemetry::spills_again(source, dlq);
+            tell.spills_again(dlq);
             self.brim.let_all_go();
         }
         match spilled.ended {
@@ -171,7 +170,7 @@ impl Run {
             Err(Wrong::Write(error)) => {
                 self.spilling.erred = false;
                 if !std::mem::replace(&mut self.spilling.failing, true) {
-                    telemetry::spill_failed(source, dlq, &error);
+                    tell.spill_failed(dlq, &error);
                 }
             }
             Err(Wrong::Broker(error)) => {

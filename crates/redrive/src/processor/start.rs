@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::execution::{Work, envelope};
+use super::crew::Ended;
+use super::execution::{Ran, Work, envelope};
 use super::health::{Backoff, Health, Part};
 use super::held::{Held, Stage};
-use super::readiness::Pace;
+use super::readiness::{Pace, Ticket};
 use super::receipt::restoring;
-use super::run::{Answer, Run};
+use super::run::{Answer, Plan, Run};
 use crate::backend::{Begun, Beside, Fence, Seat};
 use crate::dead_letter::Reason;
 use crate::error::{Error, ErrorKind};
-use crate::names::{EntryId, Source};
-use crate::telemetry;
+use crate::gate::Pass;
+use crate::message::Envelopes;
+use crate::names::EntryId;
+use crate::telemetry::{self, Meters};
 use crate::verdict::History;
 
 /// How many runs one call charges at most.
@@ -23,7 +26,7 @@ const MOST_BEGUN: usize = 100;
 /// Charges runs, asking until it is answered, always with the same nonce.
 async fn charge(
     seat: Arc<dyn Seat>,
-    source: Source,
+    meters: Arc<Meters>,
     fences: Vec<Fence>,
     beside: Beside,
     nonce: String,
@@ -32,7 +35,7 @@ async fn charge(
     let mut backoff = Backoff::default();
     loop {
         let answer = seat.begin(&fences, beside, &nonce).await;
-        match restoring(&*seat, &source, answer).await {
+        match restoring(&*seat, &meters, answer).await {
             Err(error) if error.kind().is_transient() => {
                 health.failing(Part::Begin, error);
                 tokio::time::sleep(backoff.pause()).await;
@@ -58,6 +61,27 @@ pub(super) fn all_of<T>(answers: Vec<T>, asked: usize) -> Result<Vec<T>, Error> 
     ))
 }
 
+/// What a hand needs to run a message, which runs from now on.
+fn work(
+    plan: &Plan,
+    envelopes: &mut Envelopes,
+    id: EntryId,
+    held: &mut Held,
+    ticket: Ticket,
+    pass: Pass,
+) -> Work {
+    let source = Arc::clone(&plan.source);
+    let attempt = held.history.failures.saturating_add(1);
+    let envelope = envelopes.make(envelope(id, source, attempt, held.age, &held.fields));
+    held.stage = Stage::Running(ticket, Arc::clone(&envelope));
+    Work {
+        runner: plan.runner.clone(),
+        envelope,
+        timeout: plan.options.timeout,
+        pass,
+    }
+}
+
 impl Run {
     /// Starts what may start: as many runs as there is concurrency for.
     // Not inlined: `make counts` knows it by its name.
@@ -66,15 +90,17 @@ impl Run {
         // Few at a time are many calls: what is about to end is waited for.
         let under_way = self.beginning > 0 || self.crew.is_about_to_end(now);
         let mut to_begin = Vec::new();
+        // One for all that start now.
+        let mut beside = None;
         while self.may_start(now) {
             let Some(&id) = self.queue.front() else { break };
-            let queued = |held: &&Held| matches!(held.stage, Stage::Queued);
-            let held = self.held.get(&id).filter(queued);
+            let queued = |held: &&mut Held| matches!(held.stage, Stage::Queued);
+            let held = self.held.get_mut(&id).filter(queued);
             let Some(held) = held.filter(|_| self.turns.may_start(id)) else {
                 self.queue.pop_front();
                 continue;
             };
-            if self.is_suspect(held) {
+            if held.is_suspect(&self.plan.options.retry) {
                 self.queue.pop_front();
                 self.turns.start(id);
                 self.quarantine.push(id);
@@ -85,16 +111,20 @@ impl Run {
             if needs_begin && (under_way || to_begin.len() == MOST_BEGUN) {
                 break;
             }
-            let Some(pass) = self.enter() else { break };
+            if beside.is_none() {
+                beside = self.quarantine.enter(&mut self.calls);
+            }
+            let Some(pass) = &beside else { break };
             self.queue.pop_front();
             self.turns.start(id);
-            if let Some(held) = self.held.get_mut(&id) {
-                held.pass = Some(pass);
-            }
             if needs_begin {
+                held.pass = Some(pass.clone());
                 to_begin.extend(self.prepare_begin(id));
             } else {
-                self.run(id);
+                let ticket = self.readiness.started();
+                let (plan, spare) = (&self.plan, &mut self.envelopes);
+                let work = work(plan, spare, id, held, ticket, pass.clone());
+                self.crew.push(work);
             }
         }
         self.quarantine.give_back();
@@ -121,7 +151,7 @@ impl Run {
     pub(super) fn charge(&mut self, fences: Vec<Fence>, beside: Beside) {
         self.calls.push(Box::pin(charge(
             Arc::clone(&self.seat),
-            self.plan.source.clone(),
+            Arc::clone(self.tell.meters()),
             fences,
             beside,
             format!("{:08x}", fastrand::u32(..)),
@@ -186,7 +216,7 @@ impl Run {
             Begun::Died(died) if died.reason == Reason::Trimmed => {
                 self.brim.dropped(died.dropped);
                 held.tombstone = Some(died.dead_letter);
-                telemetry::trimmed(&self.plan.source, id, died.dead_letter);
+                self.tell.trimmed(id, died.dead_letter);
                 self.run_charged(id);
             }
             Begun::Lost => {
@@ -194,7 +224,7 @@ impl Run {
                 self.release_slot(id);
             }
             Begun::Gone => {
-                telemetry::gone(&self.plan.source, id);
+                self.tell.gone(id);
                 self.release_slot(id);
             }
             Begun::Died(died) => {
@@ -265,16 +295,9 @@ impl Run {
         let Some(pass) = held.pass_of_its_task() else {
             return self.hand_back(id);
         };
-        let source = self.plan.source.clone();
-        let attempt = held.history.failures.saturating_add(1);
-        let envelope = Arc::new(envelope(id, source, attempt, held.age, &held.fields));
-        held.stage = Stage::Running(self.readiness.started(), Arc::clone(&envelope));
-        self.crew.push(Work {
-            runner: self.plan.runner.clone(),
-            envelope,
-            timeout: self.plan.options.timeout,
-            pass,
-        });
+        let ticket = self.readiness.started();
+        let (plan, spare) = (&self.plan, &mut self.envelopes);
+        self.crew.push(work(plan, spare, id, held, ticket, pass));
     }
 
     /// Takes what handlers have said.
@@ -284,7 +307,10 @@ impl Run {
         let mut ended = std::mem::take(&mut self.ended);
         self.crew.take_ended(&mut ended);
         let now = Instant::now();
-        for (id, ran) in ended.drain(..) {
+        for Ended { id, ran, took } in ended.drain(..) {
+            if matches!(ran, Ran::Spoke(_)) {
+                self.tell.handled(took);
+            }
             self.spoke(id, ran, now);
         }
         self.ended = ended;

@@ -155,6 +155,15 @@ impl Header {
 pub(super) fn plain(bytes: &[u8]) -> Option<(u8, u64, usize)> {
     /// So many digits and one more are below the largest number, whatever they are.
     const SAFE: usize = 17;
+    let value = |byte: &u8| u64::from(byte - b'0');
+    // Nearly all are as short as these: read at once.
+    match bytes {
+        [kind, a @ b'0'..=b'9', b'\r', b'\n', ..] => return Some((*kind, value(a), 4)),
+        [kind, a @ b'0'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            return Some((*kind, 10 * value(a) + value(b), 5));
+        }
+        _ => {}
+    }
     let (&kind, line) = bytes.split_first()?;
     let mut number = 0_u64;
     for (at, &byte) in line.iter().enumerate().take(SAFE + 1) {

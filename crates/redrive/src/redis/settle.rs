@@ -243,8 +243,8 @@ async fn resolve_one(
     let nothing = Fault::default();
     let (how, failed, fault) = match &settlement.how {
         How::Ack => ("done", Failed::No, &nothing),
-        How::Retry { fault, .. } => ("failed", Failed::Yes, fault),
-        How::DeadLetter { fault, failed, .. } => ("failed", *failed, fault),
+        How::Retry { fault, .. } => ("failed", Failed::Yes, &**fault),
+        How::DeadLetter { fault, failed, .. } => ("failed", *failed, &**fault),
         How::Defer { .. } | How::Release => ("silent", Failed::No, &nothing),
     };
     let fence = settlement.lease.fence;

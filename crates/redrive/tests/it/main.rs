@@ -7,6 +7,7 @@ mod bytes;
 mod carrying;
 mod consumers;
 mod cost;
+mod counting;
 mod crashes;
 mod doctor;
 mod envelope_system;

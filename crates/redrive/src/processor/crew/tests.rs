@@ -23,7 +23,7 @@ where
         }),
         envelope: Arc::new(execution::envelope(
             EntryId::new(number, 0),
-            Source::new("orders", "billing").unwrap(),
+            Arc::new(Source::new("orders", "billing").unwrap()),
             1,
             Duration::ZERO,
             &Fields::from_iter([("n", "1")]),
@@ -47,7 +47,7 @@ async fn until_ended(crew: &mut Crew, many: usize) -> Vec<u64> {
             }
             let mut ended = Vec::new();
             crew.take_ended(&mut ended);
-            told.extend(ended.into_iter().map(|(id, _)| id.millis()));
+            told.extend(ended.into_iter().map(|ended| ended.id.millis()));
         }
     };
     tokio::time::timeout(SOON, working).await.unwrap();
@@ -200,7 +200,10 @@ async fn a_panic_ends_one_message_and_not_its_hand() {
     crew.news().await;
     let mut ended = Vec::new();
     crew.take_ended(&mut ended);
-    let said: Vec<String> = ended.iter().map(|(_, ran)| format!("{ran:?}")).collect();
+    let said: Vec<String> = ended
+        .iter()
+        .map(|ended| format!("{:?}", ended.ran))
+        .collect();
     assert!(said[0].contains("while dropping"), "{said:?}");
     assert!(said[1].contains("while running"), "{said:?}");
     assert!(said[2].contains("Ack"), "{said:?}");

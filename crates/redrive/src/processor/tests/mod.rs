@@ -1,6 +1,7 @@
 //! The engine on the memory backend, under tokio's paused clock: no test waits for real time.
 
 mod breaking;
+mod counting;
 mod diary;
 mod doubles;
 mod faults;

@@ -74,11 +74,11 @@ async fn one_message_is_read_retried_dead_lettered_and_replayed() {
 
     let delivery = seat.receive(10, None).await.unwrap().pop().unwrap();
     assert_eq!(delivery.fields, fields);
-    let fault = Fault {
+    let fault = Box::new(Fault {
         error: "no\nway".into(),
         kind: Some("E".into()),
         fingerprint: "0".repeat(16),
-    };
+    });
     let how = How::Retry {
         delay: Duration::ZERO,
         fault: fault.clone(),

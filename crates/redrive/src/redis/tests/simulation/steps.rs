@@ -203,10 +203,12 @@ impl Simulation {
             self.workers[w].drop_held(id);
             return None;
         }
-        let fault = || Fault {
-            error: format!("failure of delivery {}\nof {id}", held.fence.token),
-            kind: Some("E".to_owned()),
-            fingerprint: "0".repeat(16),
+        let fault = || {
+            Box::new(Fault {
+                error: format!("failure of delivery {}\nof {id}", held.fence.token),
+                kind: Some("E".to_owned()),
+                fingerprint: "0".repeat(16),
+            })
         };
         let waits = match self.rng.u8(..4) {
             0 => Waits::WithHolder,
