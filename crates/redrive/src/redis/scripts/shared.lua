@@ -65,15 +65,15 @@ local function pending(id)
   return rows[id] or nil
 end
 
--- Asks a key for something of each of these.
-local function each_of(ids, command, key, into)
+-- Asks for something of each of these, some hundreds at a time.
+local function each_of(ids, into, ask)
   for from = 1, #ids, 1000 do
     local last = math.min(from + 999, #ids)
-    for i, found in ipairs(redis.call(command, key, unpack(ids, from, last))) do into[ids[from + i - 1]] = found end
+    for i, found in ipairs(ask(unpack(ids, from, last))) do into[ids[from + i - 1]] = found end
   end
 end
 
-local function states(ids) each_of(ids, 'HMGET', STATE, texts) end
+local function states(ids) each_of(ids, texts, function(...) return redis.call('HMGET', STATE, ...) end) end
 
 -- Looks up what a call is about. The more the ids are in order, and the closer together, the more rows come with
 -- one command; what did not come is looked up when it is asked for.
@@ -95,12 +95,6 @@ end
 local LIGHT, MOST_READ = 4096, 16
 local reading, next_read, at_once, bodies = {}, 1, 1, {}
 
-local function weight(fields)
-  local bytes = 0
-  for _, word in ipairs(fields) do bytes = bytes + #word end
-  return bytes
-end
-
 -- Reads this one, and those after it. What else lies in between is read in vain.
 local function read_on(id)
   while reading[next_read] and reading[next_read] ~= id do next_read = next_read + 1 end
@@ -109,7 +103,9 @@ local function read_on(id)
   at_once = math.min(2 * at_once, MOST_READ)
   for _, entry in ipairs(found) do
     bodies[entry[1]] = entry[2]
-    if weight(entry[2]) > LIGHT then at_once = 1 end
+    local bytes = 0
+    for _, word in ipairs(entry[2]) do bytes = bytes + #word end
+    if bytes > LIGHT then at_once = 1 end
   end
 end
 
@@ -196,7 +192,7 @@ local function due_of(id)
   if timed[id] ~= nil then return timed[id] end
   if scores[id] == nil then
     -- Who asks of one asks of all.
-    if not next(scores) then each_of(asked, 'ZMSCORE', DUE, scores) end
+    if not next(scores) then each_of(asked, scores, function(...) return redis.call('ZMSCORE', DUE, ...) end) end
     if scores[id] == nil then scores[id] = redis.call('ZSCORE', DUE, id) end
   end
   return scores[id]

@@ -146,7 +146,7 @@ async fn asked_by(server: &Server, user: &str) -> Vec<Finding> {
 
 const WORKER: &str = "on >secret ~orders ~orders:dlq ~{orders}:redrive:* ~{orders:dlq}:redrive:* -@all +xadd \
     +xreadgroup +xack +xpending +xrange +xdel +xlen +xinfo +xgroup +hget +hset +hdel +hmget +hkeys +hexists \
-    +hincrby +hscan +zadd +zrem +zrange +zrangebyscore +zscore +get +set +del +exists +pexpire +pttl +eval \
+    +hincrby +hscan +zadd +zrem +zrange +zrangebyscore +zscore +zmscore +get +set +del +exists +pexpire +pttl +eval \
     +evalsha +time +scan +info +config|get";
 
 #[tokio::test]
