@@ -168,6 +168,8 @@ end
 
 -- How many one call drops at most to keep within its bytes: each is measured, and the server waits.
 local to_drop = 500
+-- And of those that are not: for all of its dead letters together.
+local to_cut = 5000
 
 -- Keeps the queue within its limit where that drops the oldest: how many went. What was just added stays.
 local function drop_oldest()
@@ -179,13 +181,16 @@ local function drop_oldest()
     dropped = dropped + gone
     return gone
   end
-  -- Whole nodes first and no more than so many a call: a queue that has long been too long goes bit by bit.
-  if MOST > 0 and trim('MAXLEN', '~', int(MOST), 'LIMIT', 5000) < 4500 and OVERFLOW == 'drop' then
-    trim('MAXLEN', '=', int(MOST))
+  -- Whole nodes first and no more than so many a call: a queue that has long been too long goes bit by bit. Answers
+  -- whether fewer went than might.
+  local function cut(how, bound)
+    local most = to_cut
+    if most < 500 then return false end
+    to_cut = most - trim(how, '~', bound, 'LIMIT', int(most))
+    return to_cut > most / 10
   end
-  if AGE > 0 and NOW > AGE and trim('MINID', '~', int(NOW - AGE), 'LIMIT', 5000) < 4500 then
-    trim('MINID', '=', int(NOW - AGE))
-  end
+  if MOST > 0 and cut('MAXLEN', int(MOST)) and OVERFLOW == 'drop' then trim('MAXLEN', '=', int(MOST)) end
+  if AGE > 0 and NOW > AGE and cut('MINID', int(NOW - AGE)) then trim('MINID', '=', int(NOW - AGE)) end
   local length = BYTES > 0 and redis.pcall('XLEN', DLQ)
   while type(length) == 'number' and length > 1 and to_drop > 0 and (usage() or 0) > BYTES do
     length, to_drop = length - 1, to_drop - 1
