@@ -105,10 +105,11 @@ impl Run {
         }));
     }
 
-    /// For fewer slots than this no read is sent under load: few messages a command are many commands.
+    /// How many slots are to be free before more is asked for. What stays here to be run again leaves none soon.
     fn enough(&self) -> usize {
         let options = &self.plan.options;
-        (options.batch.min(options.slots()) / 2).max(1)
+        let others = options.slots().saturating_sub(self.staying);
+        options.enough().min((others / 2).max(1))
     }
 
     fn view(&self, now: Instant) -> View {

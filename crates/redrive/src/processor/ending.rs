@@ -8,7 +8,6 @@ use super::breaker::RUNS;
 use super::drain::Stop;
 use super::execution::Ran;
 use super::held::{Stage, Standing};
-use super::intake::Intake;
 use super::readiness::{Change, Told};
 use super::run::Run;
 use super::turns::Turns;
@@ -47,9 +46,11 @@ impl Run {
                 let for_others = matches!(outcome, Outcome::Unavailable { .. });
                 let policy = &self.plan.options.retry;
                 let verdict = judge(outcome, history, policy, fastrand::f64());
+                let has_room = held.stays || self.staying < self.plan.options.most_staying();
+                let may_stay = self.intake.goes_on() && has_room;
                 let waits = match for_others || self.stop.is_some() {
                     true => Waits::InTheGroup,
-                    false => where_it_waits(&self.turns, &self.intake, id, &verdict),
+                    false => where_it_waits(&self.turns, id, &verdict, may_stay),
                 };
                 decided(verdict, waits, &mut self.fingerprints)
             }
@@ -64,6 +65,9 @@ impl Run {
                 self.envelopes.put_away(envelope);
             }
             return self.acks.push(id);
+        }
+        if how.keeps() {
+            self.staying += usize::from(!std::mem::replace(&mut held.stays, true));
         }
         if standing == Standing::Lost {
             self.tell.stale(id);
@@ -123,10 +127,10 @@ impl Run {
 }
 
 /// With an order by key, what is run again stays here, and keeps its place. So does what is run
-/// again at once: nobody need look for it, and its bytes are here.
-fn where_it_waits(turns: &Turns, intake: &Intake, id: EntryId, verdict: &Verdict) -> Waits {
+/// again at once, if there is room: nobody need look for it, and its bytes are here.
+fn where_it_waits(turns: &Turns, id: EntryId, verdict: &Verdict, may_stay: bool) -> Waits {
     let at_once = matches!(verdict, Verdict::RetryIn { delay, .. } if delay.is_zero());
-    if turns.has_key(id) || at_once && intake.goes_on() {
+    if turns.has_key(id) || at_once && may_stay {
         Waits::WithHolder
     } else {
         Waits::InTheGroup

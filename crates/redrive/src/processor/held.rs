@@ -32,6 +32,8 @@ pub(crate) struct Held {
     /// The right to run its handler: handed to the task that does, or, where it runs alone, kept
     /// with it until its end is confirmed.
     pub(crate) pass: Option<Pass>,
+    /// It stays here after a run, to be run again.
+    pub(crate) stays: bool,
 }
 
 /// Where a held message is on its way.
@@ -87,6 +89,7 @@ impl Held {
             standing: Standing::Ours,
             again: None,
             pass: None,
+            stays: false,
         }
     }
 

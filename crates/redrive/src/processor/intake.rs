@@ -7,6 +7,8 @@ use tokio::time::Instant;
 use super::health::Backoff;
 use crate::backend::{Cursor, Tended};
 
+/// After so many full claim rounds in a row something new is read.
+const MOST_FULL_ROUNDS: u32 = 4;
 /// Workers sleep until the next due time, at most this long.
 const TEND_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 /// The same while there is something to read: where there is load, what another worker hands back is
@@ -117,6 +119,8 @@ pub(crate) struct Intake {
     loaded: bool,
     /// Whether it brought all that it asked for.
     full: bool,
+    /// How many claim rounds in a row took all that they asked for, with no read between them.
+    full_rounds: u32,
     backoff: Backoff,
 }
 
@@ -156,6 +160,7 @@ impl Intake {
             dry: false,
             loaded: false,
             full: false,
+            full_rounds: 0,
             backoff: Backoff::default(),
         }
     }
@@ -187,7 +192,11 @@ impl Intake {
                 self.read(view, None)
             }
             Extent::UntilStopped | Extent::UntilIdle if view.now >= self.next_tend => {
-                self.tend(view)
+                // What always fails is due again and again: what is new has its turn nevertheless.
+                match self.full_rounds >= MOST_FULL_ROUNDS && !view.reads_nothing {
+                    true => self.read(view, None),
+                    false => self.tend(view),
+                }
             }
             Extent::UntilStopped => self.blocking_read(view),
             Extent::UntilIdle => match self.step {
@@ -289,6 +298,11 @@ impl Intake {
         if self.looks {
             self.looked(tended, found, most, now);
         }
+        self.full_rounds = if full {
+            self.full_rounds.saturating_add(1)
+        } else {
+            0
+        };
         self.next_tend = if full {
             now
         } else {
@@ -327,6 +341,7 @@ impl Intake {
     /// A read answered.
     pub(crate) fn read_answered(&mut self, block: Option<Duration>, max: usize, got: usize) {
         self.answered();
+        self.full_rounds = 0;
         self.dry = got == 0;
         self.loaded = got > 0;
         self.full = got >= max;

@@ -83,6 +83,16 @@ impl ProcessorOptions {
         self.concurrency.saturating_add(self.prefetch)
     }
 
+    /// For fewer slots than this no read is sent under load: few messages a command are many commands.
+    pub(crate) fn enough(&self) -> usize {
+        (self.batch.min(self.slots()) / 2).max(1)
+    }
+
+    /// How many that are run again at once stay at most: messages that always fail must leave room for others.
+    pub(crate) fn most_staying(&self) -> usize {
+        self.slots() - self.slots().min((self.enough() / 2).max(1))
+    }
+
     pub(crate) fn membership(&self, source: &Source, token: &ProcessToken) -> Membership {
         Membership {
             source: source.clone(),

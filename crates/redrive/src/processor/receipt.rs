@@ -220,6 +220,7 @@ impl Run {
     /// one of its key.
     pub(super) fn release_slot(&mut self, id: EntryId) {
         let held = self.held.remove(&id);
+        self.staying -= usize::from(held.as_ref().is_some_and(|held| held.stays));
         self.let_go(id);
         if let Some(again) = held.and_then(|held| held.again) {
             if again.lease.fence.charge == Charge::TakenOver {

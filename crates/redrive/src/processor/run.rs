@@ -93,6 +93,8 @@ pub(super) struct Run {
     /// What waits for a handler, first come first served; of one key only what has its turn.
     pub(super) queue: VecDeque<EntryId>,
     pub(super) turns: Turns,
+    /// How many of what is held stay here after a run, to be run again.
+    pub(super) staying: usize,
     /// How many are being charged at the moment, in one call.
     pub(super) beginning: usize,
     pub(super) crew: Crew,
@@ -219,6 +221,7 @@ impl Run {
             held: IdMap::default(),
             queue: VecDeque::new(),
             turns: Turns::new(options.ordered_by.clone()),
+            staying: 0,
             beginning: 0,
             crew: Crew::new(),
             fingerprints: Fingerprints::default(),

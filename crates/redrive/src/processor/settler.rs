@@ -370,6 +370,7 @@ impl Run {
             return;
         }
         let held = held.remove();
+        self.staying -= usize::from(held.stays);
         self.let_go(id);
         match held.stage {
             Stage::Settling(Ending {

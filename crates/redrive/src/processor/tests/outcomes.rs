@@ -196,6 +196,44 @@ async fn a_message_that_is_due_at_once_is_run_again_at_once() {
     assert!(last < 2 * SECOND, "{last:?}");
 }
 
+/// Messages that fail at once, without end, leave room for others, whatever there is of them.
+#[tokio::test(start_paused = true)]
+async fn those_that_always_fail_at_once_keep_no_others_from_being_read_or_claimed() {
+    for poison in [8, 60, 91, 116, 300] {
+        let lab = Lab::with(poison).await;
+        let log = Log::new();
+        let seen = log.clone();
+        let mut worker = lab
+            .worker()
+            .concurrency(16)
+            .retry(RetryPolicy::immediate().max_attempts(u32::MAX))
+            .breaker(Breaker::Off)
+            .build(move |message: Message<u32>| {
+                let number = *message;
+                if number > poison {
+                    seen.note(&message);
+                }
+                async move {
+                    // Else no time goes by.
+                    tokio::time::sleep(SECOND / 100).await;
+                    match (number > poison, message.attempt()) {
+                        (true, 1) => Outcome::retry_after("not yet", SECOND),
+                        (true, _) => Outcome::Ack,
+                        (false, _) => Outcome::retry("the bank did not answer"),
+                    }
+                }
+            })
+            .unwrap();
+        let ended = async {
+            tokio::time::sleep(2 * SECOND).await;
+            lab.producer.send(&1_000).await.unwrap();
+            tokio::time::sleep(8 * SECOND).await;
+        };
+        worker.run_until(ended).await.unwrap();
+        assert_eq!(log.attempts(), [1, 2], "beside {poison}");
+    }
+}
+
 /// What is about to end is waited for before the next are charged; what waits for something itself is not.
 #[tokio::test(start_paused = true)]
 async fn one_that_takes_long_keeps_no_retry_waiting() {
