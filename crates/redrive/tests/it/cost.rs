@@ -77,11 +77,14 @@ async fn what_fails_three_times_costs_few_commands_that_are_not_for_many() {
     let others = together(&counted, &["xadd"]);
     println!("{scripts} scripts, {others} commands beside: {counted:?}");
     assert_eq!(calls("xadd"), MANY, "{counted:?}");
-    // What is run again at once stays with its holder: its entry is read for the copy into the queue alone, some
-    // together, and no claim has it.
+    // What is run again at once stays with its holder, but for what has no room there: entries are read for the copy
+    // into the queue, some together, and few claims have any.
     assert!(calls("xrange") < MANY, "{counted:?}");
     let seconds = started.elapsed().as_secs() + 1;
-    assert!(calls("zrangebyscore") <= 4 * seconds, "{counted:?}");
+    assert!(
+        calls("zrangebyscore") <= MANY / 25 + 4 * seconds,
+        "{counted:?}"
+    );
     // A script calls a dozen for all of its messages; those that it does not find among the rows that come
     // together it looks up one by one. Once there were 53 for each message.
     assert!(others <= 12 * scripts + MANY, "{counted:?}");
