@@ -11,7 +11,7 @@ use redrive_testkit::{Server, eventually};
 use tokio::sync::oneshot;
 
 use crate::SOON;
-use crate::arena::{Arena, STREAM, judge};
+use crate::arena::{Arena, Pairs, STREAM, judge};
 use crate::crew::{Crew, redrive_run};
 use crate::size::size;
 use crate::target::{Answer, Target};
@@ -27,6 +27,11 @@ const HEALS: Duration = Duration::from_secs(5);
 /// One in ten: what is done about failures has to go through as well.
 fn fails_once(number: Number) -> bool {
     number % 10 == 1
+}
+
+fn number_of(fields: &Pairs) -> Option<Number> {
+    let (_, number) = fields.iter().find(|(name, _)| name == b"n")?;
+    std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 /// What was said of what happened, beside the failures that handlers asked for.
@@ -218,13 +223,16 @@ async fn a_group_destroyed_under_load() {
         .through(async |arena, crew| {
             crew.stalled_together(arena).await;
             let _: () = arena.ask(&format!("XGROUP DESTROY {STREAM} billing")).await;
-            // What is after the low-water mark comes again, at most once for each message that was there.
+            // What is after the low-water mark comes again, at most once for each message that was there; and what fails
+            // at first does so again, for its failures went with the group.
             let entries = arena.entries(STREAM).await;
+            let fails = |fields: &Pairs| number_of(fields).is_some_and(fails_once);
+            let failing = entries.iter().filter(|(_, fields)| fails(fields)).count();
             crew.wounds.push(crate::crew::Wound {
                 consumer: "all".to_owned(),
                 hurt: redrive_chaos::account::Hurt::Stalled,
                 held: entries.into_iter().map(|(id, _)| id).collect(),
-                unnamed: 0,
+                unnamed: failing as u64,
             });
         })
         .await;
