@@ -46,8 +46,10 @@ impl Run {
                 let for_others = matches!(outcome, Outcome::Unavailable { .. });
                 let policy = &self.plan.options.retry;
                 let verdict = judge(outcome, history, policy, fastrand::f64());
-                let has_room = held.stays || self.staying < self.plan.options.most_staying();
-                let may_stay = self.intake.goes_on() && has_room;
+                let may_stay = || {
+                    let most = self.plan.options.most_staying();
+                    self.intake.goes_on() && (held.stays || self.staying < most)
+                };
                 let waits = match for_others || self.stop.is_some() {
                     true => Waits::InTheGroup,
                     false => where_it_waits(&self.turns, id, &verdict, may_stay),
@@ -66,8 +68,8 @@ impl Run {
             }
             return self.acks.push(id);
         }
-        if how.keeps() {
-            self.staying += usize::from(!std::mem::replace(&mut held.stays, true));
+        if how.keeps() && !std::mem::replace(&mut held.stays, true) {
+            self.staying += 1;
         }
         if standing == Standing::Lost {
             self.tell.stale(id);
@@ -128,9 +130,14 @@ impl Run {
 
 /// With an order by key, what is run again stays here, and keeps its place. So does what is run
 /// again at once, if there is room: nobody need look for it, and its bytes are here.
-fn where_it_waits(turns: &Turns, id: EntryId, verdict: &Verdict, may_stay: bool) -> Waits {
+fn where_it_waits(
+    turns: &Turns,
+    id: EntryId,
+    verdict: &Verdict,
+    may_stay: impl FnOnce() -> bool,
+) -> Waits {
     let at_once = matches!(verdict, Verdict::RetryIn { delay, .. } if delay.is_zero());
-    if turns.has_key(id) || at_once && may_stay {
+    if turns.has_key(id) || at_once && may_stay() {
         Waits::WithHolder
     } else {
         Waits::InTheGroup
